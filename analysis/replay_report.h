@@ -1,0 +1,72 @@
+#pragma once
+
+#include "traces/trace_info.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace lava {
+
+inline constexpr std::int64_t report_format_major = 1;
+inline constexpr std::int64_t report_format_minor = 0;
+
+/// One policy replayed over its grid of budgets. G = budgets.size(); L, Hq, Hkv, N, T as in TraceInfo.
+/// Arrays are flat, row major, in the order of the bracketed shape. Loss arrays are empty where the trace has no loss
+/// part.
+struct PolicyReplay
+{
+    std::string policy; ///< canonical spelling, parameters that differ from the default only: "snapkv:window=16"
+    std::string name; ///< "snapkv"
+    std::string variant; ///< "official", or empty
+    std::vector<std::pair<std::string, std::string>> parameters; ///< all of them, defaults included
+    std::int64_t window = 0; ///< recent tokens that the policy never evicts
+
+    std::vector<std::int64_t> budgets; ///< [G] ascending: entries per KV head on average, window included
+    std::vector<std::int64_t> asked; ///< [G] budget * L * Hkv
+    std::vector<std::int64_t> granted; ///< [G] what the policy's own rule allotted, before clipping to what exists
+    std::vector<std::uint32_t> ranking; ///< [L, Hkv, N] every prompt position once per head, the one kept longest first
+    std::vector<std::int64_t> counts; ///< [G, L, Hkv] entries retained: that many of the head's ranking
+
+    // Per evaluation step, absolute (method: section 2, points 1-3; A and Â normalised).
+    std::vector<float> head_l1; ///< [G, L, Hq, T] ||A - Â||_1
+    std::vector<float> head_output_l1; ///< [G, L, Hq, T] ||(A - Â) V||_1
+    std::vector<float> head_output_l2; ///< [G, L, Hq, T]
+    std::vector<double> attn_out_l1; ///< [G, L, T] ||y - ŷ||_1
+    std::vector<double> attn_out_l2; ///< [G, L, T]
+    std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1
+    std::vector<double> bound_adakv; ///< [G, L, T]
+    std::vector<double> bound_projected; ///< [G, L, T]
+};
+
+/// Norms of the uncompressed quantities, which relative losses are divided by.
+struct UncompressedNorms
+{
+    std::vector<float> head_output_l1; ///< [L, Hq, T] ||A V||_1
+    std::vector<float> head_output_l2; ///< [L, Hq, T]
+    std::vector<double> attn_out_l1; ///< [L, T] ||y||_1, b_o included
+    std::vector<double> attn_out_l2; ///< [L, T]
+};
+
+/// What a replay found: everything tables, charts and the window show, without the trace.
+struct ReplayReport
+{
+    std::string file; ///< where it was read from; not stored
+    std::string generator; ///< program and version
+    TraceInfo trace; ///< of the trace replayed, its path in `trace.file`
+    std::vector<double> deviations; ///< [L] worst step of --verify per layer; empty where it was not run
+    UncompressedNorms norms;
+    std::vector<PolicyReplay> policies;
+
+    bool has_losses() const { return !norms.attn_out_l1.empty(); }
+};
+
+/// Writes by way of `file`.part and a rename. Throws Error.
+void write_report(const std::filesystem::path& file, const ReplayReport& report);
+
+/// Throws Error naming file, dataset, expected and found; refuses a newer major format version naming both.
+ReplayReport read_report(const std::filesystem::path& file);
+
+} // namespace lava

@@ -1,0 +1,63 @@
+#pragma once
+
+#include "analysis/replay_report.h"
+
+#include <optional>
+
+namespace lava {
+
+/// Losses of a run, a layer or a head (method: section 3.2). Absolute: mean over steps (of a run: and layers; head_*
+/// losses: and query heads). Relative: a ratio of sums. Tightness: sum of attn_out_l1 / sum of bounds; 1 where both are
+/// 0.
+struct LossSummary
+{
+    double head_l1 = 0;
+    double head_output_l1 = 0;
+    double head_output_l1_relative = 0;
+    double head_output_l2 = 0;
+    double head_output_l2_relative = 0;
+    double attn_out_l1 = 0;
+    double attn_out_l1_relative = 0;
+    double attn_out_l2 = 0;
+    double attn_out_l2_relative = 0;
+    double bound_lava = 0;
+    double bound_adakv = 0;
+    double bound_projected = 0;
+    double tightness_lava = 1;
+    double tightness_adakv = 1;
+    double tightness_projected = 1;
+};
+
+/// A cell of the sweep: the replay of one policy at one budget.
+struct Cell
+{
+    const ReplayReport& report;
+    std::size_t policy = 0; ///< index into report.policies
+    std::size_t budget = 0; ///< index into that policy's budgets
+
+    const PolicyReplay& replay() const { return report.policies[policy]; }
+};
+
+/// Entries retained by one KV head, a layer, the run.
+std::int64_t retained(const Cell& cell, HeadId head);
+std::int64_t retained(const Cell& cell, std::int64_t layer);
+std::int64_t retained(const Cell& cell);
+
+/// Prompt positions that the head retains, ascending.
+std::vector<std::int64_t> kept_positions(const Cell& cell, HeadId head);
+
+/// Losses of the run, or of one layer; nothing where the trace had no loss part.
+std::optional<LossSummary> losses(const Cell& cell);
+std::optional<LossSummary> losses(const Cell& cell, std::int64_t layer);
+/// Of one query head: the head_* members only, the others 0.
+std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std::int64_t head);
+
+/// Kept entries of the span / (span length x heads looked at): of the run, a layer, one KV head.
+double span_survival(const Cell& cell, const Span& span);
+double span_survival(const Cell& cell, const Span& span, std::int64_t layer);
+double span_survival(const Cell& cell, const Span& span, HeadId head);
+
+/// Share of the span's tokens that no head of any layer keeps.
+double global_eviction_ratio(const Cell& cell, const Span& span);
+
+} // namespace lava

@@ -1,0 +1,76 @@
+#pragma once
+
+#include "model/checkpoint.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lava {
+
+/// Sees a run of the decoder. Names are TransformerLens's; n = tokens of this forward call, N = n + what the cache
+/// held. Tensors are on the decoder's device in its dtype and may be reused after the call returns.
+class Observer
+{
+public:
+    virtual ~Observer() = default;
+
+    /// `name` is one of
+    ///   q [num_heads, n, head_dim], k, v [num_kv_heads, n, head_dim] (q, k after RoPE),
+    ///   z [n, num_heads * head_dim], attn_out, resid_pre, resid_mid, mlp_out, resid_post [n, hidden_size],
+    ///   observed_attention, observed_attention_off_diagonal [num_heads, N], fp32: column sums of the attention
+    ///   probabilities over this call's n queries, with and without each query's own column.
+    virtual void on(std::string_view name, std::int64_t layer, const at::Tensor& value) = 0;
+    /// Only what is wanted is computed, where it costs something (the column sums).
+    virtual bool wants(std::string_view name) const { return (void)name, true; }
+};
+
+/// Keys and values of every layer so far.
+struct KvCache
+{
+    std::vector<at::Tensor> k; ///< per layer [num_kv_heads, N, head_dim], after RoPE
+    std::vector<at::Tensor> v; ///< per layer [num_kv_heads, N, head_dim]
+    std::int64_t length() const { return k.empty() || !k.front().defined() ? 0 : k.front().size(1); }
+};
+
+struct DecoderOptions
+{
+    std::string device = "cpu"; ///< "cpu", "cuda", "cuda:1"
+    std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on cuda, float32 on the CPU
+};
+
+/// A Llama-style decoder in LibTorch: RMSNorm, RoPE, GQA, SwiGLU. Attention runs in tiles of query rows and never
+/// holds n x N for all rows.
+class Decoder
+{
+public:
+    /// Throws Error for an unknown architecture, device or dtype, or weights that do not fit the config.
+    Decoder(const Checkpoint& checkpoint, DecoderOptions options);
+
+    const ModelConfig& config() const { return config_; }
+    const DecoderOptions& options() const { return options_; } ///< device and dtype as resolved
+
+    /// Runs `ids` at the positions after `cache`, appending to it. Returns fp32 logits [rows, vocab_size]: of every
+    /// token, or of the last one only. `observer` may be null. Throws Error beyond max_position_embeddings.
+    at::Tensor forward(std::span<const std::int64_t> ids, KvCache& cache, Observer* observer, bool all_logits) const;
+
+    /// [hidden_size, num_heads * head_dim] of a layer, in the decoder's dtype.
+    at::Tensor w_o(std::int64_t layer) const;
+
+    /// Called after each layer of a forward pass, with (layers done, num_layers); for progress.
+    std::function<void(std::int64_t, std::int64_t)> on_layer;
+
+private:
+    struct Layer;
+    ModelConfig config_;
+    DecoderOptions options_;
+    std::vector<std::shared_ptr<const Layer>> layers_;
+    at::Tensor embedding_, final_norm_, lm_head_;
+};
+
+} // namespace lava

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "traces/model_shape.h"
+
+#include <ATen/core/Tensor.h>
+
+namespace lava {
+
+/// Everything recorded of one layer: fp32, contiguous, on the CPU. Tensors that a trace lacks are undefined.
+struct LayerView
+{
+    std::int64_t layer = 0;
+    ModelShape shape;
+    std::int64_t seq_len = 0; ///< N
+    std::int64_t window = 0; ///< W, query rows recorded
+    std::int64_t eval_len = 0; ///< T
+
+    // What a policy may read.
+    at::Tensor k; ///< [num_kv_heads, seq_len, head_dim], after RoPE
+    at::Tensor v; ///< [num_kv_heads, seq_len, head_dim]
+    at::Tensor q_window; ///< [num_heads, window, head_dim], after RoPE: the last `window` prompt tokens, oldest first
+    at::Tensor
+        observed_attention; ///< [num_heads, seq_len], column sums of the causal attention over all prompt queries
+    at::Tensor
+        observed_attention_off_diagonal; ///< [num_heads, seq_len], the same without each token's attention to itself
+    at::Tensor w_o; ///< [hidden_size, num_heads * head_dim]
+    at::Tensor b_o; ///< [hidden_size]; undefined where the model has none
+
+    // The evaluation steps: what the loss is measured on. No policy reads these.
+    at::Tensor q_eval; ///< [num_heads, eval_len, head_dim], after RoPE
+    at::Tensor k_eval; ///< [num_kv_heads, eval_len, head_dim], after RoPE; never evicted
+    at::Tensor v_eval; ///< [num_kv_heads, eval_len, head_dim]
+    at::Tensor resid_pre; ///< [eval_len, hidden_size], the residual stream before the layer
+    at::Tensor attn_out; ///< [eval_len, hidden_size], what attention adds to it
+    at::Tensor resid_mid; ///< [eval_len, hidden_size], after that
+    at::Tensor mlp_out; ///< [eval_len, hidden_size], what the FFN adds
+
+    bool has_losses() const { return q_eval.defined() && k_eval.defined() && v_eval.defined() && w_o.defined(); }
+};
+
+} // namespace lava

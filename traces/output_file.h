@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <string_view>
+
+namespace lava {
+
+/// A file that appears whole or not at all: write to part(), then commit() renames it over the target. Destroyed
+/// uncommitted, or on SIGINT, SIGTERM and SIGHUP, the part is removed. Throws Error where the folder is missing or not
+/// writable.
+class OutputFile
+{
+public:
+    explicit OutputFile(std::filesystem::path target);
+    ~OutputFile();
+    OutputFile(const OutputFile&) = delete;
+    OutputFile& operator=(const OutputFile&) = delete;
+
+    const std::filesystem::path& part() const { return part_; }
+    const std::filesystem::path& target() const { return target_; }
+    void commit();
+
+private:
+    std::filesystem::path target_;
+    std::filesystem::path part_;
+    int slot_ = -1; ///< where the signal handler finds the part's name
+    bool committed_ = false;
+};
+
+/// Writes `text` to `file` by way of an OutputFile.
+void write_text_file(const std::filesystem::path& file, std::string_view text);
+
+} // namespace lava
