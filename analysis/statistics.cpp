@@ -1,1 +1,244 @@
+#include "analysis/statistics.h"
 
+#include <algorithm>
+#include <limits>
+#include <span>
+
+namespace lava {
+
+namespace {
+
+std::size_t index(std::int64_t value)
+{
+    return static_cast<std::size_t>(value);
+}
+
+const TraceInfo& trace(const Cell& cell)
+{
+    return cell.report.trace;
+}
+
+/// Half-open stretch of layers or heads that a statistic looks at.
+struct Range
+{
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+
+    std::int64_t size() const { return end - begin; }
+};
+
+Range all_layers(const Cell& cell)
+{
+    return {0, trace(cell).shape.num_layers};
+}
+
+Range all_kv_heads(const Cell& cell)
+{
+    return {0, trace(cell).shape.num_kv_heads};
+}
+
+template <typename T> double sum(std::span<const T> values)
+{
+    double total = 0;
+    for (const T value : values)
+        total += static_cast<double>(value);
+    return total;
+}
+
+double ratio(double part, double whole, double where_both_are_zero)
+{
+    if (whole != 0)
+        return part / whole;
+    return part == 0 ? where_both_are_zero : std::numeric_limits<double>::infinity();
+}
+
+/// The cell's values of a [G, L, width] array in the given layers; the array without its G is [L, width].
+template <typename T>
+std::span<const T> of_layers(
+    const Cell& cell, std::size_t budget, const std::vector<T>& values, std::int64_t width, Range layers)
+{
+    const std::int64_t first
+        = (static_cast<std::int64_t>(budget) * trace(cell).shape.num_layers + layers.begin) * width;
+    return std::span<const T>(values).subspan(index(first), index(layers.size() * width));
+}
+
+/// Adds the head_* members over a stretch of query heads; `heads` counts through all layers: layer * num_heads + head.
+void summarize_heads(const Cell& cell, Range heads, LossSummary& summary)
+{
+    const PolicyReplay& replay = cell.replay();
+    const std::int64_t steps = trace(cell).eval_len;
+    const std::int64_t skipped
+        = static_cast<std::int64_t>(cell.budget) * trace(cell).shape.num_layers * trace(cell).shape.num_heads;
+    const auto total = [&](const std::vector<float>& values, std::int64_t first_head) {
+        return sum(std::span<const float>(values).subspan(index(first_head * steps), index(heads.size() * steps)));
+    };
+    const auto count = static_cast<double>(heads.size() * steps);
+    const UncompressedNorms& norms = cell.report.norms;
+    const double output_l1 = total(replay.head_output_l1, skipped + heads.begin);
+    const double output_l2 = total(replay.head_output_l2, skipped + heads.begin);
+    summary.head_l1 = total(replay.head_l1, skipped + heads.begin) / count;
+    summary.head_output_l1 = output_l1 / count;
+    summary.head_output_l2 = output_l2 / count;
+    summary.head_output_l1_relative = ratio(output_l1, total(norms.head_output_l1, heads.begin), 0);
+    summary.head_output_l2_relative = ratio(output_l2, total(norms.head_output_l2, heads.begin), 0);
+}
+
+void summarize_layers(const Cell& cell, Range layers, LossSummary& summary)
+{
+    const PolicyReplay& replay = cell.replay();
+    const std::int64_t steps = trace(cell).eval_len;
+    const auto total
+        = [&](const std::vector<double>& values) { return sum(of_layers(cell, cell.budget, values, steps, layers)); };
+    const auto norm = [&](const std::vector<double>& values) { return sum(of_layers(cell, 0, values, steps, layers)); };
+    const auto count = static_cast<double>(layers.size() * steps);
+    const double l1 = total(replay.attn_out_l1);
+    const double l2 = total(replay.attn_out_l2);
+    summary.attn_out_l1 = l1 / count;
+    summary.attn_out_l2 = l2 / count;
+    summary.attn_out_l1_relative = ratio(l1, norm(cell.report.norms.attn_out_l1), 0);
+    summary.attn_out_l2_relative = ratio(l2, norm(cell.report.norms.attn_out_l2), 0);
+    const double lava = total(replay.bound_lava);
+    const double adakv = total(replay.bound_adakv);
+    const double projected = total(replay.bound_projected);
+    summary.bound_lava = lava / count;
+    summary.bound_adakv = adakv / count;
+    summary.bound_projected = projected / count;
+    summary.tightness_lava = ratio(l1, lava, 1);
+    summary.tightness_adakv = ratio(l1, adakv, 1);
+    summary.tightness_projected = ratio(l1, projected, 1);
+}
+
+std::optional<LossSummary> summarize(const Cell& cell, Range layers)
+{
+    if (!cell.report.has_losses())
+        return std::nullopt;
+    LossSummary summary;
+    const std::int64_t num_heads = trace(cell).shape.num_heads;
+    summarize_heads(cell, {layers.begin * num_heads, layers.end * num_heads}, summary);
+    summarize_layers(cell, layers, summary);
+    return summary;
+}
+
+/// What the head retains, in ranking order.
+std::span<const std::uint32_t> kept(const Cell& cell, HeadId head)
+{
+    const std::int64_t row = head.layer * trace(cell).shape.num_kv_heads + head.kv_head;
+    return std::span<const std::uint32_t>(cell.replay().ranking)
+        .subspan(index(row * trace(cell).seq_len), index(retained(cell, head)));
+}
+
+/// [end - begin] How many of the given heads keep each token of the span.
+std::vector<std::int64_t> keepers(const Cell& cell, const Span& span, Range layers, Range kv_heads)
+{
+    std::vector<std::int64_t> count(index(span.end - span.begin));
+    for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
+        for (std::int64_t kv_head = kv_heads.begin; kv_head < kv_heads.end; ++kv_head) {
+            for (const std::uint32_t position : kept(cell, {layer, kv_head})) {
+                if (position >= span.begin && position < span.end)
+                    ++count[index(position - span.begin)];
+            }
+        }
+    }
+    return count;
+}
+
+SpanFate fate(const Cell& cell, const Span& span, Range layers, Range kv_heads)
+{
+    const std::vector<std::int64_t> count = keepers(cell, span, layers, kv_heads);
+    const auto tokens = static_cast<double>(count.size());
+    const auto heads = static_cast<double>(layers.size() * kv_heads.size());
+    SpanFate result;
+    result.survival = ratio(sum(std::span<const std::int64_t>(count)), tokens * heads, 0);
+    result.global_eviction = ratio(static_cast<double>(std::ranges::count(count, 0)), tokens, 0);
+    return result;
+}
+
+} // namespace
+
+std::int64_t retained(const Cell& cell, HeadId head)
+{
+    const ModelShape& shape = trace(cell).shape;
+    const std::int64_t run = static_cast<std::int64_t>(cell.budget) * shape.num_layers;
+    return cell.replay().counts[index((run + head.layer) * shape.num_kv_heads + head.kv_head)];
+}
+
+std::int64_t retained(const Cell& cell, std::int64_t layer)
+{
+    std::int64_t total = 0;
+    for (std::int64_t kv_head = 0; kv_head < trace(cell).shape.num_kv_heads; ++kv_head)
+        total += retained(cell, HeadId{layer, kv_head});
+    return total;
+}
+
+std::int64_t retained(const Cell& cell)
+{
+    std::int64_t total = 0;
+    for (std::int64_t layer = 0; layer < trace(cell).shape.num_layers; ++layer)
+        total += retained(cell, layer);
+    return total;
+}
+
+std::vector<std::int64_t> kept_positions(const Cell& cell, HeadId head)
+{
+    const std::span<const std::uint32_t> entries = kept(cell, head);
+    std::vector<std::int64_t> positions(entries.begin(), entries.end());
+    std::ranges::sort(positions);
+    return positions;
+}
+
+std::optional<LossSummary> losses(const Cell& cell)
+{
+    return summarize(cell, all_layers(cell));
+}
+
+std::optional<LossSummary> losses(const Cell& cell, std::int64_t layer)
+{
+    return summarize(cell, {layer, layer + 1});
+}
+
+std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std::int64_t head)
+{
+    if (!cell.report.has_losses())
+        return std::nullopt;
+    LossSummary summary;
+    const std::int64_t first = layer * trace(cell).shape.num_heads + head;
+    summarize_heads(cell, {first, first + 1}, summary);
+    return summary;
+}
+
+SpanFate span_fate(const Cell& cell, const Span& span)
+{
+    return fate(cell, span, all_layers(cell), all_kv_heads(cell));
+}
+
+SpanFate span_fate(const Cell& cell, const Span& span, std::int64_t layer)
+{
+    return fate(cell, span, {layer, layer + 1}, all_kv_heads(cell));
+}
+
+SpanFate span_fate(const Cell& cell, const Span& span, HeadId head)
+{
+    return fate(cell, span, {head.layer, head.layer + 1}, {head.kv_head, head.kv_head + 1});
+}
+
+double span_survival(const Cell& cell, const Span& span)
+{
+    return span_fate(cell, span).survival;
+}
+
+double span_survival(const Cell& cell, const Span& span, std::int64_t layer)
+{
+    return span_fate(cell, span, layer).survival;
+}
+
+double span_survival(const Cell& cell, const Span& span, HeadId head)
+{
+    return span_fate(cell, span, head).survival;
+}
+
+double global_eviction_ratio(const Cell& cell, const Span& span)
+{
+    return span_fate(cell, span).global_eviction;
+}
+
+} // namespace lava

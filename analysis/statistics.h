@@ -52,12 +52,21 @@ std::optional<LossSummary> losses(const Cell& cell, std::int64_t layer);
 /// Of one query head: the head_* members only, the others 0.
 std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std::int64_t head);
 
-/// Kept entries of the span / (span length x heads looked at): of the run, a layer, one KV head.
+/// What became of a span in the heads looked at: all of the run, those of a layer, one KV head. An empty span: 0, 0.
+struct SpanFate
+{
+    double survival = 0; ///< kept entries of the span / (span length x heads looked at)
+    double global_eviction = 0; ///< share of the span's tokens that none of the heads looked at keeps
+};
+
+SpanFate span_fate(const Cell& cell, const Span& span);
+SpanFate span_fate(const Cell& cell, const Span& span, std::int64_t layer);
+SpanFate span_fate(const Cell& cell, const Span& span, HeadId head);
+
+/// The members of span_fate() by themselves.
 double span_survival(const Cell& cell, const Span& span);
 double span_survival(const Cell& cell, const Span& span, std::int64_t layer);
 double span_survival(const Cell& cell, const Span& span, HeadId head);
-
-/// Share of the span's tokens that no head of any layer keeps.
 double global_eviction_ratio(const Cell& cell, const Span& span);
 
 } // namespace lava
