@@ -15,6 +15,8 @@ class Progress
 public:
     Progress(std::string_view what, long total);
     ~Progress();
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
     void step(); ///< one more of `total`; may be called from any thread
 
 private:

@@ -1,0 +1,91 @@
+#include "traces/h5_handles.h"
+
+#include <vector>
+
+namespace lava::h5 {
+
+namespace {
+
+/// Our own sentence stands alone, and nothing is written at exit: files are closed by their owners, and the library's
+/// own attempt after a full disk ends in a loop that prints.
+void quiet_library()
+{
+    H5dont_atexit();
+    H5open();
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+/// The text between `before` and the next `after`; empty where there is none.
+std::string between(const std::string& text, const std::string& before, const std::string& after)
+{
+    const auto begin = text.find(before);
+    if (begin == std::string::npos)
+        return {};
+    const auto from = begin + before.size();
+    const auto end = text.find(after, from);
+    return end == std::string::npos ? std::string() : text.substr(from, end - from);
+}
+
+std::string external_target(hid_t group, const std::string& name, const H5L_info_t& link, const std::string& file)
+{
+    std::vector<char> value(link.u.val_size);
+    const char* target_file = nullptr;
+    const char* target_path = nullptr;
+    unsigned flags = 0;
+    if (H5Lget_val(group, name.c_str(), value.data(), value.size(), H5P_DEFAULT) < 0
+        || H5Lunpack_elink_val(value.data(), value.size(), &flags, &target_file, &target_path) < 0)
+        return "a damaged link to another file";
+    const auto expected = std::filesystem::path(file).parent_path() / target_file;
+    const auto there = std::filesystem::exists(expected);
+    return std::string("links to ") + target_path + " in " + target_file + ", expected at " + expected.string()
+        + (there ? ", which does not hold it" : ", where there is no such file");
+}
+
+} // namespace
+
+std::unique_lock<std::recursive_mutex> lock_library()
+{
+    static std::recursive_mutex mutex;
+    std::unique_lock lock(mutex);
+    static const bool is_quiet = (quiet_library(), true);
+    (void)is_quiet;
+    return lock;
+}
+
+std::string last_reason()
+{
+    std::string innermost;
+    const auto keep_last = [](unsigned, const H5E_error2_t* error, void* text) -> herr_t {
+        *static_cast<std::string*>(text) = error->desc ? error->desc : "";
+        return 0;
+    };
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_last, &innermost);
+    if (const auto words = between(innermost, "error message = '", "'"); !words.empty())
+        return words;
+    return innermost.empty() ? "unknown reason" : innermost;
+}
+
+std::string why_not_opened(hid_t group, const std::string& file, std::string_view name, std::string_view wanted)
+{
+    const auto reason = last_reason(); // the calls below replace it
+    const std::string key(name);
+    H5L_info_t link{};
+    if (H5Lexists(group, key.c_str(), H5P_DEFAULT) <= 0 || H5Lget_info(group, key.c_str(), &link, H5P_DEFAULT) < 0)
+        return "missing, expected " + std::string(wanted);
+    if (H5Oexists_by_name(group, key.c_str(), H5P_DEFAULT) <= 0) {
+        if (link.type == H5L_TYPE_EXTERNAL)
+            return external_target(group, key, link, file);
+        if (link.type == H5L_TYPE_SOFT)
+            return "a link whose target is missing, expected " + std::string(wanted);
+    }
+    H5O_info_t object{};
+    if (H5Oget_info_by_name2(group, key.c_str(), &object, H5O_INFO_BASIC, H5P_DEFAULT) >= 0) {
+        if (object.type == H5O_TYPE_GROUP && wanted != "a group")
+            return "expected " + std::string(wanted) + ", found a group";
+        if (object.type != H5O_TYPE_GROUP && wanted == "a group")
+            return "expected a group, found a dataset";
+    }
+    return "cannot be opened: " + reason;
+}
+
+} // namespace lava::h5
