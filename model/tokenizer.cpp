@@ -1,1 +1,22 @@
+#include "model/tokenizer.h"
 
+#include "model/tokenizer_bpe.h"
+#include "model/tokenizer_llama2c.h"
+#include "traces/error.h"
+
+namespace lava {
+
+std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& model_folder)
+{
+    if (std::filesystem::exists(model_folder / "tokenizer.json")) {
+        return read_bpe_tokenizer(model_folder);
+    }
+    if (std::filesystem::exists(model_folder / "tokenizer.bin")) {
+        return read_llama2c_tokenizer(model_folder / "tokenizer.bin");
+    }
+    throw Error(model_folder.string()
+        + ": no tokenizer: expected tokenizer.json (byte-level BPE) or tokenizer.bin (llama2.c); token ids work "
+          "without");
+}
+
+} // namespace lava

@@ -1,0 +1,266 @@
+#include "model/tokenizer.h"
+
+#include "traces/error.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace lava {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using Json = nlohmann::json;
+using Ids = std::vector<std::int64_t>;
+
+const std::filesystem::path source_dir = LAVA_SOURCE_DIR;
+
+std::string read_text(const std::filesystem::path& file)
+{
+    std::ifstream stream(file, std::ios::binary);
+    EXPECT_TRUE(stream) << file;
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// Texts of llama.cpp's tokenizer tests: each ends in a line of its own.
+std::vector<std::string> llama_cpp_texts()
+{
+    const std::string end = "\n__ggml_vocab_test__\n";
+    const std::string all = read_text(source_dir / "tests/data/tokenizer/llama_cpp_tests.txt");
+    std::vector<std::string> texts;
+    for (std::size_t at = 0; at < all.size();) {
+        const std::size_t next = all.find(end, at);
+        texts.push_back(all.substr(at, next - at));
+        at = next + end.size();
+    }
+    return texts;
+}
+
+/// One line of ids for each text.
+std::vector<Ids> llama_cpp_ids(const std::filesystem::path& file)
+{
+    std::istringstream lines(read_text(file));
+    std::vector<Ids> result;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream numbers(line);
+        result.emplace_back(std::istream_iterator<std::int64_t>(numbers), std::istream_iterator<std::int64_t>());
+    }
+    return result;
+}
+
+std::unique_ptr<Tokenizer> smollm2()
+{
+    const std::filesystem::path folder = LAVA_SMOLLM2_DIR;
+    return std::filesystem::exists(folder / "tokenizer.json") ? read_tokenizer(folder) : nullptr;
+}
+
+/// A folder with a tokenizer.json of our own: the bytes, "ab", "abc" and an added token.
+class SmallBpe : public testing::Test
+{
+protected:
+    void SetUp() override
+    {
+        folder_ = std::filesystem::path(testing::TempDir())
+            / ("lava_bpe_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+        std::filesystem::remove_all(folder_);
+        std::filesystem::create_directories(folder_);
+        Json vocab;
+        for (int c = 0x21; c < 0x7f; ++c) {
+            vocab[std::string(1, static_cast<char>(c))] = c;
+        }
+        vocab["\u0120"] = 32; // the stand-in of a space
+        vocab["ab"] = 200;
+        vocab["abc"] = 201;
+        json_ = {{"added_tokens",
+                     {{{"id", 300}, {"content", "<end>"}, {"special", true}},
+                         {{"id", 301}, {"content", "<end>>"}, {"special", false}}}},
+            {"pre_tokenizer",
+                {{"type", "Sequence"},
+                    {"pretokenizers",
+                        {{{"type", "Digits"}, {"individual_digits", true}},
+                            {{"type", "ByteLevel"}, {"add_prefix_space", false}}}}}},
+            {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", {"a b", {"ab", "c"}}}}}};
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    std::unique_ptr<Tokenizer> read() const
+    {
+        std::ofstream(folder_ / "tokenizer.json") << json_;
+        return read_tokenizer(folder_);
+    }
+
+    std::filesystem::path folder_;
+    Json json_;
+};
+
+TEST_F(SmallBpe, MergesByRankAndTakesTheLongestAddedToken)
+{
+    const Encoding encoding = read()->encode("abcab<end>><end>12", true);
+    EXPECT_EQ(encoding.ids, (Ids{201, 200, 301, 300, '1', '2'}));
+}
+
+TEST_F(SmallBpe, RangesCoverTheTextInOrder)
+{
+    const std::string text = "abc ab<end> 12";
+    const auto tokenizer = read();
+    const Encoding encoding = tokenizer->encode(text, false);
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
+        EXPECT_EQ(encoding.ranges[i].begin, at);
+        at = encoding.ranges[i].end;
+        EXPECT_EQ(tokenizer->token_bytes(encoding.ids[i]),
+            text.substr(encoding.ranges[i].begin, at - encoding.ranges[i].begin));
+    }
+    EXPECT_EQ(at, text.size());
+}
+
+TEST_F(SmallBpe, DecodesWithoutSpecialTokens)
+{
+    EXPECT_EQ(read()->decode({201, 300, ' ', 301}), "abc <end>>");
+}
+
+TEST_F(SmallBpe, NamesAByteTheVocabularyLacks)
+{
+    const auto tokenizer = read();
+    EXPECT_THAT(
+        [&] { tokenizer->encode("ab\n", false); }, ThrowsMessage<Error>(HasSubstr("no token for byte 10 at byte 2")));
+}
+
+TEST_F(SmallBpe, NamesTheFirstByteThatIsNotUtf8)
+{
+    const auto tokenizer = read();
+    EXPECT_THAT(
+        [&] { tokenizer->encode("ab\xff", false); }, ThrowsMessage<Error>(HasSubstr("not valid UTF-8 at byte 2")));
+}
+
+TEST_F(SmallBpe, RefusesOtherKindsByName)
+{
+    const Json good = json_;
+    const auto refuses = [&](const char* pointer, const Json& value, const std::string& message) {
+        json_ = good;
+        json_[Json::json_pointer(pointer)] = value;
+        EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr(message))) << pointer;
+    };
+    refuses("/model/type", "Unigram", "found \"Unigram\"");
+    refuses("/normalizer", {{"type", "NFC"}}, "normalizer: expected null");
+    refuses("/post_processor", {{"type", "TemplateProcessing"}}, "post_processor: expected null or ByteLevel");
+    refuses("/pre_tokenizer", {{"type", "Metaspace"}}, "Metaspace");
+    refuses("/pre_tokenizer/pretokenizers/1/add_prefix_space", true, "pre_tokenizer: expected");
+    refuses("/model/byte_fallback", true, "model.byte_fallback");
+    refuses("/model/merges/0", "a z", "model.merges[0]");
+    refuses("/model/vocab/a", -1, "model.vocab[a]");
+    refuses("/added_tokens/0/lstrip", true, "added_tokens.lstrip");
+}
+
+TEST_F(SmallBpe, ReadsChatMlAndItsOwnSystemMessage)
+{
+    const std::string system = "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nBe "
+                               "kind.<|im_end|>\\n' }}{% endif %}";
+    const std::string rest
+        = "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% "
+          "endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+    const std::string loop = "{% for message in messages %}";
+    const std::string user = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
+    const auto apply = [&](const std::string& jinja) {
+        std::ofstream(folder_ / "chat_template.jinja") << jinja;
+        return read()->apply_chat_template({{"user", "Hi"}});
+    };
+    EXPECT_EQ(apply(loop + system + rest), "<|im_start|>system\nBe kind.<|im_end|>\n" + user);
+    EXPECT_EQ(apply(loop + rest), user);
+    EXPECT_THAT([&] { apply("{{ bos_token }}" + loop + rest); },
+        ThrowsMessage<Error>(HasSubstr("chat_template: expected ChatML")));
+}
+
+TEST_F(SmallBpe, SaysThatThereIsNoChatTemplate)
+{
+    const auto tokenizer = read();
+    EXPECT_THAT(
+        [&] {
+            tokenizer->apply_chat_template({{"user", "Hi"}});
+        },
+        ThrowsMessage<Error>(HasSubstr("no chat template")));
+}
+
+TEST(SmolLM2Tokenizer, GivesLlamaCppsIdsForItsTests)
+{
+    const auto tokenizer = smollm2();
+    if (!tokenizer) {
+        GTEST_SKIP() << "no SmolLM2 in " << LAVA_SMOLLM2_DIR;
+    }
+    const std::vector<std::string> texts = llama_cpp_texts();
+    const std::vector<Ids> expected = llama_cpp_ids(source_dir / "tests/data/tokenizer/llama_cpp_smollm.txt");
+    ASSERT_EQ(texts.size(), 46u);
+    ASSERT_EQ(expected.size(), 46u);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        EXPECT_EQ(tokenizer->encode(texts[i], false).ids, expected[i]) << texts[i];
+        EXPECT_EQ(tokenizer->decode(expected[i]), texts[i]);
+    }
+}
+
+TEST(SmolLM2Tokenizer, AppliesItsOwnTemplate)
+{
+    const auto tokenizer = smollm2();
+    if (!tokenizer) {
+        GTEST_SKIP() << "no SmolLM2 in " << LAVA_SMOLLM2_DIR;
+    }
+    const std::string text = tokenizer->apply_chat_template({{"user", "Hello"}});
+    EXPECT_EQ(text,
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n");
+    EXPECT_EQ(tokenizer->encode(text, false).ids.front(), 1);
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text, false).ids),
+        "system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face\nuser\nHello\nassistant\n");
+}
+
+class Stories : public testing::Test
+{
+protected:
+    std::unique_ptr<Tokenizer> tokenizer_ = read_tokenizer(source_dir / "models/stories260K");
+};
+
+TEST_F(Stories, EncodesAsLlama2cDoes)
+{
+    // llama2.c's own greedy output begins with these ids after BOS
+    EXPECT_EQ(tokenizer_->encode("Once upon a time, there was a little girl named Lily.", true).ids,
+        (Ids{1, 403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426}));
+}
+
+TEST_F(Stories, TakesBytesForWhatTheVocabularyLacks)
+{
+    const Encoding encoding = tokenizer_->encode("\u00bd", true);
+    EXPECT_EQ(encoding.ids.front(), 1);
+    EXPECT_EQ(encoding.ids[encoding.ids.size() - 2], 0xc2 + 3);
+    EXPECT_EQ(encoding.ids.back(), 0xbd + 3);
+    EXPECT_EQ(tokenizer_->decode(encoding.ids), "\u00bd");
+}
+
+TEST_F(Stories, LeavesTheDummySpaceOutOfTheRanges)
+{
+    const Encoding encoding = tokenizer_->encode("Once upon", true);
+    EXPECT_EQ(encoding.ranges[0].end, 0u);
+    EXPECT_EQ(encoding.ranges[1].begin, 0u);
+    EXPECT_EQ(encoding.ranges.back().end, 9u);
+}
+
+TEST_F(Stories, HasNoChatTemplate)
+{
+    EXPECT_THAT(
+        [&] {
+            tokenizer_->apply_chat_template({{"user", "Hi"}});
+        },
+        ThrowsMessage<Error>(HasSubstr("no chat template")));
+}
+
+TEST(TokenizerFolder, WithoutAKnownFileIsNamed)
+{
+    EXPECT_THAT([] { read_tokenizer(testing::TempDir() + "nowhere"); },
+        ThrowsMessage<Error>(HasSubstr("nowhere: no tokenizer")));
+}
+
+} // namespace
+} // namespace lava
