@@ -1,0 +1,217 @@
+"""Budgets and selection of every policy: from scores and a budget to the retained set, step by step as the papers' codes
+do it (cascades included), in plain numpy. How open choices were read stands in reference_policies.py."""
+
+import dataclasses
+
+import numpy as np
+
+
+def canonical_order(values):
+    """Largest first; equal values in the order in which they stand."""
+    return np.argsort(-np.asarray(values), axis=-1, kind="stable")
+
+
+def pyramid(budget, beta, num_layers, seq_len, window):
+    """Evictable entries per layer of the integer schedule."""
+    least = budget // beta
+    most = 2 * budget - least
+    if most >= seq_len - window:
+        most = seq_len - window
+        least = 2 * budget - most
+    step = (most - least) // (num_layers - 1) if num_layers > 1 else 0
+    return [most - layer * step for layer in range(num_layers)]
+
+
+def head_counts(scores, total):
+    """[Hkv]: how many of the layer's `total` largest scores lie in each head. Equal scores: the lower head first, since
+    the heads' sorted scores stand one after the other."""
+    heads, entries = scores.shape
+    flat = np.concatenate([np.sort(head)[::-1] for head in scores])
+    chosen = canonical_order(flat)[:total]
+    return np.bincount(chosen // entries, minlength=heads)
+
+
+def mixed_capacities(counts, alpha, floor):
+    """[Hkv]: AdaKV's mix of adaptive count and floor, in float32 and rounded half to even."""
+    mixed = np.asarray(counts).astype(np.float32) * np.float32(1 - alpha) + np.float32(floor)
+    return np.rint(mixed).astype(np.int64)
+
+
+def adaptive_capacities(scores, budget, alpha, floor):
+    return mixed_capacities(head_counts(scores, scores.shape[0] * budget), alpha, floor)
+
+
+def layer_shares(weights, total):
+    """Real-valued share of `total` that each of the layers seen so far claims."""
+    if sum(weights) == 0:
+        return [total / len(weights)] * len(weights)
+    return [weight / sum(weights) * total for weight in weights]
+
+
+def spread_evenly(budgets, chosen, amount, sign):
+    """Adds `amount` over the chosen layers, the remainder one by one to the first of them."""
+    places = np.flatnonzero(chosen)
+    if amount == 0 or places.size == 0:
+        return budgets
+    budgets = budgets.copy()
+    budgets[places] += sign * (amount // places.size)
+    budgets[places[: amount % places.size]] += sign
+    return budgets
+
+
+def cake_adjust(shares, total, most):
+    """CAKE's integer budgets: truncate, move what exceeds `most`, then hand out what truncation lost."""
+    budgets = np.trunc(shares).astype(np.int64)
+    excess = int(np.maximum(budgets - most, 0).sum())
+    budgets = np.minimum(budgets, most)
+    budgets = spread_evenly(budgets, budgets < most, excess, +1)
+    lacking = int(total - budgets.sum())
+    if lacking >= 0:
+        return spread_evenly(budgets, budgets < most, lacking, +1)
+    return spread_evenly(budgets, budgets > 1, -lacking, -1)
+
+
+@dataclasses.dataclass
+class Allocation:
+    capacity: np.ndarray  # [L, Hkv], evictable entries as the rule left them
+    held: np.ndarray  # [L, Hkv], evictable entries really kept
+    layer_budget: list  # per layer: evictable entries per KV head before the head rule; None where there is no such rule
+    fragile: bool = False  # a share lay so near an integer that float32 scores may truncate to another one
+
+
+def near_integer(share):
+    return abs(share - round(share)) <= 1e-5 * max(share, 1.0)
+
+
+def clipped(capacity, evictable, layer_budget, fragile=False):
+    capacity = np.asarray(capacity, dtype=np.int64)
+    return Allocation(capacity, np.clip(capacity, 0, evictable), layer_budget, fragile)
+
+
+def uniform_heads(scores, budgets, fragile=False):
+    capacity = [[budget] * scores.num_kv_heads for budget in budgets]
+    return clipped(capacity, scores.evictable, list(budgets), fragile)
+
+
+def adaptive_heads(scores, budgets, alpha, floors, fragile=False):
+    """Every layer splits its budget over its heads; a layer whose budget exceeds what is there keeps all."""
+    capacity = []
+    for entries, budget, floor in zip(scores.entries, budgets, floors):
+        if budget > scores.evictable:
+            capacity.append([budget] * scores.num_kv_heads)
+        else:
+            capacity.append(adaptive_capacities(entries, budget, alpha, floor))
+    return clipped(capacity, scores.evictable, list(budgets), fragile)
+
+
+def cake_cascade(scores, budget):
+    """After every layer of the prefill all layers so far are cut to their new share, of what they still hold."""
+    evictable, layers = scores.evictable, scores.num_layers
+    shape = (layers, scores.num_kv_heads)
+    if scores.seq_len <= budget + scores.window:
+        return Allocation(np.full(shape, evictable), np.full(shape, evictable), None)
+    total = (budget - scores.window) * layers
+    held = [[canonical_order(head) for head in entries] for entries in scores.entries]
+    fragile = False
+    for layer in range(layers):
+        shares = layer_shares(scores.weights[: layer + 1], total)
+        budgets = cake_adjust(shares, total, evictable)
+        fragile |= any(near_integer(share) for share in shares) and layer > 0
+        for done, allowed in enumerate(budgets):
+            held[done] = [head[: min(allowed, evictable)] for head in held[done]]
+    capacity = np.repeat(np.asarray(budgets)[:, None], scores.num_kv_heads, axis=1)
+    kept = np.array([[len(head) for head in heads] for heads in held])
+    return Allocation(capacity, kept, list(budgets), fragile)
+
+
+def lava_cascade(scores, budget, alpha, floor):
+    """After every layer all layers so far are recompressed with their new share; a share above M compresses nothing."""
+    evictable, layers = scores.evictable, scores.num_layers
+    total = (budget - scores.window) * layers
+    capacity, last = [None] * layers, [None] * layers
+    held = np.full((layers, scores.num_kv_heads), evictable)
+    for layer in range(layers):
+        shares = layer_shares(scores.weights[: layer + 1], total)
+        for done, share in enumerate(shares):
+            allowed = int(share)
+            if allowed > (evictable if last[done] is None else last[done]):
+                continue
+            capacity[done] = adaptive_capacities(scores.entries[done], allowed, alpha, floor)
+            held[done] = np.minimum(held[done], capacity[done])
+            last[done] = allowed
+    final = [int(share) for share in shares]
+    capacity = [[b] * scores.num_kv_heads if c is None else c for b, c in zip(final, capacity)]
+    return Allocation(np.array(capacity), held, final, layers > 1 and any(map(near_integer, shares)))
+
+
+def allocate(scores, budget):
+    """Evictable entries that each KV head keeps at `budget` entries per KV head, window included."""
+    policy, evictable, layers = scores.policy, scores.evictable, scores.num_layers
+    name, prefix = policy.name, budget - scores.window
+    official = policy.variant == "official"
+    alpha, floor = (policy.alpha, int(policy.alpha * budget)) if official else (0.0, 0)
+    if name == "full":
+        return uniform_heads(scores, [evictable] * layers)
+    if name in ("random", "streaming-llm", "h2o", "tova", "snapkv", "vatp"):
+        return uniform_heads(scores, [prefix] * layers)
+    if name == "cake":
+        return cake_cascade(scores, budget)
+    if name == "lava":
+        return lava_cascade(scores, budget, alpha, floor)
+    if name == "lava-nohead":
+        shares = layer_shares(scores.weights, prefix * layers)
+        return uniform_heads(scores, [int(x) for x in shares], layers > 1 and any(map(near_integer, shares)))
+    budgets = [prefix] * layers
+    if "pyramid" in name:
+        budgets = pyramid(prefix, policy.beta, layers, scores.seq_len, scores.window)
+    if name == "pyramidkv":
+        return uniform_heads(scores, budgets)
+    if name in ("ada-snapkv", "ada-pyramidkv"):
+        return adaptive_heads(scores, budgets, policy.alpha, [int(policy.alpha * b) for b in budgets])
+    return adaptive_heads(scores, budgets, alpha, [floor] * layers)
+
+
+@dataclasses.dataclass
+class Retained:
+    kept: np.ndarray  # [L, Hkv, N] bool
+    allocation: Allocation
+    asked: int
+    granted: int
+
+    @property
+    def retained(self):
+        return int(self.kept.sum())
+
+
+def select(scores, held):
+    """[L, Hkv, N]: the best `held` entries of every head and the window."""
+    kept = np.zeros(held.shape + (scores.seq_len,), dtype=bool)
+    kept[:, :, scores.evictable :] = True
+    for layer, head in np.ndindex(held.shape):
+        if scores.policy.name == "full":
+            chosen = np.arange(held[layer, head])
+        elif scores.policy.name == "streaming-llm":
+            chosen = streaming_positions(held[layer, head], scores.policy.sinks, scores.seq_len)
+        elif scores.policy.name == "random":
+            chosen = random_positions(scores, layer, head)[: held[layer, head]]
+        else:
+            chosen = canonical_order(scores.entries[layer][head])[: held[layer, head]]
+        kept[layer, head, chosen] = True
+    return kept
+
+
+def streaming_positions(count, sinks, seq_len):
+    return np.concatenate([np.arange(sinks), np.arange(seq_len - (count - sinks), seq_len)])
+
+
+def random_positions(scores, layer, head):
+    """Some random order; which one is the implementation's own affair."""
+    return np.random.default_rng([scores.policy.seed, layer, head]).permutation(scores.evictable)
+
+
+def retain(scores, budget):
+    allocation = allocate(scores, budget)
+    kept = select(scores, allocation.held)
+    heads = scores.num_layers * scores.num_kv_heads
+    granted = int(allocation.capacity.sum()) + scores.window * heads
+    return Retained(kept, allocation, budget * heads, granted)
