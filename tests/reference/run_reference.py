@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Replays synthetic traces and the committed sample with lava-replay and holds every report against the reference.
+
+  run_reference.py --replay lava-replay --analyze lava-analyze --folder SCRATCH [TRACE]..."""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+
+import h5py
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Every policy with its defaults, then other parameters than the defaults, with a window of 8.
+DEFAULT_POLICIES = (
+    "full random streaming-llm h2o tova snapkv pyramidkv vatp ada-snapkv ada-pyramidkv cake lava lava@official "
+    "lava-uniform lava-pyramid lava-nohead lava-uniform@official lava-pyramid@official lava-nohead@official"
+).split()
+OTHER_POLICIES = [
+    "random:window=8,seed=3",
+    "streaming-llm:sinks=1",
+    "h2o:window=8,gqa=max",
+    "snapkv:window=8,kernel=5,pool=avg,gqa=max",
+    "snapkv:window=8,kernel=1",
+    "pyramidkv:window=8,beta=5,gqa=sum",
+    "vatp:window=8,gqa=max,kernel=3",
+    "ada-snapkv:window=8,alpha=0.5",
+    "ada-snapkv:window=8,alpha=0",
+    "ada-pyramidkv:window=8,beta=10,pool=avg",
+    "cake:window=8,gamma=5,tau1=1.6,tau2=0.4",
+    "cake:window=8,gqa=max,kernel=3",
+    "lava:window=8,pool=avg,kernel=5",
+    "lava:window=8,gqa=mean",
+    "lava@official:window=8,alpha=0.5",
+    "lava-uniform:window=8",
+    "lava-pyramid:window=8,beta=5",
+    "lava-nohead:window=8,gqa=mean",
+]
+
+
+def has_column_sums(trace):
+    with h5py.File(trace, "r") as file:
+        return "observed_attention" in file["layers/00"]
+
+
+def prompt_length(trace):
+    with h5py.File(trace, "r") as file:
+        return file["layers/00/k"].shape[1]
+
+
+def budgets(first, seq_len):
+    """Some from `first` to the whole prompt, the ends and their neighbours among them."""
+    between = (first + (seq_len - first) * i // 6 for i in range(7))
+    return ",".join(map(str, sorted({*between, first + 1, seq_len - 1, seq_len} & set(range(first, seq_len + 1)))))
+
+
+def replay(program, trace, policies, grid, report):
+    chosen = [item for policy in policies for item in ("-p", policy)]
+    subprocess.run([program, trace, *chosen, "-b", grid, "-o", report], check=True)
+
+
+def check(options, trace):
+    """0 where the replay of this trace and the reference agree."""
+    seq_len, reports = prompt_length(trace), []
+    for name, policies, first in (("defaults", DEFAULT_POLICIES, 33), ("others", OTHER_POLICIES, 9)):
+        chosen = [policy for policy in policies if has_column_sums(trace) or not policy.startswith("h2o")]
+        reports.append(options.folder / f"{trace.stem}.{name}.report.h5")
+        replay(options.replay, trace, chosen, budgets(first, seq_len), reports[-1])
+    print(f"--- {trace.name}: {seq_len} tokens", flush=True)
+    command = [sys.executable, HERE / "check_replay.py", trace, *reports, "--analyze", options.analyze]
+    return subprocess.run(command, check=False).returncode
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replay", required=True)
+    parser.add_argument("--analyze", required=True)
+    parser.add_argument("--folder", required=True, type=pathlib.Path, help="for the traces and reports, emptied by nobody")
+    parser.add_argument("trace", nargs="*", type=pathlib.Path, help="checked besides the synthetic ones")
+    options = parser.parse_args()
+    subprocess.run([sys.executable, HERE / "lava_reference.py", "--self-test"], check=True)
+    synthetic = options.folder / "traces"
+    subprocess.run([sys.executable, HERE / "make_traces.py", synthetic], check=True)
+    statuses = [check(options, trace) for trace in [*sorted(synthetic.glob("*.h5")), *options.trace]]
+    return int(any(statuses))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
