@@ -1,1 +1,392 @@
+#include "analysis/replay_report.h"
 
+#include "analysis/report_checks.h"
+#include "traces/error.h"
+#include "traces/h5.h"
+#include "traces/output_file.h"
+
+#include <iterator>
+#include <limits>
+#include <string_view>
+
+namespace lava {
+
+namespace {
+
+using h5::Group;
+
+constexpr std::string_view format_name = "lava-report";
+constexpr h5::WriteOptions packed{.deflate = 4};
+
+// Writer and reader walk the same lists, so that a field cannot be written and forgotten.
+
+template <typename Owner, typename Member> struct Field
+{
+    const char* name;
+    Member Owner::*member;
+};
+
+constexpr Field<TraceInfo, std::string> trace_strings[] = {
+    {"file", &TraceInfo::file},
+    {"generator", &TraceInfo::generator},
+    {"model_name", &TraceInfo::model_name},
+    {"model_config", &TraceInfo::model_config},
+    {"weights_sha256", &TraceInfo::weights_sha256},
+    {"device", &TraceInfo::device},
+    {"run_dtype", &TraceInfo::run_dtype},
+    {"continuation", &TraceInfo::continuation},
+    {"tokenization", &TraceInfo::tokenization},
+};
+
+constexpr Field<TraceInfo, std::int64_t> trace_numbers[] = {
+    {"format_major", &TraceInfo::format_major},
+    {"format_minor", &TraceInfo::format_minor},
+    {"vocab_size", &TraceInfo::vocab_size},
+    {"seq_len", &TraceInfo::seq_len},
+    {"eval_len", &TraceInfo::eval_len},
+    {"window", &TraceInfo::window},
+};
+
+constexpr Field<ModelShape, std::int64_t> shape_numbers[] = {
+    {"num_layers", &ModelShape::num_layers},
+    {"num_heads", &ModelShape::num_heads},
+    {"num_kv_heads", &ModelShape::num_kv_heads},
+    {"head_dim", &ModelShape::head_dim},
+    {"hidden_size", &ModelShape::hidden_size},
+};
+
+constexpr Field<TraceInfo, bool> trace_flags[] = {
+    {"has_losses", &TraceInfo::has_losses},
+    {"has_outputs", &TraceInfo::has_outputs},
+    {"has_observed_attention", &TraceInfo::has_observed_attention},
+    {"has_logits", &TraceInfo::has_logits},
+};
+
+constexpr Field<PolicyReplay, std::string> policy_strings[] = {
+    {"policy", &PolicyReplay::policy},
+    {"name", &PolicyReplay::name},
+    {"variant", &PolicyReplay::variant},
+};
+
+constexpr Field<PolicyReplay, std::vector<std::int64_t>> grid_arrays[] = {
+    // [G]
+    {"asked", &PolicyReplay::asked},
+    {"granted", &PolicyReplay::granted},
+};
+
+constexpr Field<PolicyReplay, std::vector<float>> head_losses_arrays[] = {
+    // [G, L, Hq, T]
+    {"head_l1", &PolicyReplay::head_l1},
+    {"head_output_l1", &PolicyReplay::head_output_l1},
+    {"head_output_l2", &PolicyReplay::head_output_l2},
+};
+
+constexpr Field<PolicyReplay, std::vector<double>> layer_losses_arrays[] = {
+    // [G, L, T]
+    {"attn_out_l1", &PolicyReplay::attn_out_l1},
+    {"attn_out_l2", &PolicyReplay::attn_out_l2},
+    {"bound_lava", &PolicyReplay::bound_lava},
+    {"bound_adakv", &PolicyReplay::bound_adakv},
+    {"bound_projected", &PolicyReplay::bound_projected},
+};
+
+constexpr Field<UncompressedNorms, std::vector<float>> head_norms[] = {
+    // [L, Hq, T]
+    {"head_output_l1", &UncompressedNorms::head_output_l1},
+    {"head_output_l2", &UncompressedNorms::head_output_l2},
+};
+
+constexpr Field<UncompressedNorms, std::vector<double>> layer_norms[] = {
+    // [L, T]
+    {"attn_out_l1", &UncompressedNorms::attn_out_l1},
+    {"attn_out_l2", &UncompressedNorms::attn_out_l2},
+};
+
+constexpr const char* store_types[] = {"f32", "f16", "bf16"}; // by StoreType
+
+// Lists of byte strings: NAME_bytes holds them end to end, NAME_ends where each ends.
+
+void write_texts(const Group& group, const std::string& name, const std::vector<std::string>& texts)
+{
+    if (texts.empty())
+        return;
+    std::vector<std::uint8_t> bytes;
+    std::vector<std::int64_t> ends;
+    for (const std::string& text : texts) {
+        bytes.insert(bytes.end(), text.begin(), text.end());
+        ends.push_back(static_cast<std::int64_t>(bytes.size()));
+    }
+    group.write(name + "_bytes", {static_cast<std::int64_t>(bytes.size())}, bytes, packed);
+    group.write(name + "_ends", {static_cast<std::int64_t>(ends.size())}, ends, packed);
+}
+
+std::vector<std::string> read_texts(const Group& group, const std::string& name)
+{
+    if (!group.has(name + "_ends"))
+        return {};
+    const auto bytes = group.read<std::uint8_t>(name + "_bytes", {-1});
+    const auto ends = group.read<std::int64_t>(name + "_ends", {-1});
+    const auto size = static_cast<std::int64_t>(bytes.size());
+    std::vector<std::string> texts;
+    std::int64_t begin = 0;
+    for (const std::int64_t end : ends) {
+        if (end < begin || end > size)
+            group.fail(name + "_ends",
+                "expected ascending ends up to " + std::to_string(size) + ", found " + std::to_string(end));
+        texts.emplace_back(bytes.begin() + begin, bytes.begin() + end);
+        begin = end;
+    }
+    return texts;
+}
+
+void write_ids(const Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
+{
+    if (!ids.empty())
+        group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
+}
+
+std::vector<std::int64_t> read_ids(const Group& group, const std::string& name)
+{
+    return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
+}
+
+void write_trace(const Group& group, const TraceInfo& trace)
+{
+    for (const auto& [name, member] : trace_strings)
+        group.set_attribute(name, std::string_view(trace.*member));
+    for (const auto& [name, member] : trace_numbers)
+        group.set_attribute(name, trace.*member);
+    for (const auto& [name, member] : shape_numbers)
+        group.set_attribute(name, trace.shape.*member);
+    for (const auto& [name, member] : trace_flags)
+        group.set_attribute(name, static_cast<std::int64_t>(trace.*member));
+    group.set_attribute("store_type", std::string_view(store_types[static_cast<std::size_t>(trace.store_type)]));
+    write_ids(group, "prompt_ids", trace.prompt_ids);
+    write_texts(group, "prompt_texts", trace.prompt_texts);
+    write_ids(group, "eval_ids", trace.eval_ids);
+    write_texts(group, "eval_texts", trace.eval_texts);
+    std::vector<std::string> names;
+    std::vector<std::int64_t> bounds;
+    for (const Span& span : trace.spans) {
+        names.push_back(span.name);
+        bounds.insert(bounds.end(), {span.begin, span.end});
+    }
+    write_texts(group, "span_names", names);
+    if (!names.empty())
+        group.write("spans", {static_cast<std::int64_t>(names.size()), 2}, bounds, packed);
+}
+
+StoreType read_store_type(const Group& group)
+{
+    const std::string found = group.string_attribute("store_type");
+    for (std::size_t i = 0; i < std::size(store_types); ++i) {
+        if (found == store_types[i])
+            return static_cast<StoreType>(i);
+    }
+    group.fail("", "attribute store_type: expected f32, f16 or bf16, found '" + found + "'");
+}
+
+std::vector<Span> read_spans(const Group& group)
+{
+    const std::vector<std::string> names = read_texts(group, "span_names");
+    if (names.empty())
+        return {};
+    const auto bounds = group.read<std::int64_t>("spans", {static_cast<std::int64_t>(names.size()), 2});
+    std::vector<Span> spans;
+    for (std::size_t i = 0; i < names.size(); ++i)
+        spans.push_back({names[i], bounds[2 * i], bounds[2 * i + 1]});
+    return spans;
+}
+
+TraceInfo read_trace(const Group& group)
+{
+    TraceInfo trace;
+    for (const auto& [name, member] : trace_strings)
+        trace.*member = group.string_attribute(name);
+    for (const auto& [name, member] : trace_numbers)
+        trace.*member = group.int_attribute(name);
+    for (const auto& [name, member] : shape_numbers)
+        trace.shape.*member = group.int_attribute(name);
+    for (const auto& [name, member] : trace_flags)
+        trace.*member = group.int_attribute(name) != 0;
+    trace.store_type = read_store_type(group);
+    check_report_sizes(group.file(), trace);
+    trace.prompt_ids = read_ids(group, "prompt_ids");
+    trace.prompt_texts = read_texts(group, "prompt_texts");
+    trace.eval_ids = read_ids(group, "eval_ids");
+    trace.eval_texts = read_texts(group, "eval_texts");
+    trace.spans = read_spans(group);
+    return trace;
+}
+
+void write_norms(const Group& root, const ReplayReport& report)
+{
+    const Group group = root.create_group("norms");
+    const ModelShape& shape = report.trace.shape;
+    for (const auto& [name, member] : head_norms)
+        group.write(name, {shape.num_layers, shape.num_heads, report.trace.eval_len}, report.norms.*member, packed);
+    for (const auto& [name, member] : layer_norms)
+        group.write(name, {shape.num_layers, report.trace.eval_len}, report.norms.*member, packed);
+}
+
+UncompressedNorms read_norms(const Group& group, const TraceInfo& trace)
+{
+    UncompressedNorms norms;
+    for (const auto& [name, member] : head_norms)
+        norms.*member = group.read<float>(name, {trace.shape.num_layers, trace.shape.num_heads, trace.eval_len});
+    for (const auto& [name, member] : layer_norms)
+        norms.*member = group.read<double>(name, {trace.shape.num_layers, trace.eval_len});
+    return norms;
+}
+
+bool fits_u16(const TraceInfo& trace)
+{
+    return trace.seq_len <= std::numeric_limits<std::uint16_t>::max();
+}
+
+void write_ranking(const Group& group, const TraceInfo& trace, const std::vector<std::uint32_t>& ranking)
+{
+    const auto shape = {trace.shape.num_layers, trace.shape.num_kv_heads, trace.seq_len};
+    if (fits_u16(trace))
+        group.write("ranking", shape, std::vector<std::uint16_t>(ranking.begin(), ranking.end()), packed);
+    else
+        group.write("ranking", shape, ranking, packed);
+}
+
+std::vector<std::uint32_t> read_ranking(const Group& group, const TraceInfo& trace)
+{
+    const auto shape = {trace.shape.num_layers, trace.shape.num_kv_heads, trace.seq_len};
+    if (!fits_u16(trace))
+        return group.read<std::uint32_t>("ranking", shape);
+    const auto ranking = group.read<std::uint16_t>("ranking", shape);
+    return {ranking.begin(), ranking.end()};
+}
+
+void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay)
+{
+    const TraceInfo& trace = report.trace;
+    const ModelShape& shape = trace.shape;
+    const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+    for (const auto& [name, member] : policy_strings)
+        group.set_attribute(name, std::string_view(replay.*member));
+    group.set_attribute("window", replay.window);
+    std::vector<std::string> parameters;
+    for (const auto& [key, value] : replay.parameters)
+        parameters.insert(parameters.end(), {key, value});
+    write_texts(group, "parameters", parameters);
+    group.write("budgets", {grid}, replay.budgets);
+    for (const auto& [name, member] : grid_arrays)
+        group.write(name, {grid}, replay.*member);
+    group.write("counts", {grid, shape.num_layers, shape.num_kv_heads}, replay.counts, packed);
+    write_ranking(group, trace, replay.ranking);
+    if (!report.has_losses())
+        return;
+    for (const auto& [name, member] : head_losses_arrays)
+        group.write(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len}, replay.*member, packed);
+    for (const auto& [name, member] : layer_losses_arrays)
+        group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+}
+
+std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
+{
+    const std::vector<std::string> texts = read_texts(group, "parameters");
+    if (texts.size() % 2 != 0)
+        group.fail(
+            "parameters_ends", "expected names and values in turn, found " + std::to_string(texts.size()) + " texts");
+    std::vector<std::pair<std::string, std::string>> parameters;
+    for (std::size_t i = 0; i < texts.size(); i += 2)
+        parameters.emplace_back(texts[i], texts[i + 1]);
+    return parameters;
+}
+
+PolicyReplay read_policy(const Group& group, const ReplayReport& report)
+{
+    const TraceInfo& trace = report.trace;
+    const ModelShape& shape = trace.shape;
+    PolicyReplay replay;
+    for (const auto& [name, member] : policy_strings)
+        replay.*member = group.string_attribute(name);
+    replay.window = group.int_attribute("window");
+    replay.parameters = read_parameters(group);
+    replay.budgets = group.read<std::int64_t>("budgets", {-1});
+    const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+    for (const auto& [name, member] : grid_arrays)
+        replay.*member = group.read<std::int64_t>(name, {grid});
+    replay.counts = group.read<std::int64_t>("counts", {grid, shape.num_layers, shape.num_kv_heads});
+    replay.ranking = read_ranking(group, trace);
+    if (!report.has_losses())
+        return replay;
+    for (const auto& [name, member] : head_losses_arrays)
+        replay.*member = group.read<float>(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len});
+    for (const auto& [name, member] : layer_losses_arrays)
+        replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
+    return replay;
+}
+
+void check_format(const Group& root)
+{
+    const std::string found = root.has_attribute("format") ? root.string_attribute("format") : "none";
+    if (found != format_name)
+        throw Error(root.file() + ": not a report: expected format " + std::string(format_name) + ", found " + found);
+    const std::int64_t major = root.int_attribute("format_major");
+    if (major != report_format_major)
+        throw Error(root.file() + ": format version: expected " + std::to_string(report_format_major) + ".x, found "
+            + std::to_string(major) + "." + std::to_string(root.int_attribute("format_minor"))
+            + (major > report_format_major ? "; a newer version of the toolkit wrote it" : ""));
+}
+
+std::vector<PolicyReplay> read_policies(const Group& root, const ReplayReport& report)
+{
+    const Group group = root.group("policies");
+    const std::size_t count = group.names().size();
+    std::vector<PolicyReplay> policies;
+    for (std::size_t i = 0; i < count; ++i)
+        policies.push_back(read_policy(group.group(policy_name(i)), report));
+    return policies;
+}
+
+void write_root(const Group& root, const ReplayReport& report)
+{
+    root.set_attribute("format", format_name);
+    root.set_attribute("format_major", report_format_major);
+    root.set_attribute("format_minor", report_format_minor);
+    root.set_attribute("generator", std::string_view(report.generator));
+    write_trace(root.create_group("trace"), report.trace);
+    if (!report.deviations.empty())
+        root.write("deviations", {report.trace.shape.num_layers}, report.deviations);
+    if (report.has_losses())
+        write_norms(root, report);
+    const Group policies = root.create_group("policies");
+    for (std::size_t i = 0; i < report.policies.size(); ++i)
+        write_policy(policies.create_group(policy_name(i)), report, report.policies[i]);
+    root.flush();
+}
+
+} // namespace
+
+void write_report(const std::filesystem::path& file, const ReplayReport& report)
+{
+    check_report(file, report);
+    OutputFile output(file);
+    write_root(Group::create_file(output.part()), report); // the file is closed before it is renamed
+    output.commit();
+}
+
+ReplayReport read_report(const std::filesystem::path& file)
+{
+    const Group root = Group::open_file(file);
+    check_format(root);
+    ReplayReport report;
+    report.file = file.string();
+    report.generator = root.string_attribute("generator");
+    report.trace = read_trace(root.group("trace"));
+    if (root.has("deviations"))
+        report.deviations = root.read<double>("deviations", {report.trace.shape.num_layers});
+    if (root.has("norms"))
+        report.norms = read_norms(root.group("norms"), report.trace);
+    report.policies = read_policies(root, report);
+    check_report(file, report);
+    return report;
+}
+
+} // namespace lava

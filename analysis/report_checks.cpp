@@ -1,0 +1,195 @@
+#include "analysis/report_checks.h"
+
+#include "traces/error.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <span>
+
+namespace lava {
+
+namespace {
+
+/// Refuses what a file says, naming the place.
+class Checker
+{
+public:
+    Checker(const std::filesystem::path& file, const ReplayReport& report)
+        : file_(file.string())
+        , report_(report)
+    { }
+
+    void check() const
+    {
+        check_tokens();
+        check_spans();
+        check_norms();
+        for (std::size_t i = 0; i < report_.policies.size(); ++i)
+            check_policy(report_.policies[i], "/policies/" + policy_name(i));
+    }
+
+private:
+    [[noreturn]] void refuse(const std::string& dataset, const std::string& message) const
+    {
+        throw Error(file_ + ": " + dataset + ": " + message);
+    }
+
+    void check_length(const std::string& dataset, std::size_t found, std::int64_t expected, bool may_be_empty) const
+    {
+        if (static_cast<std::int64_t>(found) != expected && !(may_be_empty && found == 0))
+            refuse(dataset, "expected " + std::to_string(expected) + " values, found " + std::to_string(found));
+    }
+
+    void check_tokens() const
+    {
+        const TraceInfo& trace = report_.trace;
+        check_length("/trace/prompt_ids", trace.prompt_ids.size(), trace.seq_len, true);
+        check_length("/trace/prompt_texts", trace.prompt_texts.size(), trace.seq_len, true);
+        check_length("/trace/eval_ids", trace.eval_ids.size(), trace.eval_len, true);
+        check_length("/trace/eval_texts", trace.eval_texts.size(), trace.eval_len, true);
+        check_length("/deviations", report_.deviations.size(), trace.shape.num_layers, true);
+    }
+
+    void check_spans() const
+    {
+        for (const Span& span : report_.trace.spans) {
+            if (span.begin < 0 || span.begin > span.end || span.end > report_.trace.seq_len)
+                refuse("/trace/spans",
+                    "expected '" + span.name + "' within " + std::to_string(report_.trace.seq_len) + " tokens, found "
+                        + std::to_string(span.begin) + ":" + std::to_string(span.end));
+        }
+    }
+
+    template <typename T>
+    void check_losses(const std::string& dataset, const std::vector<T>& values, std::int64_t count) const
+    {
+        check_length(dataset, values.size(), report_.has_losses() ? count : 0, false);
+        for (const T value : values) {
+            if (!std::isfinite(value) || value < 0)
+                refuse(dataset, "expected finite numbers of at least 0, found " + std::to_string(value));
+        }
+    }
+
+    void check_norms() const
+    {
+        const ModelShape& shape = report_.trace.shape;
+        const std::int64_t steps = shape.num_layers * report_.trace.eval_len;
+        check_losses("/norms/head_output_l1", report_.norms.head_output_l1, steps * shape.num_heads);
+        check_losses("/norms/head_output_l2", report_.norms.head_output_l2, steps * shape.num_heads);
+        check_losses("/norms/attn_out_l1", report_.norms.attn_out_l1, steps);
+        check_losses("/norms/attn_out_l2", report_.norms.attn_out_l2, steps);
+    }
+
+    void check_policy(const PolicyReplay& replay, const std::string& path) const
+    {
+        if (replay.policy.empty() || replay.name.empty())
+            refuse(path, "expected attributes policy and name, found none");
+        check_budgets(replay, path);
+        check_counts(replay, path);
+        check_ranking(replay, path);
+        const ModelShape& shape = report_.trace.shape;
+        const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+        const std::int64_t steps = grid * shape.num_layers * report_.trace.eval_len;
+        check_losses(path + "/head_l1", replay.head_l1, steps * shape.num_heads);
+        check_losses(path + "/head_output_l1", replay.head_output_l1, steps * shape.num_heads);
+        check_losses(path + "/head_output_l2", replay.head_output_l2, steps * shape.num_heads);
+        check_losses(path + "/attn_out_l1", replay.attn_out_l1, steps);
+        check_losses(path + "/attn_out_l2", replay.attn_out_l2, steps);
+        check_losses(path + "/bound_lava", replay.bound_lava, steps);
+        check_losses(path + "/bound_adakv", replay.bound_adakv, steps);
+        check_losses(path + "/bound_projected", replay.bound_projected, steps);
+    }
+
+    void check_budgets(const PolicyReplay& replay, const std::string& path) const
+    {
+        const std::vector<std::int64_t>& budgets = replay.budgets;
+        if (budgets.empty())
+            refuse(path + "/budgets", "expected at least one budget, found none");
+        if (std::ranges::adjacent_find(budgets, std::greater_equal<>()) != budgets.end())
+            refuse(path + "/budgets", "expected ascending budgets, found others");
+        if (budgets.front() < 0 || budgets.back() > report_.trace.seq_len)
+            refuse(path + "/budgets",
+                "expected 0 to " + std::to_string(report_.trace.seq_len) + ", found " + std::to_string(budgets.front())
+                    + " to " + std::to_string(budgets.back()));
+        check_length(path + "/asked", replay.asked.size(), static_cast<std::int64_t>(budgets.size()), false);
+        check_length(path + "/granted", replay.granted.size(), static_cast<std::int64_t>(budgets.size()), false);
+    }
+
+    void check_counts(const PolicyReplay& replay, const std::string& path) const
+    {
+        const ModelShape& shape = report_.trace.shape;
+        const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+        check_length(path + "/counts", replay.counts.size(), grid * shape.num_layers * shape.num_kv_heads, false);
+        for (const std::int64_t count : replay.counts) {
+            if (count < 0 || count > report_.trace.seq_len)
+                refuse(path + "/counts",
+                    "expected 0 to " + std::to_string(report_.trace.seq_len) + " entries in a head, found "
+                        + std::to_string(count));
+        }
+    }
+
+    void check_ranking(const PolicyReplay& replay, const std::string& path) const
+    {
+        const ModelShape& shape = report_.trace.shape;
+        const auto seq_len = static_cast<std::size_t>(report_.trace.seq_len);
+        const std::int64_t heads = shape.num_layers * shape.num_kv_heads;
+        check_length(path + "/ranking", replay.ranking.size(), heads * report_.trace.seq_len, false);
+        for (std::int64_t head = 0; head < heads; ++head) {
+            std::vector<bool> seen(seq_len);
+            const auto row = std::span(replay.ranking).subspan(static_cast<std::size_t>(head) * seq_len, seq_len);
+            for (const std::uint32_t position : row) {
+                if (position < seq_len && !seen[position]) {
+                    seen[position] = true;
+                    continue;
+                }
+                refuse(path + "/ranking",
+                    "expected every position below " + std::to_string(seq_len) + " once, found "
+                        + std::to_string(position) + (position < seq_len ? " twice" : "") + " in layer "
+                        + std::to_string(head / shape.num_kv_heads) + ", KV head "
+                        + std::to_string(head % shape.num_kv_heads));
+            }
+        }
+    }
+
+    std::string file_;
+    const ReplayReport& report_;
+};
+
+} // namespace
+
+std::string policy_name(std::size_t index)
+{
+    const std::string digits = std::to_string(index);
+    return std::string(digits.size() < 4 ? 4 - digits.size() : 0, '0') + digits;
+}
+
+void check_report_sizes(const std::filesystem::path& file, const TraceInfo& trace)
+{
+    const auto expect = [&](const char* name, std::int64_t found, std::int64_t low, std::int64_t high) {
+        if (found < low || found > high)
+            throw Error(file.string() + ": /trace: " + name + ": expected " + std::to_string(low) + " to "
+                + std::to_string(high) + ", found " + std::to_string(found));
+    };
+    // Far above any model, low enough that no product of sizes overflows.
+    expect("num_layers", trace.shape.num_layers, 1, 10'000);
+    expect("num_heads", trace.shape.num_heads, 1, 10'000);
+    expect("num_kv_heads", trace.shape.num_kv_heads, 1, trace.shape.num_heads);
+    expect("head_dim", trace.shape.head_dim, 1, 1'000'000);
+    expect("hidden_size", trace.shape.hidden_size, 1, 100'000'000);
+    expect("seq_len", trace.seq_len, 1, std::numeric_limits<std::int32_t>::max());
+    expect("eval_len", trace.eval_len, 0, 1'000'000);
+    expect("window", trace.window, 0, trace.seq_len);
+    if (trace.shape.num_heads % trace.shape.num_kv_heads != 0)
+        throw Error(file.string() + ": /trace: num_kv_heads: expected a divisor of num_heads "
+            + std::to_string(trace.shape.num_heads) + ", found " + std::to_string(trace.shape.num_kv_heads));
+}
+
+void check_report(const std::filesystem::path& file, const ReplayReport& report)
+{
+    check_report_sizes(file, report.trace);
+    Checker(file, report).check();
+}
+
+} // namespace lava
