@@ -87,6 +87,9 @@ public:
     /// `name` here becomes `target_path` of `target_file` (relative to this file's folder).
     void link_external(std::string_view name, const std::string& target_file, const std::string& target_path) const;
 
+    /// The file that an external link leads to, beside this one; empty where `name` is no such link.
+    std::filesystem::path external_file(std::string_view name) const;
+
     bool has_attribute(std::string_view name) const;
     std::string string_attribute(std::string_view name) const;
     std::int64_t int_attribute(std::string_view name) const;

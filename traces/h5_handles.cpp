@@ -1,5 +1,6 @@
 #include "traces/h5_handles.h"
 
+#include <utility>
 #include <vector>
 
 namespace lava::h5 {
@@ -26,18 +27,31 @@ std::string between(const std::string& text, const std::string& before, const st
     return end == std::string::npos ? std::string() : text.substr(from, end - from);
 }
 
-std::string external_target(hid_t group, const std::string& name, const H5L_info_t& link, const std::string& file)
+/// File and path that an external link names; both empty where it cannot be read.
+std::pair<std::string, std::string> external_value(hid_t group, const std::string& name, const H5L_info_t& link)
 {
     std::vector<char> value(link.u.val_size);
-    const char* target_file = nullptr;
-    const char* target_path = nullptr;
+    const char* file = nullptr;
+    const char* path = nullptr;
     unsigned flags = 0;
     if (H5Lget_val(group, name.c_str(), value.data(), value.size(), H5P_DEFAULT) < 0
-        || H5Lunpack_elink_val(value.data(), value.size(), &flags, &target_file, &target_path) < 0)
-        return "a damaged link to another file";
-    const auto expected = std::filesystem::path(file).parent_path() / target_file;
-    const auto there = std::filesystem::exists(expected);
-    return std::string("links to ") + target_path + " in " + target_file + ", expected at " + expected.string()
+        || H5Lunpack_elink_val(value.data(), value.size(), &flags, &file, &path) < 0)
+        return {};
+    return {file, path};
+}
+
+std::filesystem::path beside(const std::string& file, const std::string& target)
+{
+    return std::filesystem::path(file).parent_path() / target;
+}
+
+std::string external_target(hid_t group, const std::string& name, const H5L_info_t& link, const std::string& file)
+{
+    const auto [target, path] = external_value(group, name, link);
+    const auto expected = beside(file, target);
+    std::error_code error;
+    const bool there = std::filesystem::exists(expected, error);
+    return "links to " + path + " of " + target + ", expected at " + expected.string()
         + (there ? ", which does not hold it" : ", where there is no such file");
 }
 
@@ -86,6 +100,17 @@ std::string why_not_opened(hid_t group, const std::string& file, std::string_vie
             return "expected a group, found a dataset";
     }
     return "cannot be opened: " + reason;
+}
+
+std::filesystem::path Group::external_file(std::string_view name) const
+{
+    const auto guard = lock_library();
+    const std::string key(name);
+    H5L_info_t link{};
+    if (H5Lexists(state_->group, key.c_str(), H5P_DEFAULT) <= 0
+        || H5Lget_info(state_->group, key.c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_EXTERNAL)
+        return {};
+    return beside(file(), external_value(state_->group, key, link).first);
 }
 
 } // namespace lava::h5

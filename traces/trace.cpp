@@ -1,1 +1,152 @@
+#include "traces/trace.h"
 
+#include "traces/layer_datasets.h"
+#include "traces/stored_tensor.h"
+#include "traces/trace_metadata.h"
+#include "traces/weights_file.h"
+
+#include <algorithm>
+#include <set>
+
+namespace lava {
+
+struct Trace::File
+{
+    h5::Group root;
+};
+
+namespace {
+
+h5::Group layer_group(const h5::Group& root, const TraceInfo& info, std::int64_t layer)
+{
+    return root.group("layers/" + layer_name(layer, info.shape.num_layers));
+}
+
+/// The table's datasets that the group has, links that lead nowhere included.
+std::set<std::string_view> datasets_of(const h5::Group& group)
+{
+    const auto names = group.names();
+    std::set<std::string_view> found;
+    for (const auto& dataset : layer_datasets())
+        if (std::binary_search(names.begin(), names.end(), dataset.name))
+            found.insert(dataset.name);
+        else if (dataset.role == Role::required)
+            group.fail(dataset.name, "missing, expected a dataset");
+    return found;
+}
+
+void check_alike(const h5::Group& group, const std::set<std::string_view>& here, const h5::Group& first,
+    const std::set<std::string_view>& there)
+{
+    for (const auto& dataset : layer_datasets())
+        if (here.contains(dataset.name) != there.contains(dataset.name))
+            group.fail(dataset.name,
+                here.contains(dataset.name) ? "expected none, as in " + first.path()
+                                            : "missing, expected one as in " + first.path());
+}
+
+/// A linked weights file must be where the link says, and of this model. (HDF5 would also look in the current folder.)
+void check_link(const h5::Group& group, std::string_view name, const TraceInfo& info,
+    std::set<std::filesystem::path>& checked_files)
+{
+    const auto file = group.external_file(name);
+    if (file.empty() || checked_files.contains(file))
+        return;
+    if (!std::filesystem::exists(file))
+        group.fail(name, "links to the weights file " + file.string() + ", where there is no such file");
+    check_weights_file(file, info);
+    checked_files.insert(file);
+}
+
+/// Checks one dataset and returns how coarsely it is stored.
+StoreType check_dataset(const h5::Group& group, const LayerDataset& dataset, const TraceInfo& info)
+{
+    const auto extents = dataset.extents(info);
+    const auto type = check_tensor(group, dataset.name, extents);
+    if (dataset.role == Role::observed && type != StoreType::f32)
+        group.fail(dataset.name, "expected float32, found " + std::string(to_string(type)));
+    return type;
+}
+
+/// Checks every layer; fills in what depends on them.
+void check_layers(const h5::Group& root, TraceInfo& info)
+{
+    const auto layers = root.group("layers");
+    const auto first = layer_group(root, info, 0);
+    const auto first_names = datasets_of(first);
+    std::set<std::filesystem::path> weights_files;
+    for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
+        const auto group = layer_group(root, info, layer);
+        const auto names = datasets_of(group);
+        check_alike(group, names, first, first_names);
+        for (const auto& dataset : layer_datasets()) {
+            if (!names.contains(dataset.name))
+                continue;
+            if (dataset.role == Role::weight)
+                check_link(group, dataset.name, info, weights_files);
+            info.store_type = std::max(info.store_type, check_dataset(group, dataset, info));
+        }
+    }
+    if (const auto found = static_cast<std::int64_t>(layers.names().size()); found != info.shape.num_layers)
+        layers.fail("",
+            "expected as many layers as num_layers, " + std::to_string(info.shape.num_layers) + ", found "
+                + std::to_string(found));
+    const auto has = [&](const char* name) { return first_names.contains(name); };
+    info.has_losses = info.eval_len > 0 && has("q_eval") && has("k_eval") && has("v_eval") && has("w_o");
+    info.has_outputs = info.has_losses && has("attn_out");
+    info.has_observed_attention = has("observed_attention");
+}
+
+void check_logits(const h5::Group& root, TraceInfo& info)
+{
+    const auto names = root.names();
+    info.has_logits = info.eval_len > 0 && std::binary_search(names.begin(), names.end(), "logits");
+    if (!info.has_logits)
+        return;
+    const std::int64_t extents[] = {info.eval_len, info.vocab_size};
+    check_tensor(root, "logits", extents);
+}
+
+} // namespace
+
+Trace::Trace(const std::filesystem::path& file)
+    : file_(std::make_unique<File>(File{h5::Group::open_file(file)}))
+    , info_(read_metadata(file_->root))
+{
+    check_layers(file_->root, info_);
+    check_logits(file_->root, info_);
+}
+
+Trace::~Trace() = default;
+Trace::Trace(Trace&&) noexcept = default;
+Trace& Trace::operator=(Trace&&) noexcept = default;
+
+LayerView Trace::layer(std::int64_t layer) const
+{
+    if (layer < 0 || layer >= info_.shape.num_layers)
+        throw Error(info_.file + ": layer: expected 0 to " + std::to_string(info_.shape.num_layers - 1) + ", found "
+            + std::to_string(layer));
+    const auto group = layer_group(file_->root, info_, layer);
+    LayerView view;
+    view.layer = layer;
+    view.shape = info_.shape;
+    view.seq_len = info_.seq_len;
+    view.window = info_.window;
+    view.eval_len = info_.eval_len;
+    for (const auto& dataset : layer_datasets()) {
+        const bool is_empty = dataset.role == Role::evaluation && info_.eval_len == 0;
+        if (!is_empty && group.has(dataset.name))
+            view.*dataset.tensor = read_tensor(group, dataset.name, dataset.extents(info_));
+    }
+    return view;
+}
+
+at::Tensor Trace::logits() const
+{
+    if (!info_.has_logits)
+        throw Error(info_.file + ": /logits: missing, expected a dataset");
+    const std::int64_t extents[] = {info_.eval_len, info_.vocab_size};
+    return read_tensor(file_->root, "logits", extents);
+}
+
+} // namespace lava

@@ -1,1 +1,195 @@
+#include "traces/trace_writer.h"
 
+#include "traces/layer_datasets.h"
+#include "traces/output_file.h"
+#include "traces/stored_tensor.h"
+#include "traces/trace_metadata.h"
+#include "traces/weights_file.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+/// Where W_O and b_o go when they get a file of their own.
+struct WeightsOutput
+{
+    std::optional<OutputFile> output; // none where an existing file is used; before `root`, which must close first
+    std::optional<h5::Group> root;
+    std::string link; // relative to the trace's folder
+    bool has_weights = false;
+};
+
+/// A tensor's name and extents, which all layers must share.
+using Contents = std::set<std::string_view>;
+
+Contents contents_of(const LayerView& view)
+{
+    Contents names;
+    for (const auto& dataset : layer_datasets())
+        if ((view.*dataset.tensor).defined())
+            names.insert(dataset.name);
+    return names;
+}
+
+std::string joined(const Contents& names)
+{
+    std::string text;
+    for (const auto name : names)
+        text += (text.empty() ? "" : ", ") + std::string(name);
+    return text;
+}
+
+} // namespace
+
+struct TraceWriter::State
+{
+    TraceInfo info;
+    Options options;
+    std::filesystem::path file;
+    OutputFile output; // before the groups: they close first
+    std::optional<WeightsOutput> weights;
+    std::optional<h5::Group> root;
+    std::optional<h5::Group> layers;
+    std::set<std::int64_t> written;
+    std::optional<Contents> contents;
+
+    State(std::filesystem::path target, const TraceInfo& trace_info, Options writer_options)
+        : info(trace_info)
+        , options(std::move(writer_options))
+        , file(std::move(target))
+        , output(file)
+    { }
+
+    void open_weights();
+    void check_layer(const LayerView& view) const;
+    void write_weight(const h5::Group& group, const LayerDataset& dataset, const LayerView& view);
+};
+
+/// Early, so that a long capture does not end in the discovery that the file belongs to another model.
+void TraceWriter::State::open_weights()
+{
+    const auto& path = options.weights_file;
+    if (path.empty())
+        return;
+    if (info.weights_sha256.empty())
+        throw Error(path.string() + ": a weights file needs the checkpoint's weights_sha256, found none");
+    const auto real = std::filesystem::weakly_canonical(path);
+    if (real == std::filesystem::weakly_canonical(file))
+        throw Error(path.string() + ": expected a weights file beside the trace, found the trace itself");
+    weights.emplace();
+    weights->link = real.lexically_relative(output.part().parent_path()).string();
+    if (std::filesystem::exists(path)) {
+        check_weights_file(path, info);
+        weights->root = h5::Group::open_file(path);
+        return;
+    }
+    weights->output.emplace(path);
+    weights->root = h5::Group::create_file(weights->output->part());
+    write_weights_metadata(*weights->root, info);
+    weights->root->create_group("layers");
+}
+
+void TraceWriter::State::check_layer(const LayerView& view) const
+{
+    const auto name = "/layers/" + layer_name(view.layer, info.shape.num_layers);
+    if (view.layer < 0 || view.layer >= info.shape.num_layers)
+        throw Error(
+            file.string() + ": " + name + ": expected layers 0 to " + std::to_string(info.shape.num_layers - 1));
+    if (written.contains(view.layer))
+        throw Error(file.string() + ": " + name + ": expected each layer once, found it twice");
+    for (const auto& dataset : layer_datasets()) {
+        const auto& tensor = view.*dataset.tensor;
+        const auto where = file.string() + ": " + name + "/" + std::string(dataset.name);
+        if (!tensor.defined() && dataset.role == Role::required)
+            throw Error(where + ": missing, expected a tensor");
+        if (tensor.defined() && !tensor.is_floating_point())
+            throw Error(where + ": expected floating-point numbers");
+        const auto extents = dataset.extents(info);
+        if (tensor.defined() && tensor.sizes() != at::IntArrayRef(extents))
+            throw Error(where + ": expected " + h5::to_string(extents) + ", found "
+                + h5::to_string({tensor.sizes().data(), tensor.sizes().size()}));
+    }
+    if (const auto here = contents_of(view); contents && here != *contents)
+        throw Error(file.string() + ": " + name + ": expected all layers alike, " + joined(*contents) + ", found "
+            + joined(here));
+}
+
+void TraceWriter::State::write_weight(const h5::Group& group, const LayerDataset& dataset, const LayerView& view)
+{
+    const auto name = layer_name(view.layer, info.shape.num_layers);
+    if (weights->output) {
+        const auto folder = weights->root->group("layers");
+        const auto target = folder.has(name) ? folder.group(name) : folder.create_group(name);
+        write_tensor(target, dataset.name, view.*dataset.tensor, options.store, options.deflate);
+        weights->has_weights = true;
+    } else {
+        check_tensor(weights->root->group("layers/" + name), dataset.name, dataset.extents(info));
+    }
+    group.link_external(dataset.name, weights->link, "/layers/" + name + "/" + std::string(dataset.name));
+}
+
+TraceWriter::TraceWriter(std::filesystem::path file, const TraceInfo& info, Options options)
+{
+    check_metadata(info, file.string());
+    state_ = std::make_unique<State>(std::move(file), info, std::move(options));
+    state_->open_weights();
+    state_->root = h5::Group::create_file(state_->output.part());
+    write_metadata(*state_->root, info);
+    state_->layers = state_->root->create_group("layers");
+}
+
+TraceWriter::~TraceWriter() = default;
+
+void TraceWriter::write_layer(const LayerView& view)
+{
+    state_->check_layer(view);
+    const auto group = state_->layers->create_group(layer_name(view.layer, state_->info.shape.num_layers));
+    for (const auto& dataset : layer_datasets()) {
+        const auto& tensor = view.*dataset.tensor;
+        if (!tensor.defined())
+            continue;
+        if (dataset.role == Role::weight && state_->weights) {
+            state_->write_weight(group, dataset, view);
+            continue;
+        }
+        const auto store = dataset.role == Role::observed ? StoreType::f32 : state_->options.store;
+        write_tensor(group, dataset.name, tensor, store, state_->options.deflate);
+    }
+    state_->written.insert(view.layer);
+    state_->contents = contents_of(view);
+}
+
+void TraceWriter::write_logits(const at::Tensor& logits)
+{
+    const std::int64_t extents[] = {state_->info.eval_len, state_->info.vocab_size};
+    if (logits.sizes() != at::IntArrayRef(extents))
+        state_->root->fail("logits",
+            "expected " + h5::to_string(extents) + ", found "
+                + h5::to_string({logits.sizes().data(), logits.sizes().size()}));
+    write_tensor(*state_->root, "logits", logits, StoreType::f32, state_->options.deflate);
+}
+
+void TraceWriter::finish()
+{
+    const auto found = static_cast<std::int64_t>(state_->written.size());
+    if (found != state_->info.shape.num_layers)
+        throw Error(state_->file.string() + ": /layers: expected " + std::to_string(state_->info.shape.num_layers)
+            + " layers, found " + std::to_string(found));
+    auto& weights = state_->weights;
+    if (weights && weights->output && weights->has_weights) {
+        weights->root->flush();
+        weights->root.reset();
+        weights->output->commit();
+    }
+    state_->root->flush();
+    state_->layers.reset();
+    state_->root.reset();
+    state_->output.commit();
+}
+
+} // namespace lava
