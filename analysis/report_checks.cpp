@@ -177,7 +177,7 @@ void check_report_sizes(const std::filesystem::path& file, const TraceInfo& trac
     expect("num_heads", trace.shape.num_heads, 1, 10'000);
     expect("num_kv_heads", trace.shape.num_kv_heads, 1, trace.shape.num_heads);
     expect("head_dim", trace.shape.head_dim, 1, 1'000'000);
-    expect("hidden_size", trace.shape.hidden_size, 1, 100'000'000);
+    expect("hidden_size", trace.shape.hidden_size, 0, 100'000'000);
     expect("seq_len", trace.seq_len, 1, std::numeric_limits<std::int32_t>::max());
     expect("eval_len", trace.eval_len, 0, 1'000'000);
     expect("window", trace.window, 0, trace.seq_len);
