@@ -1,1 +1,155 @@
+#include "traces/error.h"
+#include "traces/layer_datasets.h"
+#include "traces/options.h"
+#include "traces/print_dataset.h"
+#include "traces/program.h"
+#include "traces/verify.h"
 
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+#include <sstream>
+
+namespace lava {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dump(const Json& json)
+{
+    return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json to_json(const TraceInfo& info)
+{
+    auto spans = Json::array();
+    for (const auto& span : info.spans)
+        spans.push_back({{"name", span.name}, {"begin", span.begin}, {"end", span.end}});
+    return {{"file", info.file}, {"format_major", info.format_major}, {"format_minor", info.format_minor},
+        {"generator", info.generator}, {"model", info.model_name}, {"weights_sha256", info.weights_sha256},
+        {"num_layers", info.shape.num_layers}, {"num_heads", info.shape.num_heads},
+        {"num_kv_heads", info.shape.num_kv_heads}, {"head_dim", info.shape.head_dim},
+        {"hidden_size", info.shape.hidden_size}, {"vocab_size", info.vocab_size}, {"device", info.device},
+        {"dtype", info.run_dtype}, {"store", to_string(info.store_type)}, {"continuation", info.continuation},
+        {"tokenization", info.tokenization}, {"seq_len", info.seq_len}, {"eval_len", info.eval_len},
+        {"window", info.window}, {"spans", spans}, {"has_losses", info.has_losses}, {"has_outputs", info.has_outputs},
+        {"has_observed_attention", info.has_observed_attention}, {"has_logits", info.has_logits}};
+}
+
+std::string or_unknown(const std::string& text)
+{
+    return text.empty() ? "unknown" : text;
+}
+
+void print_info(const TraceInfo& info)
+{
+    const auto& shape = info.shape;
+    const auto answer = [](bool yes) { return yes ? "yes" : "no"; };
+    std::cout << "trace        " << info.file << "\nformat       " << info.format_major << '.' << info.format_minor
+              << ", written by " << or_unknown(info.generator) << "\nmodel        " << or_unknown(info.model_name)
+              << "\nshape        " << shape.num_layers << " layers, " << shape.num_heads << " query heads, "
+              << shape.num_kv_heads << " KV heads, head_dim " << shape.head_dim << ", hidden_size " << shape.hidden_size
+              << ", vocab_size " << info.vocab_size << "\nweights      " << or_unknown(info.weights_sha256)
+              << "\nrun          " << or_unknown(info.device) << ", " << or_unknown(info.run_dtype) << "; stored as "
+              << to_string(info.store_type) << "\nprompt       " << info.seq_len << " tokens, query rows of the last "
+              << info.window << "\nevaluation   " << info.eval_len << " steps"
+              << (info.continuation.empty() ? "" : ", " + info.continuation) << '\n';
+    for (const auto& span : info.spans)
+        std::cout << "span         " << span.name << " [" << span.begin << ", " << span.end << ")\n";
+    std::cout << "recorded     losses: " << answer(info.has_losses)
+              << ", attention outputs: " << answer(info.has_outputs)
+              << ", observed attention: " << answer(info.has_observed_attention)
+              << ", logits: " << answer(info.has_logits) << '\n';
+}
+
+int run(const PrintText& command)
+{
+    std::cout << command.text;
+    return 0;
+}
+
+int run(const InfoCommand& command)
+{
+    const Trace trace(command.trace);
+    if (command.check) {
+        Progress progress("layers", trace.info().shape.num_layers);
+        for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer, progress.step())
+            (void)trace.layer(layer);
+        if (trace.info().has_logits)
+            (void)trace.logits();
+    }
+    if (command.json)
+        std::cout << dump(to_json(trace.info()));
+    else
+        print_info(trace.info());
+    return 0;
+}
+
+std::vector<LayerDeviation> deviations_of(const Trace& trace)
+{
+    if (!trace.info().has_outputs)
+        throw Error(trace.info().file + ": cannot be verified: "
+            + (trace.info().has_losses ? "attn_out was not recorded"
+                                       : "it has no loss part (q_eval, k_eval, v_eval and w_o of evaluation steps)"));
+    Progress progress("layers", trace.info().shape.num_layers);
+    std::vector<LayerDeviation> deviations;
+    for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer, progress.step())
+        deviations.push_back(verify_layer(trace.layer(layer)));
+    return deviations;
+}
+
+void print_deviations(const TraceInfo& info, const std::vector<LayerDeviation>& deviations, double tolerance, bool json)
+{
+    auto rows = Json::array();
+    for (const auto& [layer, worst_step] : deviations)
+        rows.push_back({{"layer", layer}, {"deviation", worst_step}});
+    if (json) {
+        std::cout << dump(
+            {{"file", info.file}, {"store", to_string(info.store_type)}, {"tolerance", tolerance}, {"layers", rows}});
+        return;
+    }
+    std::cout << "layer  deviation\n";
+    for (const auto& [layer, worst_step] : deviations)
+        std::cout << layer_name(layer, info.shape.num_layers) << "     " << worst_step << '\n';
+    std::cout << "tolerance " << tolerance << " (stored as " << to_string(info.store_type) << ")\n";
+}
+
+int run(const VerifyCommand& command)
+{
+    const Trace trace(command.trace);
+    const auto deviations = deviations_of(trace);
+    const auto tolerance = verify_tolerance(trace.info().store_type);
+    print_deviations(trace.info(), deviations, tolerance, command.json);
+    for (const auto& [layer, worst_step] : deviations)
+        if (!(worst_step <= tolerance)) {
+            std::ostringstream text;
+            text << command.trace.string() << ": does not verify: layer " << layer
+                 << ": expected a deviation of at most " << tolerance << ", found " << worst_step;
+            throw Error(text.str());
+        }
+    return 0;
+}
+
+int run(const PrintCommand& command)
+{
+    print_dataset(command, std::cout);
+    return 0;
+}
+
+int run(const SynthCommand& command)
+{
+    synthesize_trace(command.options, command.output);
+    return 0;
+}
+
+} // namespace
+
+} // namespace lava
+
+int main(int argc, char** argv)
+{
+    return lava::run_program("lava-trace", [&] {
+        return std::visit([](const auto& command) { return lava::run(command); }, lava::parse_options(argc, argv));
+    });
+}

@@ -24,7 +24,7 @@ struct WeightsOutput
     bool has_weights = false;
 };
 
-/// A tensor's name and extents, which all layers must share.
+/// Which datasets a layer has; all layers must have the same.
 using Contents = std::set<std::string_view>;
 
 Contents contents_of(const LayerView& view)
