@@ -122,7 +122,7 @@ def write(path, shape):
     import lava_trace
 
     layers = [make_layer(shape, layer) for layer in range(shape.layers)]
-    lava_trace.write_trace(path, layers=layers, spans=spans(shape))
+    lava_trace.write_trace(path, layers=layers, spans=spans(shape), store="bf16" if shape.coarse else "f32")
 
 
 def main():

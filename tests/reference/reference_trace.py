@@ -49,8 +49,7 @@ def as_float64(dataset):
     return values.astype(np.float64)
 
 
-def read_layer(file, index):
-    group = file[f"layers/{index:02d}"]
+def read_layer(group):
     names = [field.name for field in dataclasses.fields(Layer) if field.name != "attention_of_window"]
     return Layer(**{name: as_float64(group[name]) for name in names if name in group})
 
@@ -60,4 +59,4 @@ def read_trace(path):
     import h5py  # only here: the policies run without it
 
     with h5py.File(path, "r") as file:
-        return [read_layer(file, index) for index in range(len(file["layers"]))]
+        return [read_layer(group) for _, group in sorted(file["layers"].items())]

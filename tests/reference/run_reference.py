@@ -38,14 +38,18 @@ OTHER_POLICIES = [
 ]
 
 
+def first_layer(file):
+    return next(iter(file["layers"].values()))
+
+
 def has_column_sums(trace):
     with h5py.File(trace, "r") as file:
-        return "observed_attention" in file["layers/00"]
+        return "observed_attention" in first_layer(file)
 
 
 def prompt_length(trace):
     with h5py.File(trace, "r") as file:
-        return file["layers/00/k"].shape[1]
+        return first_layer(file)["k"].shape[1]
 
 
 def budgets(first, seq_len):
