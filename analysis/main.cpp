@@ -1,1 +1,98 @@
+#include "analysis/options.h"
+#include "analysis/plot.h"
+#include "traces/error.h"
+#include "traces/program.h"
 
+#include <iostream>
+
+namespace {
+
+using namespace lava;
+
+std::vector<ReplayReport> read_reports(const Options& options)
+{
+    std::vector<ReplayReport> reports;
+    for (const auto& file : options.reports)
+        reports.push_back(read_report(file));
+    return reports;
+}
+
+Table make_table(const Options& options, std::span<const Cell> cells)
+{
+    switch (options.command) {
+    case Command::layers:
+        return layer_table(cells);
+    case Command::heads:
+        return head_table(cells);
+    case Command::budgets:
+        return budget_table(cells);
+    case Command::bounds:
+        return bound_table(cells, options.by);
+    case Command::spans:
+        return span_table(cells, options.by);
+    default:
+        break;
+    }
+    const Table table = comparison_table(cells);
+    return options.pivot.empty() ? table : pivot(table, options.pivot);
+}
+
+std::string heading(const ReplayReport& report)
+{
+    const TraceInfo& trace = report.trace;
+    return report.file + ": " + (trace.model_name.empty() ? "unnamed model" : trace.model_name) + ", "
+        + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads)
+        + " KV heads, " + std::to_string(trace.seq_len) + " tokens; "
+        + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
+        + "\n";
+}
+
+std::string retained_text(const Options& options, std::span<const Cell> cells)
+{
+    if (cells.size() == 1)
+        return options.format == TableFormat::json ? retained_json(cells[0]) : to_text(retained_table(cells[0]));
+    std::string names;
+    for (const Cell& cell : cells)
+        names += (names.empty() ? "" : ", ") + cell.replay().policy;
+    throw Error("--policy: '" + options.filter.policies[0] + "' fits several policies: " + names);
+}
+
+std::string result(const Options& options)
+{
+    const std::vector<ReplayReport> reports = read_reports(options);
+    const std::vector<Cell> cells = select_cells(reports, options.filter);
+    if (options.command == Command::retained)
+        return retained_text(options, cells);
+    std::string text;
+    for (std::size_t i = 0; options.format == TableFormat::text && i < reports.size(); ++i)
+        text += heading(reports[i]);
+    if (options.format == TableFormat::text && !options.pivot.empty())
+        text += options.pivot + " at budget\n";
+    return text + to_string(make_table(options, cells), options.format);
+}
+
+int run(int argc, char** argv)
+{
+    const Options options = parse_options(argc, argv);
+    switch (options.command) {
+    case Command::help:
+        std::cout << help();
+        return 0;
+    case Command::version:
+        std::cout << "lava-analyze " << version() << '\n';
+        return 0;
+    case Command::plot:
+        read_report(options.reports[0]); // so that what is wrong with it is said here
+        return plot(options.reports[0], options.output);
+    default:
+        std::cout << result(options);
+        return 0;
+    }
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    return run_program("lava-analyze", [&] { return run(argc, argv); });
+}

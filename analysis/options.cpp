@@ -1,1 +1,230 @@
+#include "analysis/options.h"
 
+#include "traces/error.h"
+
+#include <boost/program_options.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <sstream>
+
+namespace lava {
+
+namespace {
+
+namespace po = boost::program_options;
+
+struct CommandInfo
+{
+    const char* name;
+    Command command;
+    const char* summary;
+    std::vector<const char*> options; ///< beyond --policy, --budget and --format
+};
+
+const std::vector<CommandInfo>& commands()
+{
+    static const std::vector<CommandInfo> list = {
+        {"table", Command::table, "policies and budgets compared", {"pivot"}},
+        {"layers", Command::layers, "retained entries and losses of every layer", {}},
+        {"heads", Command::heads, "losses of every query head", {}},
+        {"budgets", Command::budgets, "retained entries of every KV head", {}},
+        {"bounds", Command::bounds, "attention output loss against its upper bounds", {"by"}},
+        {"spans", Command::spans, "what became of each marked span", {"by"}},
+        {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
+        {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},
+    };
+    return list;
+}
+
+po::options_description visible_options()
+{
+    po::options_description options("Options", 100);
+    auto add = options.add_options();
+    add("policy,p", po::value<std::vector<std::string>>()->value_name("NAME[@VARIANT][:KEY=VALUE,...]"),
+        "policy to show, in any spelling that lava-replay takes; repeatable (default: all)");
+    add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
+        "budgets to show, such as 64,256; repeatable (default: all)");
+    add("format,f", po::value<std::string>()->value_name("table|csv|json"),
+        "table for people (default); csv and json carry every column in full precision");
+    add("pivot", po::value<std::string>()->value_name("COLUMN"),
+        "table: one quantity, policies against budgets, such as attn_out_l1_relative");
+    add("by", po::value<std::string>()->value_name("run|layer|head"),
+        "spans, bounds: how far to break down (default: run)");
+    add("output,o", po::value<std::string>()->value_name("DIR"), "plot: folder for the charts");
+    add("help,h", "print this and exit");
+    add("version", "print the version and exit");
+    return options;
+}
+
+po::variables_map parse(int argc, const char* const* argv)
+{
+    po::options_description all = visible_options();
+    all.add_options()("command", po::value<std::string>())("report", po::value<std::vector<std::string>>());
+    po::positional_options_description positional;
+    positional.add("command", 1).add("report", -1);
+    const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+    po::variables_map values;
+    try {
+        po::store(po::command_line_parser(argc, argv).options(all).positional(positional).style(style).run(), values);
+    } catch (const po::error& error) {
+        throw UsageError(error.what());
+    }
+    return values;
+}
+
+std::string join(const std::vector<const char*>& words)
+{
+    std::string text;
+    for (const char* word : words)
+        text += (text.empty() ? "" : ", ") + std::string(word);
+    return text;
+}
+
+const CommandInfo& find_command(const po::variables_map& values)
+{
+    std::vector<const char*> names;
+    for (const CommandInfo& info : commands()) {
+        names.push_back(info.name);
+        if (values.contains("command") && values["command"].as<std::string>() == info.name)
+            return info;
+    }
+    throw UsageError(values.contains("command")
+            ? "unknown command '" + values["command"].as<std::string>() + "'; expected " + join(names)
+            : "expected a command: " + join(names));
+}
+
+void refuse_options_of_others(const po::variables_map& values, const CommandInfo& info)
+{
+    for (const char* option : {"pivot", "by", "output"}) {
+        const bool taken = std::ranges::any_of(info.options, [&](std::string_view own) { return own == option; });
+        if (values.contains(option) && !taken)
+            throw UsageError("--" + std::string(option) + " does not go with " + info.name);
+    }
+    for (const char* option : {"policy", "budget", "format"}) {
+        if (values.contains(option) && info.command == Command::plot)
+            throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
+    }
+}
+
+std::int64_t parse_budget(const std::string& text)
+{
+    std::int64_t budget = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), budget);
+    if (error != std::errc() || end != text.data() + text.size() || budget < 1)
+        throw UsageError("--budget: expected whole numbers of at least 1, found '" + text + "'");
+    return budget;
+}
+
+std::vector<std::int64_t> parse_budgets(const po::variables_map& values)
+{
+    std::vector<std::int64_t> budgets;
+    if (!values.contains("budget"))
+        return budgets;
+    for (const std::string& list : values["budget"].as<std::vector<std::string>>()) {
+        for (std::size_t begin = 0; begin <= list.size();) {
+            const std::size_t end = std::min(list.find(',', begin), list.size());
+            budgets.push_back(parse_budget(list.substr(begin, end - begin)));
+            begin = end + 1;
+        }
+    }
+    return budgets;
+}
+
+TableFormat parse_format(const po::variables_map& values, Command command)
+{
+    const std::string text = values.contains("format") ? values["format"].as<std::string>() : "table";
+    if (text == "table")
+        return TableFormat::text;
+    if (text == "json")
+        return TableFormat::json;
+    if (text == "csv" && command != Command::retained)
+        return TableFormat::csv;
+    throw UsageError(std::string("--format: expected table") + (command == Command::retained ? "" : ", csv")
+        + " or json, found '" + text + "'");
+}
+
+Detail parse_detail(const po::variables_map& values, Command command)
+{
+    const std::string text = values.contains("by") ? values["by"].as<std::string>() : "run";
+    if (text == "run")
+        return Detail::run;
+    if (text == "layer")
+        return Detail::layer;
+    if (text == "head" && command == Command::spans)
+        return Detail::head;
+    throw UsageError(std::string("--by: expected run") + (command == Command::spans ? ", layer or head" : " or layer")
+        + ", found '" + text + "'");
+}
+
+void check_one_report(const Options& options, const std::string& command)
+{
+    if (options.reports.size() != 1)
+        throw UsageError(command + ": expected one report, found " + std::to_string(options.reports.size()));
+}
+
+void check_command(const Options& options, const CommandInfo& info)
+{
+    if (options.reports.empty())
+        throw UsageError(std::string(info.name) + ": expected a report, such as report.h5");
+    if (options.command == Command::retained) {
+        check_one_report(options, info.name);
+        if (options.filter.policies.size() != 1 || options.filter.budgets.size() != 1)
+            throw UsageError("retained: expected one --policy and one --budget, found "
+                + std::to_string(options.filter.policies.size()) + " and "
+                + std::to_string(options.filter.budgets.size()));
+    }
+    if (options.command == Command::plot) {
+        check_one_report(options, info.name);
+        if (options.output.empty())
+            throw UsageError("plot: expected a folder: -o DIR");
+    }
+}
+
+} // namespace
+
+Options parse_options(int argc, const char* const* argv)
+{
+    const po::variables_map values = parse(argc, argv);
+    Options options;
+    if (values.contains("help"))
+        return options;
+    if (values.contains("version")) {
+        options.command = Command::version;
+        return options;
+    }
+    const CommandInfo& info = find_command(values);
+    refuse_options_of_others(values, info);
+    options.command = info.command;
+    if (values.contains("report")) {
+        const auto& reports = values["report"].as<std::vector<std::string>>();
+        options.reports.assign(reports.begin(), reports.end());
+    }
+    if (values.contains("policy"))
+        options.filter.policies = values["policy"].as<std::vector<std::string>>();
+    options.filter.budgets = parse_budgets(values);
+    options.format = parse_format(values, info.command);
+    options.by = parse_detail(values, info.command);
+    if (values.contains("pivot"))
+        options.pivot = values["pivot"].as<std::string>();
+    if (values.contains("output"))
+        options.output = values["output"].as<std::string>();
+    check_command(options, info);
+    return options;
+}
+
+std::string help()
+{
+    std::ostringstream text;
+    text
+        << "Usage: lava-analyze COMMAND REPORT... [options]\n"
+           "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
+           "marked spans. Losses are open loop: every layer reads the recorded residual stream.\n\n"
+           "Commands:\n";
+    for (const CommandInfo& info : commands())
+        text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
+    text << '\n' << visible_options();
+    return text.str();
+}
+
+} // namespace lava

@@ -1,1 +1,394 @@
+#include "analysis/tables.h"
 
+#include "traces/error.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+/// What a row of a table is about; columns pick from it.
+struct Subject
+{
+    const Cell& cell;
+    HeadId head; ///< layer and KV head, where the row has them
+    std::int64_t query_head = 0;
+    const Span* span = nullptr;
+    std::optional<LossSummary> losses;
+    SpanFate fate;
+};
+
+struct ColumnOf
+{
+    Column column;
+    std::function<Value(const Subject&)> value;
+};
+
+using Columns = std::vector<ColumnOf>;
+
+void append(Columns& columns, Columns more)
+{
+    std::ranges::move(more, std::back_inserter(columns));
+}
+
+/// A table under construction: columns first, then a row for each subject.
+class Rows
+{
+public:
+    explicit Rows(Columns columns)
+        : columns_(std::move(columns))
+    {
+        for (const ColumnOf& column : columns_)
+            table_.columns.push_back(column.column);
+    }
+
+    void add(const Subject& subject)
+    {
+        std::vector<Value>& row = table_.rows.emplace_back();
+        for (const ColumnOf& column : columns_)
+            row.push_back(column.value(subject));
+    }
+
+    Table take() { return std::move(table_); }
+
+private:
+    Columns columns_;
+    Table table_;
+};
+
+bool from_several_reports(std::span<const Cell> cells)
+{
+    return std::ranges::any_of(cells, [&](const Cell& cell) { return &cell.report != &cells.front().report; });
+}
+
+Columns key_columns(std::span<const Cell> cells)
+{
+    Columns columns;
+    if (from_several_reports(cells))
+        columns.push_back({{"report"}, [](const Subject& subject) { return subject.cell.report.file; }});
+    columns.push_back({{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }});
+    columns.push_back(
+        {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }});
+    return columns;
+}
+
+ColumnOf layer_column()
+{
+    return {{"layer"}, [](const Subject& subject) { return subject.head.layer; }};
+}
+
+ColumnOf kv_head_column()
+{
+    return {{"kv_head"}, [](const Subject& subject) { return subject.head.kv_head; }};
+}
+
+struct LossField
+{
+    const char* name;
+    double LossSummary::*member;
+    bool in_text = false;
+};
+
+constexpr LossField head_fields[] = {
+    {"head_l1", &LossSummary::head_l1, true},
+    {"head_output_l1", &LossSummary::head_output_l1},
+    {"head_output_l1_relative", &LossSummary::head_output_l1_relative},
+    {"head_output_l2", &LossSummary::head_output_l2},
+    {"head_output_l2_relative", &LossSummary::head_output_l2_relative},
+};
+
+constexpr LossField layer_fields[] = {
+    {"attn_out_l1", &LossSummary::attn_out_l1, true},
+    {"attn_out_l1_relative", &LossSummary::attn_out_l1_relative, true},
+    {"attn_out_l2", &LossSummary::attn_out_l2},
+    {"attn_out_l2_relative", &LossSummary::attn_out_l2_relative, true},
+};
+
+constexpr LossField bound_fields[] = {
+    {"bound_lava", &LossSummary::bound_lava},
+    {"bound_adakv", &LossSummary::bound_adakv},
+    {"bound_projected", &LossSummary::bound_projected},
+    {"tightness_lava", &LossSummary::tightness_lava},
+    {"tightness_adakv", &LossSummary::tightness_adakv},
+    {"tightness_projected", &LossSummary::tightness_projected},
+};
+
+enum class Shown
+{
+    selected,
+    all
+};
+
+Columns loss_columns(std::span<const LossField> fields, Shown shown)
+{
+    Columns columns;
+    for (const LossField& field : fields) {
+        const auto value = [member = field.member](const Subject& subject) -> Value {
+            if (subject.losses)
+                return (*subject.losses).*member;
+            return {};
+        };
+        columns.push_back({{field.name, field.in_text || shown == Shown::all}, value});
+    }
+    return columns;
+}
+
+Columns all_loss_columns()
+{
+    Columns columns = loss_columns(head_fields, Shown::selected);
+    append(columns, loss_columns(layer_fields, Shown::selected));
+    append(columns, loss_columns(bound_fields, Shown::selected));
+    return columns;
+}
+
+Columns retention_columns()
+{
+    return {
+        {{"asked"}, [](const Subject& subject) { return subject.cell.replay().asked[subject.cell.budget]; }},
+        {{"granted"}, [](const Subject& subject) { return subject.cell.replay().granted[subject.cell.budget]; }},
+        {{"retained"}, [](const Subject& subject) { return retained(subject.cell); }},
+    };
+}
+
+/// The report's `occurrence`-th span of that name; null where it has none.
+const Span* find_span(const ReplayReport& report, const std::string& name, std::size_t occurrence)
+{
+    for (const Span& span : report.trace.spans) {
+        if (span.name == name && occurrence-- == 0)
+            return &span;
+    }
+    return nullptr;
+}
+
+/// Two columns for a span; the later ones of a repeated name are numbered, so that columns stay distinct.
+Columns span_columns(const std::string& name, std::size_t occurrence)
+{
+    const auto column = [&](const char* prefix, double SpanFate::*member, bool in_text) {
+        const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
+        return ColumnOf{{prefix + suffix, in_text}, [=](const Subject& subject) -> Value {
+                            const Span* span = find_span(subject.cell.report, name, occurrence);
+                            if (!span)
+                                return {};
+                            return span_fate(subject.cell, *span).*member;
+                        }};
+    };
+    return {
+        column("survival_", &SpanFate::survival, true), column("global_eviction_", &SpanFate::global_eviction, false)};
+}
+
+/// For every span of any of the reports, in order of appearance.
+Columns all_span_columns(std::span<const Cell> cells)
+{
+    Columns columns;
+    std::set<std::pair<std::string, std::size_t>> seen;
+    const ReplayReport* last = nullptr;
+    for (const Cell& cell : cells) {
+        if (&cell.report == last)
+            continue;
+        last = &cell.report;
+        std::map<std::string, std::size_t> occurrences;
+        for (const Span& span : cell.report.trace.spans) {
+            const std::size_t occurrence = occurrences[span.name]++;
+            if (seen.emplace(span.name, occurrence).second)
+                append(columns, span_columns(span.name, occurrence));
+        }
+    }
+    return columns;
+}
+
+/// Calls `visit` for every layer, or for every KV head of every layer; once where the run is not broken down.
+void for_each_part(const Cell& cell, Detail detail, const std::function<void(HeadId)>& visit)
+{
+    const ModelShape& shape = cell.report.trace.shape;
+    for (std::int64_t layer = 0; layer < (detail == Detail::run ? 1 : shape.num_layers); ++layer) {
+        for (std::int64_t kv_head = 0; kv_head < (detail == Detail::head ? shape.num_kv_heads : 1); ++kv_head)
+            visit({layer, kv_head});
+    }
+}
+
+SpanFate fate_of(const Cell& cell, const Span& span, Detail detail, HeadId part)
+{
+    switch (detail) {
+    case Detail::layer:
+        return span_fate(cell, span, part.layer);
+    case Detail::head:
+        return span_fate(cell, span, part);
+    case Detail::run:
+        break;
+    }
+    return span_fate(cell, span);
+}
+
+/// [0, 1, 2, 3, 17] as "0-3,17".
+std::string stretches(const std::vector<std::int64_t>& positions)
+{
+    std::string text;
+    for (std::size_t begin = 0; begin < positions.size();) {
+        std::size_t end = begin + 1;
+        while (end < positions.size() && positions[end] == positions[end - 1] + 1)
+            ++end;
+        text += (text.empty() ? "" : ",") + std::to_string(positions[begin]);
+        if (end - begin > 1)
+            text += "-" + std::to_string(positions[end - 1]);
+        begin = end;
+    }
+    return text;
+}
+
+} // namespace
+
+Table comparison_table(std::span<const Cell> cells)
+{
+    Columns columns = key_columns(cells);
+    append(columns, retention_columns());
+    append(columns, all_loss_columns());
+    append(columns, all_span_columns(cells));
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells)
+        rows.add({.cell = cell, .head = {}, .losses = losses(cell), .fate = {}});
+    return rows.take();
+}
+
+Table layer_table(std::span<const Cell> cells)
+{
+    Columns columns = key_columns(cells);
+    columns.push_back(layer_column());
+    columns.push_back(
+        {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head.layer); }});
+    columns.push_back({{"share"}, [](const Subject& subject) {
+                           const auto all = static_cast<double>(retained(subject.cell));
+                           const auto part = static_cast<double>(retained(subject.cell, subject.head.layer));
+                           return all == 0 ? 0 : part / all;
+                       }});
+    append(columns, all_loss_columns());
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells) {
+        for_each_part(cell, Detail::layer, [&](HeadId part) {
+            rows.add({.cell = cell, .head = part, .losses = losses(cell, part.layer), .fate = {}});
+        });
+    }
+    return rows.take();
+}
+
+Table head_table(std::span<const Cell> cells)
+{
+    Columns columns = key_columns(cells);
+    columns.push_back(layer_column());
+    columns.push_back({{"head"}, [](const Subject& subject) { return subject.query_head; }});
+    columns.push_back(kv_head_column());
+    columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
+    append(columns, loss_columns(head_fields, Shown::all));
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells) {
+        const ModelShape& shape = cell.report.trace.shape;
+        for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
+            for (std::int64_t head = 0; head < shape.num_heads; ++head)
+                rows.add({.cell = cell,
+                    .head = {layer, head / shape.group_size()},
+                    .query_head = head,
+                    .losses = head_losses(cell, layer, head),
+                    .fate = {}});
+        }
+    }
+    return rows.take();
+}
+
+Table budget_table(std::span<const Cell> cells)
+{
+    Columns columns = key_columns(cells);
+    columns.push_back(layer_column());
+    columns.push_back(kv_head_column());
+    columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells)
+        for_each_part(
+            cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = {}, .fate = {}}); });
+    return rows.take();
+}
+
+Table bound_table(std::span<const Cell> cells, Detail detail)
+{
+    for (const Cell& cell : cells) {
+        if (!cell.report.has_losses())
+            throw Error(cell.report.file
+                + ": bounds are of losses, and this report has none: its trace was recorded without the loss part");
+    }
+    Columns columns = key_columns(cells);
+    if (detail != Detail::run)
+        columns.push_back(layer_column());
+    append(columns, loss_columns(std::span(layer_fields).first(1), Shown::all));
+    append(columns, loss_columns(bound_fields, Shown::all));
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells) {
+        for_each_part(cell, detail == Detail::run ? Detail::run : Detail::layer, [&](HeadId part) {
+            rows.add({.cell = cell,
+                .head = part,
+                .losses = detail == Detail::run ? losses(cell) : losses(cell, part.layer),
+                .fate = {}});
+        });
+    }
+    return rows.take();
+}
+
+Table span_table(std::span<const Cell> cells, Detail detail)
+{
+    Columns columns = key_columns(cells);
+    columns.push_back({{"span"}, [](const Subject& subject) { return subject.span->name; }});
+    columns.push_back({{"begin"}, [](const Subject& subject) { return subject.span->begin; }});
+    columns.push_back({{"end"}, [](const Subject& subject) { return subject.span->end; }});
+    if (detail != Detail::run)
+        columns.push_back(layer_column());
+    if (detail == Detail::head)
+        columns.push_back(kv_head_column());
+    columns.push_back({{"survival"}, [](const Subject& subject) { return subject.fate.survival; }});
+    columns.push_back({{"global_eviction"}, [](const Subject& subject) { return subject.fate.global_eviction; }});
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells) {
+        for (const Span& span : cell.report.trace.spans) {
+            for_each_part(cell, detail, [&](HeadId part) {
+                rows.add({.cell = cell,
+                    .head = part,
+                    .span = &span,
+                    .losses = {},
+                    .fate = fate_of(cell, span, detail, part)});
+            });
+        }
+    }
+    return rows.take();
+}
+
+Table retained_table(const Cell& cell)
+{
+    Rows rows({layer_column(), kv_head_column(),
+        {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }},
+        {{"positions"}, [](const Subject& subject) { return stretches(kept_positions(subject.cell, subject.head)); }}});
+    for_each_part(
+        cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = {}, .fate = {}}); });
+    return rows.take();
+}
+
+std::string retained_json(const Cell& cell)
+{
+    const ModelShape& shape = cell.report.trace.shape;
+    nlohmann::ordered_json kept = nlohmann::ordered_json::array();
+    for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
+        kept.push_back(nlohmann::ordered_json::array());
+        for (std::int64_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head)
+            kept.back().push_back(kept_positions(cell, {layer, kv_head}));
+    }
+    nlohmann::ordered_json object;
+    object["policy"] = cell.replay().policy;
+    object["budget"] = cell.replay().budgets[cell.budget];
+    object["seq_len"] = cell.report.trace.seq_len;
+    object["kept"] = std::move(kept);
+    return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+} // namespace lava

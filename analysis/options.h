@@ -1,0 +1,43 @@
+#pragma once
+
+#include "analysis/selection.h"
+#include "analysis/tables.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+enum class Command
+{
+    help,
+    version,
+    table,
+    layers,
+    heads,
+    budgets,
+    bounds,
+    spans,
+    retained,
+    plot
+};
+
+struct Options
+{
+    Command command = Command::help;
+    std::vector<std::filesystem::path> reports;
+    Filter filter;
+    TableFormat format = TableFormat::text;
+    std::string pivot; ///< table: column to set policies against budgets; empty where not asked for
+    Detail by = Detail::run; ///< bounds, spans
+    std::filesystem::path output; ///< plot: folder
+};
+
+/// Throws UsageError.
+Options parse_options(int argc, const char* const* argv);
+
+/// What --help prints.
+std::string help();
+
+} // namespace lava

@@ -1,0 +1,52 @@
+#include "analysis/plot.h"
+
+#include "traces/error.h"
+
+#include <cerrno>
+#include <cstring>
+#include <spawn.h>
+#include <string>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace lava {
+
+namespace {
+
+/// A path, or the bare name where only PATH is left to ask.
+std::string find_gui()
+{
+    const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    for (const std::filesystem::path& candidate : {folder / "lava-gui", folder / ".." / "gui" / "lava-gui"}) {
+        if (::access(candidate.c_str(), X_OK) == 0)
+            return candidate.lexically_normal().string();
+    }
+    return "lava-gui";
+}
+
+} // namespace
+
+int plot(const std::filesystem::path& report, const std::filesystem::path& folder)
+{
+    const std::string gui = find_gui();
+    const std::string words[] = {gui, "--export", folder.string(), report.string()};
+    char* arguments[] = {const_cast<char*>(words[0].c_str()), const_cast<char*>(words[1].c_str()),
+        const_cast<char*>(words[2].c_str()), const_cast<char*>(words[3].c_str()), nullptr};
+    pid_t child = 0;
+    const int failure = ::posix_spawnp(&child, gui.c_str(), nullptr, nullptr, arguments, environ);
+    if (failure == ENOENT)
+        throw Error("lava-gui, which draws the charts, is neither beside lava-analyze nor on PATH: build it with "
+                    "-DLAVA_WITH_GUI=ON");
+    if (failure != 0)
+        throw Error(gui + ": cannot be started: " + std::strerror(failure));
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0) {
+        if (errno != EINTR)
+            throw Error(gui + ": cannot be waited for: " + std::strerror(errno));
+    }
+    if (WIFSIGNALED(status))
+        throw Error(gui + ": ended by signal " + std::to_string(WTERMSIG(status)));
+    return WEXITSTATUS(status);
+}
+
+} // namespace lava

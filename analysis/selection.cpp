@@ -1,0 +1,179 @@
+#include "analysis/selection.h"
+
+#include "traces/error.h"
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+std::string trimmed(std::string_view text)
+{
+    const auto first = text.find_first_not_of(" \t\n\r");
+    if (first == std::string_view::npos)
+        return {};
+    return std::string(text.substr(first, text.find_last_not_of(" \t\n\r") - first + 1));
+}
+
+/// Takes what stands before `separator` off the front of `text`.
+std::string_view take(std::string_view& text, char separator)
+{
+    const std::string_view head = text.substr(0, text.find(separator));
+    text.remove_prefix(std::min(text.size(), head.size() + 1));
+    return head;
+}
+
+std::vector<std::pair<std::string, std::string>> parse_parameters(std::string_view text, std::string_view whole)
+{
+    std::vector<std::pair<std::string, std::string>> parameters;
+    while (!text.empty()) {
+        const bool takes_the_rest = trimmed(text.substr(0, text.find('='))) == "file";
+        std::string_view item = take(text, takes_the_rest ? '\0' : ',');
+        if (item.find('=') == std::string_view::npos)
+            throw UsageError("policy '" + std::string(whole) + "': expected NAME[@VARIANT][:KEY=VALUE,...], found '"
+                + trimmed(item) + "' where KEY=VALUE should be");
+        const std::string key = trimmed(take(item, '='));
+        parameters.emplace_back(key, trimmed(item));
+    }
+    return parameters;
+}
+
+bool parse_number(const std::string& text, double& number)
+{
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return error == std::errc() && end == text.data() + text.size();
+}
+
+/// "0.20" and ".2" are the same value.
+bool same_value(const std::string& a, const std::string& b)
+{
+    double number_a = 0, number_b = 0;
+    return a == b || (parse_number(a, number_a) && parse_number(b, number_b) && number_a == number_b);
+}
+
+std::string policies_of(std::span<const ReplayReport> reports)
+{
+    std::set<std::string> seen;
+    std::string list;
+    for (const ReplayReport& report : reports) {
+        for (const PolicyReplay& replay : report.policies) {
+            if (seen.insert(replay.policy).second)
+                list += (list.empty() ? "" : ", ") + replay.policy;
+        }
+    }
+    return list.empty() ? "none" : list;
+}
+
+std::string files_of(std::span<const ReplayReport> reports)
+{
+    std::string list;
+    for (const ReplayReport& report : reports)
+        list += (list.empty() ? "" : ", ") + report.file;
+    return list;
+}
+
+using Chosen = std::set<const PolicyReplay*>;
+
+void choose(std::span<const ReplayReport> reports, const std::string& text, Chosen& chosen)
+{
+    const PolicySpelling spelling = parse_policy_spelling(text);
+    std::map<Match, Chosen> found;
+    for (const ReplayReport& report : reports) {
+        for (const PolicyReplay& replay : report.policies)
+            found[replay.policy == text ? Match::same : match(spelling, replay)].insert(&replay);
+    }
+    Chosen& best = found[Match::same].empty() ? found[Match::contained] : found[Match::same];
+    if (best.empty())
+        throw Error(files_of(reports) + ": no policy '" + text + "'; there are " + policies_of(reports));
+    chosen.merge(best);
+}
+
+Chosen choose_policies(std::span<const ReplayReport> reports, const Filter& filter)
+{
+    Chosen chosen;
+    for (const std::string& text : filter.policies)
+        choose(reports, text, chosen);
+    if (!filter.policies.empty())
+        return chosen;
+    for (const ReplayReport& report : reports) {
+        for (const PolicyReplay& replay : report.policies)
+            chosen.insert(&replay);
+    }
+    return chosen;
+}
+
+void check_budgets(std::span<const ReplayReport> reports, const Filter& filter, const Chosen& chosen)
+{
+    std::set<std::int64_t> known;
+    for (const PolicyReplay* replay : chosen)
+        known.insert(replay->budgets.begin(), replay->budgets.end());
+    std::string list;
+    for (const std::int64_t budget : known)
+        list += (list.empty() ? "" : ", ") + std::to_string(budget);
+    for (const std::int64_t budget : filter.budgets) {
+        if (!known.contains(budget))
+            throw Error(files_of(reports) + ": no budget " + std::to_string(budget) + "; there are "
+                + (list.empty() ? "none" : list));
+    }
+}
+
+} // namespace
+
+PolicySpelling parse_policy_spelling(std::string_view text)
+{
+    const std::string_view whole = text;
+    std::string_view head = take(text, ':');
+    PolicySpelling spelling;
+    spelling.name = trimmed(take(head, '@'));
+    spelling.variant = trimmed(head);
+    if (spelling.name.empty())
+        throw UsageError("policy '" + std::string(whole) + "': expected NAME[@VARIANT][:KEY=VALUE,...], found no name");
+    spelling.parameters = parse_parameters(text, whole);
+    return spelling;
+}
+
+Match match(const PolicySpelling& spelling, const PolicyReplay& replay)
+{
+    if (spelling.name != replay.name || spelling.variant != replay.variant)
+        return Match::none;
+    for (const auto& [key, value] : spelling.parameters) {
+        const auto agrees
+            = [&](const auto& parameter) { return parameter.first == key && same_value(parameter.second, value); };
+        if (std::ranges::none_of(replay.parameters, agrees))
+            return Match::none;
+    }
+    // What the report's own spelling mentions differs from the defaults: the same policy mentions it too.
+    for (const auto& [key, value] : parse_policy_spelling(replay.policy).parameters) {
+        if (std::ranges::none_of(spelling.parameters, [&](const auto& given) { return given.first == key; }))
+            return Match::contained;
+    }
+    return Match::same;
+}
+
+std::vector<Cell> all_cells(const ReplayReport& report)
+{
+    return select_cells(std::span(&report, 1), {});
+}
+
+std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filter& filter)
+{
+    const Chosen chosen = choose_policies(reports, filter);
+    check_budgets(reports, filter, chosen);
+    std::vector<Cell> cells;
+    for (const ReplayReport& report : reports) {
+        for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
+            const PolicyReplay& replay = report.policies[policy];
+            for (std::size_t budget = 0; chosen.contains(&replay) && budget < replay.budgets.size(); ++budget) {
+                if (filter.budgets.empty() || std::ranges::count(filter.budgets, replay.budgets[budget]) > 0)
+                    cells.push_back({report, policy, budget});
+            }
+        }
+    }
+    return cells;
+}
+
+} // namespace lava

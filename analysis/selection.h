@@ -1,0 +1,48 @@
+#pragma once
+
+#include "analysis/statistics.h"
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lava {
+
+/// A policy as it is written on a command line: NAME[@VARIANT][:KEY=VALUE,...].
+struct PolicySpelling
+{
+    std::string name;
+    std::string variant;
+    std::vector<std::pair<std::string, std::string>> parameters;
+};
+
+/// Blanks around the parts do not matter; a parameter `file` takes the rest of the text. Throws UsageError.
+PolicySpelling parse_policy_spelling(std::string_view text);
+
+/// How well a spelling names a policy of a report.
+enum class Match
+{
+    none,
+    contained, ///< what is given agrees, but the policy differs from its defaults in more than that
+    same ///< in any order, defaults spelt out or not
+};
+
+Match match(const PolicySpelling& spelling, const PolicyReplay& replay);
+
+/// What to look at; an empty list stands for everything.
+struct Filter
+{
+    std::vector<std::string> policies; ///< spellings
+    std::vector<std::int64_t> budgets;
+};
+
+/// Every policy at every budget, in the report's order.
+std::vector<Cell> all_cells(const ReplayReport& report);
+
+/// The cells that pass, in the order of the reports. A spelling selects what it names exactly, or else what it is
+/// contained in. Throws Error for a policy or budget that no report has, naming those they have.
+std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filter& filter);
+
+} // namespace lava

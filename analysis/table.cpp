@@ -1,0 +1,241 @@
+#include "analysis/table.h"
+
+#include "traces/error.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+namespace lava {
+
+namespace {
+
+template <typename... Handlers> struct Overloaded : Handlers...
+{
+    using Handlers::operator()...;
+};
+template <typename... Handlers> Overloaded(Handlers...) -> Overloaded<Handlers...>;
+
+/// Shortest text that reads back as the same number.
+std::string full_precision(double value)
+{
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+    return {text, end};
+}
+
+std::string four_digits(double value)
+{
+    char text[32];
+    const int size = std::snprintf(text, sizeof text, "%.4g", value);
+    return {text, static_cast<std::size_t>(size)};
+}
+
+/// Line breaks and other controls would break a row.
+std::string printable(std::string text)
+{
+    std::ranges::replace_if(
+        text, [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, '?');
+    return text;
+}
+
+std::string text_of(const Value& value)
+{
+    return std::visit(Overloaded{
+                          [](std::monostate) { return std::string("-"); },
+                          [](std::int64_t number) { return std::to_string(number); },
+                          [](double number) { return four_digits(number); },
+                          [](const std::string& text) { return printable(text); },
+                      },
+        value);
+}
+
+std::string quoted(const std::string& text)
+{
+    if (text.find_first_of(",\"\r\n") == std::string::npos)
+        return text;
+    std::string result = "\"";
+    for (const char c : text)
+        result += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return result + '"';
+}
+
+std::string csv_of(const Value& value)
+{
+    return std::visit(Overloaded{
+                          [](std::monostate) { return std::string(); },
+                          [](std::int64_t number) { return std::to_string(number); },
+                          [](double number) { return full_precision(number); },
+                          [](const std::string& text) { return quoted(text); },
+                      },
+        value);
+}
+
+nlohmann::ordered_json json_of(const Value& value)
+{
+    return std::visit(Overloaded{
+                          [](std::monostate) { return nlohmann::ordered_json(); },
+                          [](const auto& something) { return nlohmann::ordered_json(something); },
+                      },
+        value);
+}
+
+/// Code points, as a terminal shows them.
+std::size_t width(const std::string& text)
+{
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+/// A column as people see it: header first.
+struct TextColumn
+{
+    std::vector<std::string> cells;
+    std::size_t width = 0;
+    bool left = true; ///< words stand left, numbers right
+};
+
+TextColumn text_column(const Table& table, std::size_t column)
+{
+    TextColumn result;
+    result.cells.push_back(printable(table.columns[column].name));
+    for (const auto& row : table.rows) {
+        result.cells.push_back(text_of(row[column]));
+        if (!std::holds_alternative<std::string>(row[column]))
+            result.left = false;
+    }
+    for (const std::string& cell : result.cells)
+        result.width = std::max(result.width, width(cell));
+    return result;
+}
+
+std::string padded(const TextColumn& column, std::size_t row)
+{
+    const std::string& cell = column.cells[row];
+    const std::string blanks(column.width - width(cell), ' ');
+    return column.left ? cell + blanks : blanks + cell;
+}
+
+std::optional<std::size_t> find(const Table& table, std::string_view name)
+{
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+        if (table.columns[i].name == name)
+            return i;
+    }
+    return std::nullopt;
+}
+
+std::size_t find_quantity(const Table& table, std::string_view name)
+{
+    const auto found = find(table, name);
+    if (found && name != "report" && name != "policy" && name != "budget")
+        return *found;
+    std::string known;
+    for (const Column& column : table.columns) {
+        if (column.name != "report" && column.name != "policy" && column.name != "budget")
+            known += (known.empty() ? "" : ", ") + column.name;
+    }
+    throw UsageError("--pivot: expected one of " + known + "; found '" + std::string(name) + "'");
+}
+
+/// The budgets of a table, ascending, each with its place among them.
+std::map<std::int64_t, std::size_t> budget_places(const Table& table, std::size_t budget)
+{
+    std::map<std::int64_t, std::size_t> places;
+    for (const auto& row : table.rows)
+        places.emplace(std::get<std::int64_t>(row[budget]), 0);
+    std::size_t next = 0;
+    for (auto& place : places)
+        place.second = next++;
+    return places;
+}
+
+} // namespace
+
+std::string to_text(const Table& table)
+{
+    std::vector<TextColumn> columns;
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+        if (table.columns[i].in_text)
+            columns.push_back(text_column(table, i));
+    }
+    std::string text;
+    for (std::size_t row = 0; row <= table.rows.size(); ++row) {
+        std::string line;
+        for (const TextColumn& column : columns)
+            line += (line.empty() ? "" : "  ") + padded(column, row);
+        line.erase(line.find_last_not_of(' ') + 1);
+        text += line + '\n';
+    }
+    return text;
+}
+
+std::string to_csv(const Table& table)
+{
+    std::string text;
+    for (std::size_t i = 0; i < table.columns.size(); ++i)
+        text += (i == 0 ? "" : ",") + quoted(table.columns[i].name);
+    text += '\n';
+    for (const auto& row : table.rows) {
+        for (std::size_t i = 0; i < row.size(); ++i)
+            text += (i == 0 ? "" : ",") + csv_of(row[i]);
+        text += '\n';
+    }
+    return text;
+}
+
+std::string to_json(const Table& table)
+{
+    std::string text = "[";
+    for (std::size_t row = 0; row < table.rows.size(); ++row) {
+        nlohmann::ordered_json object;
+        for (std::size_t i = 0; i < table.columns.size(); ++i)
+            object[table.columns[i].name] = json_of(table.rows[row][i]);
+        text += (row == 0 ? "\n" : ",\n") + object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    }
+    return text + (table.rows.empty() ? "]\n" : "\n]\n");
+}
+
+std::string to_string(const Table& table, TableFormat format)
+{
+    switch (format) {
+    case TableFormat::csv:
+        return to_csv(table);
+    case TableFormat::json:
+        return to_json(table);
+    case TableFormat::text:
+        break;
+    }
+    return to_text(table);
+}
+
+Table pivot(const Table& table, std::string_view column)
+{
+    const std::size_t quantity = find_quantity(table, column);
+    const std::size_t budget = find(table, "budget").value();
+    const std::map<std::int64_t, std::size_t> places = budget_places(table, budget);
+    Table result;
+    result.columns.assign(table.columns.begin(), table.columns.begin() + static_cast<std::ptrdiff_t>(budget));
+    for (const auto& place : places)
+        result.columns.push_back({std::to_string(place.first)});
+    for (const auto& row : table.rows) {
+        const auto same_policy = [&](const std::vector<Value>& other) {
+            return std::equal(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(budget), other.begin());
+        };
+        auto found = std::ranges::find_if(result.rows, same_policy);
+        if (found == result.rows.end()) {
+            result.rows.emplace_back(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(budget));
+            result.rows.back().resize(result.columns.size());
+            found = result.rows.end() - 1;
+        }
+        (*found)[budget + places.at(std::get<std::int64_t>(row[budget]))] = row[quantity];
+    }
+    return result;
+}
+
+} // namespace lava

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "analysis/statistics.h"
+#include "analysis/table.h"
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+// The tables of lava-analyze. A first column `report` appears where the cells come from several reports. Columns of
+// losses are empty where a report has none; those of a span where a report lacks it.
+
+/// How far a table is broken down.
+enum class Detail
+{
+    run,
+    layer,
+    head
+};
+
+/// Per policy and budget: asked, granted, retained, losses, bounds, tightness, and for every span survival_NAME and
+/// global_eviction_NAME.
+Table comparison_table(std::span<const Cell> cells);
+
+/// Per layer: retained, its share of what the run retains, losses.
+Table layer_table(std::span<const Cell> cells);
+
+/// Per layer and query head: what its KV head retains, head_* losses.
+Table head_table(std::span<const Cell> cells);
+
+/// Per layer and KV head: retained.
+Table budget_table(std::span<const Cell> cells);
+
+/// Loss 3, its upper bounds and their tightness, of the run or per layer. Throws Error for a report without losses.
+Table bound_table(std::span<const Cell> cells, Detail detail);
+
+/// Per span: survival and global eviction over the heads of the run, of each layer, or of each KV head by itself.
+Table span_table(std::span<const Cell> cells, Detail detail);
+
+/// Per layer and KV head: the positions retained, stretches as "0-3,17".
+Table retained_table(const Cell& cell);
+
+/// {"policy", "budget", "seq_len", "kept": [layer][kv_head][positions, ascending]}: what external:file= reads.
+std::string retained_json(const Cell& cell);
+
+} // namespace lava

@@ -1,0 +1,176 @@
+// lava-analyze as a person runs it: what it prints where, and how it ends.
+
+#include "analysis/selection.h"
+#include "analysis/tables.h"
+#include "tests/analysis/example_report.h"
+#include "tests/analysis/temporary_folder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+
+namespace lava {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+struct Outcome
+{
+    int status = -1;
+    std::string output; ///< stdout
+    std::string errors; ///< stderr
+};
+
+class Analyze : public testing::Test
+{
+protected:
+    Analyze()
+    {
+        write_report(folder_ / "report.h5", example_report());
+        write_report(folder_ / "lossless.h5", example_report_without_losses());
+    }
+
+    /// Runs in the folder of the reports, with a PATH that has no lava-gui.
+    Outcome run(const std::string& arguments) const
+    {
+        const std::string command = "cd '" + folder_.path().string() + "' && PATH=/usr/bin:/bin " LAVA_ANALYZE " "
+            + arguments + " > stdout.txt 2> stderr.txt";
+        const int status = std::system(command.c_str());
+        return {WEXITSTATUS(status), file_bytes(folder_ / "stdout.txt"), file_bytes(folder_ / "stderr.txt")};
+    }
+
+    /// One line on stderr, nothing on stdout.
+    void expect_refusal(const std::string& arguments, int status, const std::string& message) const
+    {
+        const Outcome outcome = run(arguments);
+        EXPECT_EQ(outcome.status, status) << arguments;
+        EXPECT_THAT(outcome.output, IsEmpty()) << arguments;
+        EXPECT_THAT(outcome.errors, AllOf(StartsWith("lava-analyze: "), HasSubstr(message))) << arguments;
+        EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << arguments;
+    }
+
+    TemporaryFolder folder_;
+};
+
+TEST_F(Analyze, PrintsEveryTableInEveryFormat)
+{
+    const ReplayReport report = example_report();
+    const auto cells = all_cells(report);
+    EXPECT_EQ(run("table report.h5 --format csv").output, to_csv(comparison_table(cells)));
+    EXPECT_EQ(run("layers report.h5 --format csv").output, to_csv(layer_table(cells)));
+    EXPECT_EQ(run("heads report.h5 --format json").output, to_json(head_table(cells)));
+    EXPECT_EQ(run("budgets report.h5 --format csv").output, to_csv(budget_table(cells)));
+    EXPECT_EQ(run("bounds report.h5 --format csv").output, to_csv(bound_table(cells, Detail::run)));
+    EXPECT_EQ(run("bounds report.h5 --by layer -f json").output, to_json(bound_table(cells, Detail::layer)));
+    EXPECT_EQ(run("spans report.h5 --by head --format csv").output, to_csv(span_table(cells, Detail::head)));
+    EXPECT_EQ(
+        run("table --pivot head_l1 report.h5 --format csv").output, to_csv(pivot(comparison_table(cells), "head_l1")));
+    const Outcome text = run("table report.h5");
+    EXPECT_EQ(text.status, 0);
+    EXPECT_EQ(text.output,
+        "report.h5: example-llama, 3 layers x 2 KV heads, 24 tokens; open-loop losses over 2 steps\n"
+            + to_text(comparison_table(cells)));
+    EXPECT_THAT(text.errors, IsEmpty());
+}
+
+TEST_F(Analyze, PrintsTheRetainedSetOfOnePolicyAtOneBudget)
+{
+    const ReplayReport report = example_report();
+    EXPECT_EQ(run("retained report.h5 --policy 'lava: pool=max' --budget 12 --format json").output,
+        retained_json(Cell{report, 2, 1}));
+    EXPECT_EQ(run("retained report.h5 -p lava -b 12").output, to_text(retained_table(Cell{report, 2, 1})));
+}
+
+TEST_F(Analyze, ShowsOnlyWhatIsAskedFor)
+{
+    const Outcome outcome = run("table report.h5 -p lava -p streaming-llm -b 6,24 --pivot retained --format csv");
+    EXPECT_EQ(outcome.output, "policy,6,24\nstreaming-llm,36,144\nlava:window=4,36,144\n");
+}
+
+TEST_F(Analyze, ComparesReports)
+{
+    const Outcome outcome = run("table report.h5 lossless.h5 -p lava -b 6 --pivot retained --format csv");
+    EXPECT_EQ(outcome.output, "report,policy,6\nreport.h5,lava:window=4,36\nlossless.h5,lava:window=4,36\n");
+}
+
+TEST_F(Analyze, ShowsAReportWithoutLosses)
+{
+    const Outcome outcome = run("table lossless.h5");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.output, HasSubstr("24 tokens; no losses\n"));
+    EXPECT_EQ(run("layers lossless.h5").status, 0);
+    EXPECT_EQ(run("heads lossless.h5").status, 0);
+    expect_refusal("bounds lossless.h5", 1, "lossless.h5: bounds are of losses, and this report has none");
+}
+
+TEST_F(Analyze, OpensHelpWithItsPurpose)
+{
+    const Outcome outcome = run("--help");
+    EXPECT_EQ(outcome.status, 0);
+    EXPECT_THAT(outcome.output, StartsWith("Usage: lava-analyze COMMAND REPORT... [options]\nPrints what lava-replay"));
+    EXPECT_THAT(run("--version").output, testing::MatchesRegex("lava-analyze [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
+{
+    expect_refusal("", 2, "expected a command: table, layers, heads, budgets, bounds, spans, retained, plot");
+    expect_refusal("tables report.h5", 2, "unknown command 'tables'");
+    expect_refusal("table", 2, "expected a report");
+    expect_refusal("table report.h5 --colour", 2, "--colour");
+    expect_refusal("table report.h5 --format xml", 2, "--format: expected table, csv or json, found 'xml'");
+    expect_refusal("table report.h5 --budget 0", 2, "--budget: expected whole numbers of at least 1, found '0'");
+    expect_refusal("table report.h5 --budget 6,x", 2, "found 'x'");
+    expect_refusal("table report.h5 --pivot loss", 2, "--pivot: expected one of");
+    expect_refusal("layers report.h5 --pivot head_l1", 2, "--pivot does not go with layers");
+    expect_refusal("bounds report.h5 --by head", 2, "--by: expected run or layer, found 'head'");
+    expect_refusal("retained report.h5 -p lava", 2, "expected one --policy and one --budget, found 1 and 0");
+    expect_refusal("retained report.h5 -p lava -b 6 --format csv", 2, "--format: expected table or json");
+    expect_refusal("plot report.h5", 2, "-o DIR");
+    expect_refusal("plot report.h5 lossless.h5 -o charts", 2, "expected one report, found 2");
+}
+
+TEST_F(Analyze, FailsWithStatusOneOnWhatIsNotThere)
+{
+    expect_refusal("table missing.h5", 1, "missing.h5: no such file");
+    expect_refusal("table stdout.txt", 1, "stdout.txt: not an HDF5 file");
+    expect_refusal("table report.h5 -p h2o", 1, "no policy 'h2o'; there are streaming-llm, snapkv:window=4, lava");
+    expect_refusal("table report.h5 -b 7", 1, "no budget 7; there are 6, 12, 24");
+    expect_refusal("plot missing.h5 -o charts", 1, "missing.h5: no such file");
+}
+
+/// lava-analyze in a folder of its own, beside a lava-gui that only writes down its arguments.
+TEST_F(Analyze, LeavesDrawingToTheWindowProgramBesideIt)
+{
+    std::filesystem::copy_file(LAVA_ANALYZE, folder_ / "lava-analyze");
+    const auto plot = [&] {
+        const std::string folder = folder_.path().string();
+        const std::string command
+            = "cd '" + folder + "' && PATH= ./lava-analyze plot report.h5 -o charts 2> stderr.txt";
+        const int status = std::system(command.c_str());
+        return WEXITSTATUS(status);
+    };
+    EXPECT_EQ(plot(), 1);
+    EXPECT_EQ(file_bytes(folder_ / "stderr.txt"),
+        "lava-analyze: lava-gui, which draws the charts, is neither beside lava-analyze nor on PATH: build it with "
+        "-DLAVA_WITH_GUI=ON\n");
+    std::ofstream(folder_ / "lava-gui") << "#!/bin/sh\necho \"$@\" > arguments.txt\nexit 1\n";
+    std::filesystem::permissions(folder_ / "lava-gui", std::filesystem::perms::owner_all);
+    EXPECT_EQ(plot(), 1) << "the status of lava-gui is the status of plot";
+    EXPECT_EQ(file_bytes(folder_ / "arguments.txt"), "--export charts report.h5\n");
+    EXPECT_THAT(file_bytes(folder_ / "stderr.txt"), IsEmpty());
+}
+
+TEST_F(Analyze, FailsWhereItsOutputCannotBeWritten)
+{
+    const std::string command
+        = LAVA_ANALYZE " table '" + (folder_ / "report.h5").string() + "' > /dev/full 2> /dev/null";
+    const int status = std::system(command.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1);
+}
+
+} // namespace
+} // namespace lava

@@ -1,0 +1,239 @@
+#include "analysis/tables.h"
+
+#include "analysis/selection.h"
+#include "tests/analysis/example_report.h"
+#include "traces/error.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <sstream>
+
+namespace lava {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+std::vector<std::string> names(const Table& table)
+{
+    std::vector<std::string> result;
+    for (const Column& column : table.columns)
+        result.push_back(column.name);
+    return result;
+}
+
+std::vector<std::string> split(const std::string& text, char separator)
+{
+    std::vector<std::string> parts;
+    std::istringstream stream(text);
+    for (std::string part; std::getline(stream, part, separator);)
+        parts.push_back(part);
+    return parts;
+}
+
+/// A text table's line without its runs of blanks.
+std::vector<std::string> words(const std::string& line)
+{
+    std::istringstream stream(line);
+    return {std::istream_iterator<std::string>(stream), {}};
+}
+
+Value at(const Table& table, std::size_t row, const std::string& column)
+{
+    const auto all = names(table);
+    return table.rows[row][static_cast<std::size_t>(std::ranges::find(all, column) - all.begin())];
+}
+
+TEST(Tables, NameTheirColumnsAlikeEverywhere)
+{
+    const ReplayReport report = example_report();
+    const auto cells = all_cells(report);
+    EXPECT_THAT(names(comparison_table(cells)),
+        ElementsAre("policy", "budget", "asked", "granted", "retained", "head_l1", "head_output_l1",
+            "head_output_l1_relative", "head_output_l2", "head_output_l2_relative", "attn_out_l1",
+            "attn_out_l1_relative", "attn_out_l2", "attn_out_l2_relative", "bound_lava", "bound_adakv",
+            "bound_projected", "tightness_lava", "tightness_adakv", "tightness_projected", "survival_haystack",
+            "global_eviction_haystack", "survival_needle", "global_eviction_needle", "survival_question",
+            "global_eviction_question"));
+    EXPECT_THAT(names(head_table(cells)),
+        ElementsAre("policy", "budget", "layer", "head", "kv_head", "retained", "head_l1", "head_output_l1",
+            "head_output_l1_relative", "head_output_l2", "head_output_l2_relative"));
+    EXPECT_THAT(names(budget_table(cells)), ElementsAre("policy", "budget", "layer", "kv_head", "retained"));
+    EXPECT_THAT(names(bound_table(cells, Detail::layer)),
+        ElementsAre("policy", "budget", "layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected",
+            "tightness_lava", "tightness_adakv", "tightness_projected"));
+    EXPECT_THAT(names(span_table(cells, Detail::head)),
+        ElementsAre("policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
+}
+
+TEST(Tables, ShowTheNumbersOfTheStatistics)
+{
+    const ReplayReport report = example_report();
+    const auto cells = all_cells(report);
+    const Cell lava{report, 2, 1};
+    const Table runs = comparison_table(cells);
+    EXPECT_EQ(at(runs, 7, "policy"), Value("lava:window=4"));
+    EXPECT_EQ(at(runs, 7, "retained"), Value(std::int64_t{72}));
+    EXPECT_EQ(at(runs, 7, "attn_out_l1_relative"), Value(losses(lava)->attn_out_l1_relative));
+    EXPECT_EQ(at(runs, 7, "survival_needle"), Value(span_survival(lava, report.trace.spans[1])));
+    EXPECT_EQ(at(runs, 7, "global_eviction_needle"), Value(global_eviction_ratio(lava, report.trace.spans[1])));
+    const Table layers = layer_table(cells);
+    ASSERT_EQ(layers.rows.size(), 27U);
+    EXPECT_EQ(at(layers, 7 * 3 + 1, "retained"), Value(std::int64_t{30}));
+    EXPECT_EQ(at(layers, 7 * 3 + 1, "share"), Value(30.0 / 72));
+    EXPECT_EQ(at(layers, 7 * 3 + 1, "bound_adakv"), Value(losses(lava, 1)->bound_adakv));
+    const Table heads = head_table(cells);
+    ASSERT_EQ(heads.rows.size(), 9U * 12);
+    EXPECT_EQ(at(heads, 7 * 12 + 6, "kv_head"), Value(std::int64_t{1}));
+    EXPECT_EQ(at(heads, 7 * 12 + 6, "retained"), Value(std::int64_t{13}));
+    EXPECT_EQ(at(heads, 7 * 12 + 6, "head_l1"), Value(head_losses(lava, 1, 2)->head_l1));
+    EXPECT_EQ(at(budget_table(cells), 7 * 6 + 2, "retained"), Value(std::int64_t{17}));
+    EXPECT_EQ(at(bound_table(cells, Detail::run), 7, "tightness_lava"), Value(losses(lava)->tightness_lava));
+    EXPECT_EQ(at(bound_table(cells, Detail::layer), 22, "bound_lava"), Value(losses(lava, 1)->bound_lava));
+}
+
+TEST(Tables, BreakSpansDownAsFarAsAsked)
+{
+    const ReplayReport report = example_report();
+    const Cell cell{report, 2, 1};
+    const std::vector<Cell> cells = {cell};
+    const Span& needle = report.trace.spans[1];
+    EXPECT_EQ(span_table(cells, Detail::run).rows.size(), 3U);
+    EXPECT_EQ(at(span_table(cells, Detail::run), 1, "survival"), Value(span_survival(cell, needle)));
+    EXPECT_EQ(span_table(cells, Detail::layer).rows.size(), 9U);
+    EXPECT_EQ(at(span_table(cells, Detail::layer), 5, "survival"), Value(span_survival(cell, needle, 2)));
+    EXPECT_EQ(span_table(cells, Detail::head).rows.size(), 18U);
+    EXPECT_EQ(at(span_table(cells, Detail::head), 9, "survival"), Value(span_survival(cell, needle, HeadId{1, 1})));
+}
+
+TEST(Tables, AgreeInTextCsvAndJson)
+{
+    const ReplayReport report = example_report();
+    const Table table = comparison_table(all_cells(report));
+    const auto csv = split(to_csv(table), '\n');
+    const auto text = split(to_text(table), '\n');
+    const auto json = nlohmann::json::parse(to_json(table));
+    ASSERT_EQ(csv.size(), 10U);
+    ASSERT_EQ(text.size(), 10U);
+    ASSERT_EQ(json.size(), 9U);
+    const auto header = split(csv[0], ',');
+    ASSERT_EQ(header, names(table));
+    const auto shown = words(text[0]);
+    for (std::size_t row = 0; row < 9; ++row) {
+        const auto cells = split(csv[row + 1], ',');
+        const auto seen = words(text[row + 1]);
+        EXPECT_EQ(cells[0], json[row]["policy"]);
+        for (std::size_t column = 1; column < header.size(); ++column)
+            EXPECT_EQ(std::stod(cells[column]), json[row][header[column]].get<double>()) << header[column];
+        for (std::size_t column = 1; column < shown.size(); ++column) {
+            char expected[32];
+            std::snprintf(expected, sizeof expected, "%.4g", json[row][shown[column]].get<double>());
+            EXPECT_EQ(seen[column], expected) << shown[column];
+        }
+    }
+}
+
+TEST(Tables, LeaveMissingLossesOpen)
+{
+    const ReplayReport report = example_report_without_losses();
+    const Table table = comparison_table(all_cells(report));
+    EXPECT_THAT(to_csv(table), HasSubstr("\nstreaming-llm,6,36,36,36,,,,,,,,,,,,,,,,0.19047619047619047,"));
+    EXPECT_TRUE(nlohmann::json::parse(to_json(table))[0]["attn_out_l1"].is_null());
+    EXPECT_THAT(to_text(table), HasSubstr(" -  "));
+}
+
+TEST(Tables, RefuseBoundsOfAReportWithoutLosses)
+{
+    ReplayReport report = example_report_without_losses();
+    report.file = "report.h5";
+    const auto cells = all_cells(report);
+    EXPECT_THAT([&] { bound_table(cells, Detail::run); },
+        testing::ThrowsMessage<Error>(StartsWith("report.h5: bounds are of losses, and this report has none")));
+}
+
+TEST(Tables, NameTheReportWhereThereAreSeveral)
+{
+    std::vector<ReplayReport> reports = {example_report(), example_report()};
+    reports[0].file = "a.h5";
+    reports[1].file = "b.h5";
+    reports[1].trace.spans = {{"needle", 8, 17}, {"needle", 21, 24}};
+    const Table table = comparison_table(select_cells(reports, {{"lava"}, {6}}));
+    ASSERT_EQ(table.rows.size(), 2U);
+    EXPECT_EQ(names(table)[0], "report");
+    EXPECT_EQ(at(table, 1, "report"), Value("b.h5"));
+    EXPECT_EQ(at(table, 1, "survival_haystack"), Value());
+    EXPECT_EQ(at(table, 0, "survival_needle"), at(table, 1, "survival_needle"));
+    EXPECT_EQ(at(table, 0, "survival_needle_2"), Value());
+    EXPECT_EQ(at(table, 1, "survival_needle_2"), Value(1.0));
+}
+
+TEST(Tables, SetPoliciesAgainstBudgets)
+{
+    ReplayReport report = example_report();
+    report.policies[0].budgets = {6, 9, 24};
+    const Table table = pivot(comparison_table(all_cells(report)), "attn_out_l1_relative");
+    EXPECT_THAT(names(table), ElementsAre("policy", "6", "9", "12", "24"));
+    ASSERT_EQ(table.rows.size(), 3U);
+    EXPECT_EQ(table.rows[0][3], Value());
+    EXPECT_EQ(table.rows[2][0], Value("lava:window=4"));
+    EXPECT_EQ(table.rows[2][3], Value(losses(Cell{report, 2, 1})->attn_out_l1_relative));
+    EXPECT_EQ(table.rows[2][2], Value());
+}
+
+TEST(Tables, RefuseToPivotWhatIsNoQuantity)
+{
+    const ReplayReport report = example_report();
+    const Table table = comparison_table(all_cells(report));
+    for (const char* column : {"loss", "policy", ""}) {
+        EXPECT_THAT([&] { pivot(table, column); },
+            testing::ThrowsMessage<UsageError>(StartsWith("--pivot: expected one of asked, granted, retained")));
+    }
+}
+
+TEST(Tables, QuoteWhatCsvWouldSplit)
+{
+    const Table table{{{"policy"}, {"x"}}, {{"lava:window=4,kernel=5", 1.5}, {"say \"a\"\nb", std::int64_t{2}}}};
+    EXPECT_EQ(to_csv(table), "policy,x\n\"lava:window=4,kernel=5\",1.5\n\"say \"\"a\"\"\nb\",2\n");
+    EXPECT_EQ(
+        to_text(table), "policy                    x\nlava:window=4,kernel=5  1.5\nsay \"a\"?b                 2\n");
+}
+
+TEST(Tables, WriteNumbersThatReadBackTheSame)
+{
+    const double third = 1.0 / 3;
+    const Table table{{{"x"}}, {{third}, {1e-300}, {123456789.123456789}}};
+    const auto csv = split(to_csv(table), '\n');
+    const auto json = nlohmann::json::parse(to_json(table));
+    for (std::size_t row = 0; row < 3; ++row) {
+        EXPECT_EQ(std::stod(csv[row + 1]), std::get<double>(table.rows[row][0]));
+        EXPECT_EQ(json[row]["x"].get<double>(), std::get<double>(table.rows[row][0]));
+    }
+    EXPECT_EQ(to_text(table), "        x\n   0.3333\n   1e-300\n1.235e+08\n");
+}
+
+TEST(Tables, AreEmptyListsWithoutRows)
+{
+    EXPECT_EQ(to_json(comparison_table({})), "[]\n");
+    EXPECT_THAT(to_csv(comparison_table({})), StartsWith("policy,budget,asked"));
+}
+
+TEST(RetainedSets, AreListedPerLayerAndHead)
+{
+    const ReplayReport report = example_report();
+    const auto json = nlohmann::json::parse(retained_json(Cell{report, 0, 0}));
+    EXPECT_EQ(json.size(), 4U);
+    EXPECT_EQ(json["policy"], "streaming-llm");
+    EXPECT_EQ(json["budget"], 6);
+    EXPECT_EQ(json["seq_len"], 24);
+    ASSERT_EQ(json["kept"].size(), 3U);
+    ASSERT_EQ(json["kept"][2].size(), 2U);
+    EXPECT_THAT(json["kept"][2][1].get<std::vector<int>>(), ElementsAre(0, 1, 2, 3, 22, 23));
+    EXPECT_THAT(to_text(retained_table(Cell{report, 0, 0})), HasSubstr("\n    2        1         6  0-3,22-23\n"));
+}
+
+} // namespace
+} // namespace lava
