@@ -51,4 +51,7 @@ public:
 /// Reads the tokenizer files of a Hugging Face folder. Throws Error naming the file where the kind is not known.
 std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& model_folder);
 
+/// Throws Error naming the first offending byte where `text` is not UTF-8.
+void require_utf8(std::string_view text);
+
 } // namespace lava

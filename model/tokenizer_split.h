@@ -36,7 +36,4 @@ private:
     std::unique_ptr<Pattern> digits_; ///< null where digits are not set apart
 };
 
-/// Throws Error naming the first offending byte where `text` is not UTF-8.
-void require_utf8(std::string_view text);
-
 } // namespace lava
