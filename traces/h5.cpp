@@ -185,6 +185,19 @@ std::string plain_file_fault(const std::filesystem::path& file)
     return {};
 }
 
+/// Why HDF5 refuses a file whose signature is right.
+std::string damage(const std::filesystem::path& file)
+{
+    const auto reason = last_reason();
+    constexpr std::string_view mark = "stored_eof = ";
+    std::error_code error;
+    const auto size = std::filesystem::file_size(file, error);
+    if (const auto at = reason.find(mark); reason.starts_with("truncated file") && at != std::string::npos)
+        return "a truncated HDF5 file: expected " + reason.substr(at + mark.size()) + " bytes, found "
+            + std::to_string(size);
+    return "a damaged HDF5 file: " + reason;
+}
+
 } // namespace
 
 std::size_t size_of(Type type)
@@ -232,12 +245,13 @@ Group Group::open_file(const std::filesystem::path& file)
         throw Error(name + ": " + fault);
     if (H5Fis_hdf5(name.c_str()) <= 0)
         throw Error(name + ": not an HDF5 file");
-    auto handle = std::make_shared<Handle>(H5Fopen(name.c_str(), H5F_ACC_RDONLY, access_properties()), H5Fclose);
+    const auto access = access_properties(); // closed after last_reason(), which any other call would clear
+    auto handle = std::make_shared<Handle>(H5Fopen(name.c_str(), H5F_ACC_RDONLY, access), H5Fclose);
     if (!handle->valid())
-        throw Error(name + ": a damaged HDF5 file: " + last_reason());
+        throw Error(name + ": " + damage(file));
     Handle root(H5Gopen2(*handle, "/", H5P_DEFAULT), H5Gclose);
     if (!root.valid())
-        throw Error(name + ": a damaged HDF5 file: " + last_reason());
+        throw Error(name + ": " + damage(file));
     return Group(std::make_shared<State>(State{std::move(handle), std::move(root), name, "/"}));
 }
 
@@ -245,8 +259,8 @@ Group Group::create_file(const std::filesystem::path& file)
 {
     const auto guard = lock_library();
     const auto name = file.string();
-    auto handle
-        = std::make_shared<Handle>(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access_properties()), H5Fclose);
+    const auto access = access_properties();
+    auto handle = std::make_shared<Handle>(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
     if (!handle->valid())
         throw Error(name + ": cannot be created: " + last_reason());
     Handle root(H5Gopen2(*handle, "/", H5P_DEFAULT), H5Gclose);
@@ -339,7 +353,8 @@ void Group::read_raw(std::string_view name, void* data, std::size_t size) const
     if (bytes == 0)
         return;
     const auto dataset = open_dataset(*this, state_->group, name);
-    if (H5Dread(dataset, make_type(found.type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+    const auto type = make_type(found.type);
+    if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         fail(name, "cannot be read: " + last_reason());
 }
 

@@ -52,7 +52,7 @@ std::string external_target(hid_t group, const std::string& name, const H5L_info
     std::error_code error;
     const bool there = std::filesystem::exists(expected, error);
     return "links to " + path + " of " + target + ", expected at " + expected.string()
-        + (there ? ", which does not hold it" : ", where there is no such file");
+        + (there ? ", which does not hold it" : ", but there is no such file");
 }
 
 } // namespace

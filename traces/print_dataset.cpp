@@ -20,18 +20,19 @@ struct Range
     std::int64_t end;
 };
 
-std::vector<Range> fit(const h5::Group& root, const PrintCommand& command, const std::vector<std::int64_t>& shape)
+std::vector<Range> fit(const h5::Group& root, const std::string& dataset, const std::vector<AxisSlice>& slices,
+    const std::vector<std::int64_t>& shape)
 {
-    if (command.slices.size() > shape.size())
-        root.fail(command.dataset,
+    if (slices.size() > shape.size())
+        root.fail(dataset,
             "--slice: expected at most " + std::to_string(shape.size()) + " axes, found "
-                + std::to_string(command.slices.size()));
+                + std::to_string(slices.size()));
     std::vector<Range> ranges;
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
-        const auto slice = axis < command.slices.size() ? command.slices[axis] : AxisSlice{};
+        const auto slice = axis < slices.size() ? slices[axis] : AxisSlice{};
         const Range range = {slice.begin.value_or(0), slice.end.value_or(shape[axis])};
         if (range.begin > range.end || range.end > shape[axis])
-            root.fail(command.dataset,
+            root.fail(dataset,
                 "--slice: axis " + std::to_string(axis) + ": expected a part of 0:" + std::to_string(shape[axis])
                     + ", found " + std::to_string(range.begin) + ":" + std::to_string(range.end));
         ranges.push_back(range);
@@ -115,7 +116,7 @@ void print_dataset(const PrintCommand& command, std::ostream& out)
     auto name = command.dataset;
     name.erase(0, name.find_first_not_of('/'));
     const auto info = root.info(name);
-    const auto ranges = fit(root, command, info.shape);
+    const auto ranges = fit(root, name, command.slices, info.shape);
     const bool is_bfloat16 = root.dataset_attribute(name, "dtype") == "bfloat16";
     const auto element = h5::size_of(info.type);
     std::vector<char> bytes(element);

@@ -53,7 +53,7 @@ void check_link(const h5::Group& group, std::string_view name, const TraceInfo& 
     if (file.empty() || checked_files.contains(file))
         return;
     if (!std::filesystem::exists(file))
-        group.fail(name, "links to the weights file " + file.string() + ", where there is no such file");
+        group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
     check_weights_file(file, info);
     checked_files.insert(file);
 }

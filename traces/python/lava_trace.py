@@ -1,0 +1,429 @@
+"""Write and read lava traces (traces/FORMAT.md) from Python; needs numpy and h5py only.
+
+A trace records the KV cache of one run of a language model, so that eviction policies can be replayed over it. Any
+framework can write one:
+
+    from lava_trace import write_trace
+    write_trace("trace.h5", layers=[{"k": k, "v": v, "q_window": q} for k, v, q in run])
+
+    from lava_trace import read_trace
+    with read_trace("trace.h5") as trace:
+        print(trace.info["num_layers"], trace.layers[3]["k"].mean())
+
+Sizes in the shapes below: L layers, Hq query heads, Hkv KV heads, d head_dim, D hidden_size, N prompt tokens, W query
+rows of the prompt's end, T evaluation steps after the prompt, V vocabulary.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+
+import h5py
+import numpy as np
+
+FORMAT_MAJOR = 1
+FORMAT_MINOR = 0
+
+# Per layer, with the sizes of their axes. k, v and q_window are needed, all else is optional; "Hq*d" is Hq times d.
+LAYER_KEYS = {
+    "k": ("Hkv", "N", "d"),
+    "v": ("Hkv", "N", "d"),
+    "q_window": ("Hq", "W", "d"),
+    "observed_attention": ("Hq", "N"),
+    "observed_attention_off_diagonal": ("Hq", "N"),
+    "w_o": ("D", "Hq*d"),
+    "b_o": ("D",),
+    "q_eval": ("Hq", "T", "d"),
+    "k_eval": ("Hkv", "T", "d"),
+    "v_eval": ("Hkv", "T", "d"),
+    "resid_pre": ("T", "D"),
+    "attn_out": ("T", "D"),
+    "resid_mid": ("T", "D"),
+    "mlp_out": ("T", "D"),
+}
+REQUIRED_KEYS = ("k", "v", "q_window")
+FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal")
+WEIGHT_KEYS = ("w_o", "b_o")
+STORES = ("f32", "f16", "bf16")
+
+
+def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_size=None, hidden_size=None, device="",
+                dtype="", continuation="", tokenization="", prompt_ids=None, eval_ids=None, prompt_texts=None,
+                eval_texts=None, spans=(), logits=None, store="f32", weights_file=None, generator="lava_trace.py"):
+    """Write a trace to `path`, whole or not at all.
+
+    layers        a sequence of dicts of arrays (numpy, or torch tensors), all layers with the same keys:
+        k, v         [Hkv, N, d]  keys (after the rotary embedding) and values of the prompt; needed
+        q_window     [Hq, W, d]   queries (after the rotary embedding) of the last W prompt tokens; needed
+        observed_attention, observed_attention_off_diagonal
+                     [Hq, N]      column sums of the causal attention over all N prompt queries, with and without
+                                  each token's attention to itself
+        q_eval       [Hq, T, d]   queries of T steps after the prompt, on which losses are measured
+        k_eval, v_eval [Hkv, T, d]  their keys and values
+        w_o, b_o     [D, Hq * d], [D]  the attention's output projection (o_proj.weight) and its bias
+        resid_pre, attn_out, resid_mid, mlp_out
+                     [T, D]       the residual stream of the steps: before the layer, what attention adds (bias
+                                  included), after that, what the FFN adds
+      Losses need q_eval, k_eval, v_eval and w_o; `lava-trace verify` needs attn_out too.
+    model, config, weights_sha256, device, dtype, continuation, tokenization   strings: what was run
+    vocab_size, hidden_size   where `logits` and the layers do not tell
+    prompt_ids, eval_ids      [N], [T] token ids
+    prompt_texts, eval_texts  N and T strings (or bytes): the text of each token
+    spans         named stretches of prompt tokens, (name, begin, end) or {"name", "begin", "end"}, half open
+    logits        [T, V] of the steps
+    store         "f32", "f16" or "bf16": how the layers' tensors are stored
+    weights_file  where w_o and b_o go, to be shared by the traces of a model; linked from the trace, so the two must
+                  stay where they are relative to each other. An existing file of the same model is used as it is.
+
+    Raises ValueError, naming layer, key, expected and found, where something does not fit.
+    """
+    if store not in STORES:
+        raise ValueError(f"store: expected one of {', '.join(STORES)}, found {store!r}")
+    layers = [_as_arrays(index, layer) for index, layer in enumerate(layers)]
+    sizes = _sizes(layers, eval_ids, logits, hidden_size, vocab_size)
+    for index, layer in enumerate(layers):
+        _check_layer(index, layer, layers[0], sizes)
+    tokens = _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes)
+    spans = _spans(spans, sizes)
+    logits = _logits(logits, sizes)
+    link = None
+    if weights_file is not None and "w_o" in layers[0]:
+        weights_sha256 = weights_sha256 or _weights_hash(layers)
+        link = _share_weights(path, weights_file, layers, sizes, model, weights_sha256, store, generator)
+    strings = {
+        "model": {"name": model, "config": config, "weights_sha256": weights_sha256},
+        "run": {"device": device, "dtype": dtype, "continuation": continuation, "tokenization": tokenization},
+    }
+    with _Output(path) as file:
+        _write_head(file, strings, sizes, generator)
+        _write_tokens(file.create_group("tokens"), tokens)
+        if spans:
+            dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
+            dataset.attrs["names"] = json.dumps([span[0] for span in spans])
+        for index, layer in enumerate(layers):
+            _write_layer(file, index, layer, sizes, store, link)
+        if logits is not None:
+            file.create_dataset("logits", data=_finite("logits", logits, "f32"))
+
+
+def read_trace(path):
+    """Open a trace; returns a `Trace`. Raises ValueError where `path` is no trace or a newer one than this reads."""
+    return Trace(path)
+
+
+class Trace:
+    """An open trace: `info` (a dict), `layers` (a sequence of `Layer`), `logits`.
+
+    info has num_layers, num_heads, num_kv_heads, head_dim, hidden_size, vocab_size, seq_len, eval_len, window; name,
+    config, weights_sha256, device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
+    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)).
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        self._file = h5py.File(self.path, "r")
+        try:
+            _check_format(self._file, "lava-trace", self.path)
+            self.info = _read_info(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+        digits = 3 if self.info["num_layers"] >= 100 else 2
+        self.layers = [Layer(self._file[f"layers/{i:0{digits}d}"]) for i in range(self.info["num_layers"])]
+
+    @property
+    def logits(self):
+        """[T, V] float32, or None."""
+        return _decode(self._file["logits"]) if "logits" in self._file else None
+
+    def close(self):
+        self._file.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Layer(Mapping):
+    """The arrays of a layer by name (LAYER_KEYS), float32, each read from the file when asked for."""
+
+    def __init__(self, group):
+        self._group = group
+
+    def __getitem__(self, key):
+        return _decode(self._group[key])
+
+    def __iter__(self):
+        return (key for key in LAYER_KEYS if key in self._group)
+
+    def __len__(self):
+        return sum(1 for _ in self)
+
+
+class _Output:
+    """An HDF5 file that appears whole or not at all."""
+
+    def __init__(self, path):
+        self._path = os.path.realpath(os.fspath(path))
+        self._part = self._path + ".part"
+
+    def __enter__(self):
+        self._file = h5py.File(self._part, "w")
+        return self._file
+
+    def __exit__(self, kind, *_):
+        try:
+            self._file.close()
+            if kind is None:
+                os.replace(self._part, self._path)
+        finally:
+            if os.path.exists(self._part):
+                os.remove(self._part)
+
+
+def _as_array(value):
+    if hasattr(value, "detach"):  # torch: off the GPU and the graph; numpy knows no bfloat16
+        value = value.detach().cpu().float()
+    return np.asarray(value)
+
+
+def _as_arrays(index, layer):
+    unknown = [key for key in layer if key not in LAYER_KEYS]
+    if unknown:
+        raise ValueError(f"layer {index}: unknown key {unknown[0]!r}; known are {', '.join(LAYER_KEYS)}")
+    missing = [key for key in REQUIRED_KEYS if layer.get(key) is None]
+    if missing:
+        raise ValueError(f"layer {index}: {missing[0]} is missing; needed are {', '.join(REQUIRED_KEYS)}")
+    arrays = {key: _as_array(value) for key, value in layer.items() if value is not None}
+    for key, array in arrays.items():
+        if array.dtype.kind != "f":
+            raise ValueError(f"layer {index}: {key}: expected floating-point numbers, found {array.dtype}")
+        if array.ndim != len(LAYER_KEYS[key]):
+            expected = ", ".join(LAYER_KEYS[key])
+            raise ValueError(f"layer {index}: {key}: expected [{expected}], found {list(array.shape)}")
+    return arrays
+
+
+def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
+    """Every size of the trace, from the first layer and what else tells."""
+    if not layers:
+        raise ValueError("layers: expected at least one, found none")
+    first = layers[0]
+    kv_heads, seq_len, head_dim = first["k"].shape
+    heads, window, _ = first["q_window"].shape
+    steps = [first[key].shape[LAYER_KEYS[key].index("T")] for key in first if "T" in LAYER_KEYS[key]]
+    steps += [len(value) for value in (eval_ids, logits) if value is not None]
+    widths = [first[key].shape[LAYER_KEYS[key].index("D")] for key in first if "D" in LAYER_KEYS[key]]
+    sizes = {"L": len(layers), "Hq": heads, "Hkv": kv_heads, "d": head_dim, "N": seq_len, "W": window,
+             "Hq*d": heads * head_dim, "T": steps[0] if steps else 0, "D": hidden_size or (widths[0] if widths else 0),
+             "V": vocab_size or (np.shape(logits)[-1] if logits is not None else 0)}
+    if 0 in (heads, kv_heads, head_dim, seq_len, window):
+        raise ValueError(f"layer 0: expected no empty axis, found k {list(first['k'].shape)} and "
+                         f"q_window {list(first['q_window'].shape)}")
+    if heads % kv_heads:
+        raise ValueError(f"layer 0: q_window: expected a multiple of k's {kv_heads} heads, found {heads}")
+    if window > seq_len:
+        raise ValueError(f"layer 0: q_window: expected at most k's {seq_len} tokens, found {window}")
+    return sizes
+
+
+def _check_layer(index, layer, first, sizes):
+    if layer.keys() != first.keys():
+        key = sorted(layer.keys() ^ first.keys())[0]
+        raise ValueError(f"layer {index}: {key}: expected all layers alike, found it in one of layers 0 and {index}")
+    for key, array in layer.items():
+        expected = tuple(sizes[axis] for axis in LAYER_KEYS[key])
+        if array.shape != expected:
+            raise ValueError(f"layer {index}: {key}: expected {list(expected)}, found {list(array.shape)}")
+
+
+def _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes):
+    """The datasets of /tokens."""
+    for name, value, axis in (("prompt_ids", prompt_ids, "N"), ("eval_ids", eval_ids, "T"),
+                              ("prompt_texts", prompt_texts, "N"), ("eval_texts", eval_texts, "T")):
+        if value is not None and len(value) != sizes[axis]:
+            raise ValueError(f"{name}: expected {sizes[axis]}, found {len(value)}")
+    if eval_texts is not None and prompt_texts is None:
+        raise ValueError("eval_texts: expected prompt_texts too, found none")
+    datasets = {}
+    for name, value in (("prompt_ids", prompt_ids), ("eval_ids", eval_ids)):
+        if value is not None:
+            datasets[name] = np.asarray(value, "<i8")
+    if prompt_texts is not None:
+        texts = [*prompt_texts, *(eval_texts or ())]
+        pieces = [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
+        datasets["text_bytes"] = np.frombuffer(b"".join(pieces), "u1")
+        datasets["text_offsets"] = np.cumsum([0] + [len(piece) for piece in pieces], dtype="<i8")
+    return datasets
+
+
+def _spans(spans, sizes):
+    tuples = []
+    for span in spans or ():
+        name, begin, end = (span["name"], span["begin"], span["end"]) if isinstance(span, Mapping) else span
+        if not 0 <= begin < end <= sizes["N"]:
+            raise ValueError(f"span {name}: expected tokens within [0, {sizes['N']}), at least one, "
+                             f"found [{begin}, {end})")
+        tuples.append((str(name), int(begin), int(end)))
+    return tuples
+
+
+def _logits(logits, sizes):
+    if logits is None:
+        return None
+    logits = _as_array(logits)
+    if logits.shape != (sizes["T"], sizes["V"]):
+        raise ValueError(f"logits: expected [{sizes['T']}, {sizes['V']}], found {list(logits.shape)}")
+    return logits
+
+
+def _finite(where, array, store):
+    """The array as it is stored; ValueError where a number is not finite, or no longer is."""
+    single = np.asarray(array, "<f4")
+    if store == "f16":
+        with np.errstate(over="ignore"):
+            stored = single.astype("<f2")
+        finite = np.isfinite(stored)
+    elif store == "bf16":
+        stored = _to_bfloat16(single)
+        finite = (stored & 0x7F80) != 0x7F80
+    else:
+        stored, finite = single, np.isfinite(single)
+    if not finite.all():
+        at = [int(i) for i in np.argwhere(~finite)[0]]
+        raise ValueError(f"{where}: expected finite numbers that fit {store}, found {single[tuple(at)]} at {at}")
+    return stored
+
+
+def _to_bfloat16(single):
+    """The upper half of each float32, rounded to nearest even, as uint16."""
+    bits = np.ascontiguousarray(single).view("<u4")
+    rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16
+    is_nan = (bits & 0x7FFFFFFF) > 0x7F800000  # rounding could turn a NaN into a number
+    return np.where(is_nan, 0x7FC0, rounded).astype("<u2")
+
+
+def _decode(dataset):
+    if dataset.attrs.get("dtype") == "bfloat16":
+        return (dataset[()].astype("<u4") << 16).view("<f4")
+    return dataset[()].astype("<f4")
+
+
+def _write_array(group, where, key, array, store):
+    stored = _finite(f"{where}: {key}", array, "f32" if key in FULL_PRECISION_KEYS else store)
+    dataset = group.create_dataset(key, data=stored)
+    if stored.dtype == "<u2":
+        dataset.attrs["dtype"] = "bfloat16"
+
+
+def _layer_name(index, sizes):
+    return f"{index:03d}" if sizes["L"] >= 100 else f"{index:02d}"
+
+
+def _mark(file, name, generator):
+    file.attrs["format"] = name
+    file.attrs["format_major"] = np.int64(FORMAT_MAJOR)
+    file.attrs["format_minor"] = np.int64(FORMAT_MINOR)
+    file.attrs["generator"] = generator
+
+
+def _write_head(file, strings, sizes, generator):
+    _mark(file, "lava-trace", generator)
+    numbers = {
+        "model": {"num_layers": "L", "num_heads": "Hq", "num_kv_heads": "Hkv", "head_dim": "d", "hidden_size": "D",
+                  "vocab_size": "V"},
+        "run": {"seq_len": "N", "eval_len": "T", "window": "W"},
+    }
+    for name in ("model", "run"):
+        group = file.create_group(name)
+        for key, value in strings[name].items():
+            group.attrs[key] = value if isinstance(value, str) else json.dumps(value)
+        for key, axis in numbers[name].items():
+            group.attrs[key] = np.int64(sizes[axis])
+
+
+def _write_tokens(group, datasets):
+    for name, data in datasets.items():
+        group.create_dataset(name, data=data)
+
+
+def _write_layer(file, index, layer, sizes, store, link):
+    name = _layer_name(index, sizes)
+    group = file.create_group(f"layers/{name}")
+    for key, array in layer.items():
+        if link is not None and key in WEIGHT_KEYS:
+            group[key] = h5py.ExternalLink(link, f"/layers/{name}/{key}")
+        else:
+            _write_array(group, f"layer {index}", key, array, store)
+
+
+def _weights_hash(layers):
+    digest = hashlib.sha256()
+    for layer in layers:
+        for key in WEIGHT_KEYS:
+            if key in layer:
+                digest.update(np.ascontiguousarray(layer[key], "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _share_weights(path, weights_file, layers, sizes, model, sha256, store, generator):
+    """Write the weights file, or check the one that is there; returns its path relative to the trace."""
+    weights_file = os.path.realpath(os.fspath(weights_file))
+    expected = {"weights_sha256": sha256, "num_layers": sizes["L"], "num_heads": sizes["Hq"], "head_dim": sizes["d"],
+                "hidden_size": sizes["D"]}
+    if os.path.exists(weights_file):
+        with h5py.File(weights_file, "r") as file:
+            _check_format(file, "lava-weights", weights_file)
+            for key, value in expected.items():
+                if file.attrs[key] != value:
+                    raise ValueError(f"{weights_file}: weights of another model: {key}: expected {value}, "
+                                     f"found {file.attrs[key]}")
+    else:
+        with _Output(weights_file) as file:
+            _mark(file, "lava-weights", generator)
+            file.attrs["model"] = model
+            for key, value in expected.items():
+                file.attrs[key] = value if isinstance(value, str) else np.int64(value)
+            for index, layer in enumerate(layers):
+                group = file.create_group(f"layers/{_layer_name(index, sizes)}")
+                for key in WEIGHT_KEYS:
+                    if key in layer:
+                        _write_array(group, f"layer {index}", key, layer[key], store)
+    return os.path.relpath(weights_file, os.path.dirname(os.path.realpath(os.fspath(path))))
+
+
+def _check_format(file, name, path):
+    found = file.attrs.get("format")
+    if found != name:
+        raise ValueError(f"{path}: attribute format: expected {name}, found {found}")
+    major, minor = int(file.attrs["format_major"]), int(file.attrs.get("format_minor", 0))
+    if major > FORMAT_MAJOR:
+        raise ValueError(f"{path}: format version {major}.{minor} is newer than {FORMAT_MAJOR}.{FORMAT_MINOR}, the "
+                         "newest that this reader knows")
+
+
+def _read_info(file):
+    info = {"generator": file.attrs.get("generator", "")}
+    for group in ("model", "run"):
+        for key, value in file[group].attrs.items():
+            info[key] = value if isinstance(value, str) else int(value)
+    tokens = file.get("tokens", {})
+    for key in ("prompt_ids", "eval_ids"):
+        info[key] = tokens[key][()] if key in tokens else None
+    info["prompt_texts"], info["eval_texts"] = _read_texts(tokens, info["seq_len"])
+    info["spans"] = []
+    if "spans" in file:
+        names = json.loads(file["spans"].attrs["names"])
+        info["spans"] = [(name, int(begin), int(end)) for name, (begin, end) in zip(names, file["spans"][()])]
+    return info
+
+
+def _read_texts(tokens, seq_len):
+    if "text_offsets" not in tokens:
+        return None, None
+    data, offsets = tokens["text_bytes"][()].tobytes(), tokens["text_offsets"][()]
+    texts = [data[begin:end] for begin, end in zip(offsets[:-1], offsets[1:])]
+    return texts[:seq_len], texts[seq_len:] or None
