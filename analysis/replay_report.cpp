@@ -16,7 +16,7 @@ namespace {
 using h5::Group;
 
 constexpr std::string_view format_name = "lava-report";
-constexpr h5::WriteOptions packed{.deflate = 4};
+constexpr h5::WriteOptions packed{.deflate = 1};
 
 // Writer and reader walk the same lists, so that a field cannot be written and forgotten.
 

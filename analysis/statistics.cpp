@@ -127,30 +127,33 @@ std::span<const std::uint32_t> kept(const Cell& cell, HeadId head)
         .subspan(index(row * trace(cell).seq_len), index(retained(cell, head)));
 }
 
-/// [end - begin] How many of the given heads keep each token of the span.
-std::vector<std::int64_t> keepers(const Cell& cell, const Span& span, Range layers, Range kv_heads)
+/// [seq_len] How many of the given heads keep each prompt position.
+std::vector<std::int64_t> keepers(const Cell& cell, Range layers, Range kv_heads)
 {
-    std::vector<std::int64_t> count(index(span.end - span.begin));
+    std::vector<std::int64_t> count(index(trace(cell).seq_len));
     for (std::int64_t layer = layers.begin; layer < layers.end; ++layer) {
         for (std::int64_t kv_head = kv_heads.begin; kv_head < kv_heads.end; ++kv_head) {
-            for (const std::uint32_t position : kept(cell, {layer, kv_head})) {
-                if (position >= span.begin && position < span.end)
-                    ++count[index(position - span.begin)];
-            }
+            for (const std::uint32_t position : kept(cell, {layer, kv_head}))
+                ++count[position];
         }
     }
     return count;
 }
 
+/// Of the span, where `heads` heads were looked at.
+SpanFate fate(const std::vector<std::int64_t>& keepers, const Span& span, std::int64_t heads)
+{
+    const auto tokens = std::span(keepers).subspan(index(span.begin), index(span.end - span.begin));
+    const auto size = static_cast<double>(tokens.size());
+    SpanFate result;
+    result.survival = ratio(sum(tokens), size * static_cast<double>(heads), 0);
+    result.global_eviction = ratio(static_cast<double>(std::ranges::count(tokens, 0)), size, 0);
+    return result;
+}
+
 SpanFate fate(const Cell& cell, const Span& span, Range layers, Range kv_heads)
 {
-    const std::vector<std::int64_t> count = keepers(cell, span, layers, kv_heads);
-    const auto tokens = static_cast<double>(count.size());
-    const auto heads = static_cast<double>(layers.size() * kv_heads.size());
-    SpanFate result;
-    result.survival = ratio(sum(std::span<const std::int64_t>(count)), tokens * heads, 0);
-    result.global_eviction = ratio(static_cast<double>(std::ranges::count(count, 0)), tokens, 0);
-    return result;
+    return fate(keepers(cell, layers, kv_heads), span, layers.size() * kv_heads.size());
 }
 
 } // namespace
@@ -219,6 +222,16 @@ SpanFate span_fate(const Cell& cell, const Span& span, std::int64_t layer)
 SpanFate span_fate(const Cell& cell, const Span& span, HeadId head)
 {
     return fate(cell, span, {head.layer, head.layer + 1}, {head.kv_head, head.kv_head + 1});
+}
+
+std::vector<SpanFate> span_fates(const Cell& cell)
+{
+    const ModelShape& shape = trace(cell).shape;
+    const std::vector<std::int64_t> count = keepers(cell, all_layers(cell), all_kv_heads(cell));
+    std::vector<SpanFate> fates;
+    for (const Span& span : trace(cell).spans)
+        fates.push_back(fate(count, span, shape.num_layers * shape.num_kv_heads));
+    return fates;
 }
 
 double span_survival(const Cell& cell, const Span& span)

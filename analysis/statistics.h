@@ -63,6 +63,9 @@ SpanFate span_fate(const Cell& cell, const Span& span);
 SpanFate span_fate(const Cell& cell, const Span& span, std::int64_t layer);
 SpanFate span_fate(const Cell& cell, const Span& span, HeadId head);
 
+/// What became of each of the report's spans in the run, in their order; one pass for all of them.
+std::vector<SpanFate> span_fates(const Cell& cell);
+
 /// The members of span_fate() by themselves.
 double span_survival(const Cell& cell, const Span& span);
 double span_survival(const Cell& cell, const Span& span, std::int64_t layer);

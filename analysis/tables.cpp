@@ -18,11 +18,12 @@ namespace {
 struct Subject
 {
     const Cell& cell;
-    HeadId head; ///< layer and KV head, where the row has them
+    HeadId head = {}; ///< layer and KV head, where the row has them
     std::int64_t query_head = 0;
     const Span* span = nullptr;
-    std::optional<LossSummary> losses;
-    SpanFate fate;
+    std::optional<LossSummary> losses = {};
+    SpanFate fate = {}; ///< of `span`
+    std::vector<SpanFate> fates = {}; ///< of all the report's spans
 };
 
 struct ColumnOf
@@ -157,14 +158,14 @@ Columns retention_columns()
     };
 }
 
-/// The report's `occurrence`-th span of that name; null where it has none.
-const Span* find_span(const ReplayReport& report, const std::string& name, std::size_t occurrence)
+/// Index of the report's `occurrence`-th span of that name; nothing where it has none.
+std::optional<std::size_t> find_span(const ReplayReport& report, const std::string& name, std::size_t occurrence)
 {
-    for (const Span& span : report.trace.spans) {
-        if (span.name == name && occurrence-- == 0)
-            return &span;
+    for (std::size_t i = 0; i < report.trace.spans.size(); ++i) {
+        if (report.trace.spans[i].name == name && occurrence-- == 0)
+            return i;
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 /// Two columns for a span; the later ones of a repeated name are numbered, so that columns stay distinct.
@@ -173,10 +174,10 @@ Columns span_columns(const std::string& name, std::size_t occurrence)
     const auto column = [&](const char* prefix, double SpanFate::*member, bool in_text) {
         const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
         return ColumnOf{{prefix + suffix, in_text}, [=](const Subject& subject) -> Value {
-                            const Span* span = find_span(subject.cell.report, name, occurrence);
+                            const auto span = find_span(subject.cell.report, name, occurrence);
                             if (!span)
                                 return {};
-                            return span_fate(subject.cell, *span).*member;
+                            return subject.fates[*span].*member;
                         }};
     };
     return {
@@ -252,7 +253,7 @@ Table comparison_table(std::span<const Cell> cells)
     append(columns, all_span_columns(cells));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
-        rows.add({.cell = cell, .head = {}, .losses = losses(cell), .fate = {}});
+        rows.add({.cell = cell, .losses = losses(cell), .fates = span_fates(cell)});
     return rows.take();
 }
 
@@ -270,9 +271,8 @@ Table layer_table(std::span<const Cell> cells)
     append(columns, all_loss_columns());
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
-        for_each_part(cell, Detail::layer, [&](HeadId part) {
-            rows.add({.cell = cell, .head = part, .losses = losses(cell, part.layer), .fate = {}});
-        });
+        for_each_part(cell, Detail::layer,
+            [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = losses(cell, part.layer)}); });
     }
     return rows.take();
 }
@@ -293,8 +293,7 @@ Table head_table(std::span<const Cell> cells)
                 rows.add({.cell = cell,
                     .head = {layer, head / shape.group_size()},
                     .query_head = head,
-                    .losses = head_losses(cell, layer, head),
-                    .fate = {}});
+                    .losses = head_losses(cell, layer, head)});
         }
     }
     return rows.take();
@@ -308,8 +307,7 @@ Table budget_table(std::span<const Cell> cells)
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
-        for_each_part(
-            cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = {}, .fate = {}}); });
+        for_each_part(cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }
 
@@ -330,8 +328,7 @@ Table bound_table(std::span<const Cell> cells, Detail detail)
         for_each_part(cell, detail == Detail::run ? Detail::run : Detail::layer, [&](HeadId part) {
             rows.add({.cell = cell,
                 .head = part,
-                .losses = detail == Detail::run ? losses(cell) : losses(cell, part.layer),
-                .fate = {}});
+                .losses = detail == Detail::run ? losses(cell) : losses(cell, part.layer)});
         });
     }
     return rows.take();
@@ -353,11 +350,7 @@ Table span_table(std::span<const Cell> cells, Detail detail)
     for (const Cell& cell : cells) {
         for (const Span& span : cell.report.trace.spans) {
             for_each_part(cell, detail, [&](HeadId part) {
-                rows.add({.cell = cell,
-                    .head = part,
-                    .span = &span,
-                    .losses = {},
-                    .fate = fate_of(cell, span, detail, part)});
+                rows.add({.cell = cell, .head = part, .span = &span, .fate = fate_of(cell, span, detail, part)});
             });
         }
     }
@@ -369,8 +362,7 @@ Table retained_table(const Cell& cell)
     Rows rows({layer_column(), kv_head_column(),
         {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }},
         {{"positions"}, [](const Subject& subject) { return stretches(kept_positions(subject.cell, subject.head)); }}});
-    for_each_part(
-        cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = {}, .fate = {}}); });
+    for_each_part(cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }
 
