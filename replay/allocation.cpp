@@ -1,1 +1,209 @@
+#include "replay/allocation.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace lava {
+
+namespace {
+
+std::int64_t floor_div(std::int64_t a, std::int64_t b)
+{
+    return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
+}
+
+// Adds `amount` (of either sign) in equal parts to the chosen values, one more to the first of them while it lasts.
+void spread(std::vector<std::int64_t>& values, const std::vector<std::size_t>& chosen, std::int64_t amount)
+{
+    const auto count = static_cast<std::int64_t>(chosen.size());
+    if (count == 0) {
+        return;
+    }
+    const auto size = std::abs(amount);
+    const auto sign = amount < 0 ? -1 : 1;
+    for (std::int64_t i = 0; i < count; ++i) {
+        values[chosen[static_cast<std::size_t>(i)]] += sign * (size / count + (i < size % count ? 1 : 0));
+    }
+}
+
+template <typename Predicate>
+std::vector<std::size_t> indices_where(const std::vector<std::int64_t>& values, Predicate predicate)
+{
+    std::vector<std::size_t> chosen;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (predicate(values[i])) {
+            chosen.push_back(i);
+        }
+    }
+    return chosen;
+}
+
+std::vector<double> concentration(const RankedLayer& layer, const BudgetRequest& request, std::int64_t per_head)
+{
+    const auto evictable = request.evictable();
+    std::vector<double> scale;
+    for (std::int64_t head = 0; head < request.shape.num_kv_heads; ++head) {
+        const auto begin = layer.sorted.begin() + head * evictable;
+        const auto top = std::accumulate(begin, begin + std::min(per_head, evictable), 0.0);
+        const auto all = std::accumulate(begin, begin + evictable, 0.0);
+        scale.push_back(all > 0 ? top / all : 0.0);
+    }
+    return scale;
+}
+
+} // namespace
+
+std::vector<std::int64_t> uniform_layers(std::int64_t num_layers, std::int64_t per_head)
+{
+    return std::vector<std::int64_t>(static_cast<std::size_t>(num_layers), per_head);
+}
+
+std::vector<std::int64_t> pyramid_layers(const BudgetRequest& request, std::int64_t beta)
+{
+    const auto layers = request.shape.num_layers;
+    const auto spare = request.spare();
+    if (layers == 1) {
+        return {spare};
+    }
+    auto least = floor_div(spare, beta);
+    auto most = 2 * spare - least;
+    if (most >= request.evictable()) {
+        most = request.evictable();
+        least = 2 * spare - most;
+    }
+    const auto step = floor_div(most - least, layers - 1);
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+        numbers.push_back(most - layer * step);
+    }
+    return numbers;
+}
+
+std::vector<std::int64_t> weighted_layers(std::span<const RankedLayer> layers, const BudgetRequest& request)
+{
+    double sum = 0;
+    for (const auto& layer : layers) {
+        sum += layer.weight;
+    }
+    const auto total = static_cast<double>(request.spare() * request.shape.num_layers);
+    std::vector<std::int64_t> numbers;
+    for (const auto& layer : layers) {
+        // No layer has a claim (all scores 0): share equally rather than divide by 0.
+        const auto share = sum > 0 ? layer.weight / sum : 1.0 / static_cast<double>(layers.size());
+        numbers.push_back(static_cast<std::int64_t>(share * total));
+    }
+    return numbers;
+}
+
+std::vector<std::int64_t> cake_shares(std::span<const double> preferences, std::int64_t total, std::int64_t most)
+{
+    const auto sum = std::accumulate(preferences.begin(), preferences.end(), 0.0);
+    std::vector<std::int64_t> shares;
+    for (const auto preference : preferences) {
+        const auto share = sum > 0 ? preference / sum : 1.0 / static_cast<double>(preferences.size());
+        shares.push_back(static_cast<std::int64_t>(share * static_cast<double>(total)));
+    }
+    std::int64_t excess = 0;
+    for (auto& share : shares) {
+        excess += std::max<std::int64_t>(share - most, 0);
+        share = std::min(share, most);
+    }
+    const auto below = [most](std::int64_t share) { return share < most; };
+    if (excess > 0) {
+        spread(shares, indices_where(shares, below), excess);
+    }
+    const auto rest = total - std::accumulate(shares.begin(), shares.end(), std::int64_t{0});
+    if (rest > 0) {
+        spread(shares, indices_where(shares, below), rest);
+    } else if (rest < 0) {
+        spread(shares, indices_where(shares, [](std::int64_t share) { return share > 1; }), rest);
+    }
+    return shares;
+}
+
+CakeLayers cake_layers(std::span<const double> preferences, const BudgetRequest& request, bool cascading)
+{
+    const auto layers = static_cast<std::int64_t>(preferences.size());
+    const auto evictable = request.evictable();
+    CakeLayers result{uniform_layers(layers, request.spare()), uniform_layers(layers, evictable)};
+    if (request.seq_len <= request.budget + request.window) { // cakekv's threshold is S + w, not S
+        return result;
+    }
+    const auto total = request.spare() * layers;
+    for (std::int64_t seen = cascading ? 1 : layers; seen <= layers; ++seen) {
+        result.granted = cake_shares(preferences.first(static_cast<std::size_t>(seen)), total, evictable);
+        for (std::size_t layer = 0; layer < result.granted.size(); ++layer) {
+            // what was evicted earlier cannot return when the budget rises again
+            result.kept[layer] = std::clamp<std::int64_t>(result.granted[layer], 0, result.kept[layer]);
+        }
+    }
+    return result;
+}
+
+Allocation uniform_heads(std::span<const std::int64_t> per_head, const BudgetRequest& request)
+{
+    Allocation allocation;
+    for (const auto number : per_head) {
+        for (std::int64_t head = 0; head < request.shape.num_kv_heads; ++head) {
+            allocation.granted.push_back(number);
+            allocation.retained.push_back(std::clamp<std::int64_t>(number, 0, request.evictable()));
+        }
+    }
+    return allocation;
+}
+
+std::vector<std::int64_t> layer_wide_counts(
+    std::span<const float> sorted, std::int64_t num_kv_heads, std::int64_t count, std::span<const double> head_scale)
+{
+    const auto evictable = static_cast<std::int64_t>(sorted.size()) / num_kv_heads;
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(num_kv_heads), 0);
+    const auto next_score = [&](std::int64_t head) {
+        const double score
+            = sorted[static_cast<std::size_t>(head * evictable + counts[static_cast<std::size_t>(head)])];
+        return head_scale.empty() ? score : score * head_scale[static_cast<std::size_t>(head)];
+    };
+    for (std::int64_t taken = 0; taken < std::min(count, num_kv_heads * evictable); ++taken) {
+        std::int64_t best = -1;
+        double best_score = 0;
+        for (std::int64_t head = 0; head < num_kv_heads; ++head) {
+            if (counts[static_cast<std::size_t>(head)] == evictable) {
+                continue;
+            }
+            const auto score = next_score(head);
+            if (best < 0 || score > best_score) {
+                best = head;
+                best_score = score;
+            }
+        }
+        ++counts[static_cast<std::size_t>(best)];
+    }
+    return counts;
+}
+
+Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const std::int64_t> per_head,
+    const BudgetRequest& request, const AdaptiveHeads& rule)
+{
+    const auto heads = request.shape.num_kv_heads;
+    const auto evictable = request.evictable();
+    const auto adaptive_share = static_cast<float>(1 - rule.alpha);
+    Allocation allocation;
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+        const auto number = per_head[layer];
+        if (number > evictable) { // the released codes keep all, or (LAVa) crash; either way nothing is evicted
+            allocation.granted.insert(allocation.granted.end(), static_cast<std::size_t>(heads), number);
+            allocation.retained.insert(allocation.retained.end(), static_cast<std::size_t>(heads), evictable);
+            continue;
+        }
+        const auto scale = rule.normalize ? concentration(layers[layer], request, number) : std::vector<double>{};
+        const auto floor = static_cast<float>(rule.floor(number));
+        for (const auto count : layer_wide_counts(layers[layer].sorted, heads, heads * number, scale)) {
+            const auto capacity = std::nearbyint(static_cast<float>(count) * adaptive_share + floor);
+            allocation.granted.push_back(static_cast<std::int64_t>(capacity));
+            allocation.retained.push_back(std::clamp<std::int64_t>(allocation.granted.back(), 0, evictable));
+        }
+    }
+    return allocation;
+}
+
+} // namespace lava

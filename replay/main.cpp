@@ -1,1 +1,89 @@
+#include "analysis/selection.h"
+#include "analysis/tables.h"
+#include "replay/options.h"
+#include "replay/replay.h"
+#include "traces/output_file.h"
+#include "traces/program.h"
 
+#include <ATen/Parallel.h>
+
+#include <iostream>
+#include <optional>
+
+namespace {
+
+using namespace lava;
+
+ReplayReport replay_trace(const ReplayCommand& command)
+{
+    at::set_num_threads(1); // replay() has its own threads
+    const Trace trace(command.trace);
+    std::optional<Progress> progress;
+    ReplayObserver observer;
+    observer.note = [](const std::string& note) { std::cerr << "lava-replay: note: " << note << '\n'; };
+    observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
+    observer.step = [&] { progress->step(); };
+    return replay(trace, {command.policies, command.budgets, command.threads, command.verify}, observer);
+}
+
+void write_outputs(const ReplayCommand& command, const ReplayReport& report)
+{
+    if (!command.output.empty()) {
+        write_report(command.output, report);
+    }
+    if (command.csv.empty() && command.json.empty()) {
+        return;
+    }
+    const auto table = comparison_table(all_cells(report));
+    if (!command.csv.empty()) {
+        write_text_file(command.csv, to_csv(table));
+    }
+    if (!command.json.empty()) {
+        write_text_file(command.json, to_json(table));
+    }
+}
+
+void print_summary(const ReplayCommand& command, const ReplayReport& report)
+{
+    std::size_t cells = 0;
+    for (const auto& policy : report.policies) {
+        cells += policy.budgets.size();
+    }
+    std::cout << command.trace.string() << ": " << report.trace.seq_len << " tokens, " << report.trace.shape.num_layers
+              << " layers x " << report.trace.shape.num_kv_heads << " KV heads; " << report.policies.size()
+              << " policies, " << cells << " cells"
+              << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
+                                      : "")
+              << '\n';
+    for (const auto& file : {command.output, command.csv, command.json}) {
+        if (!file.empty()) {
+            std::cout << file.string() << '\n';
+        }
+    }
+}
+
+int run(int argc, char** argv)
+{
+    const auto command = parse_options(argc, argv);
+    switch (command.action) {
+    case ReplayCommand::Action::print_text:
+        std::cout << command.text;
+        return 0;
+    case ReplayCommand::Action::list_policies:
+        std::cout << policy_list(command.format);
+        return 0;
+    case ReplayCommand::Action::replay:
+        break;
+    }
+    const auto report = replay_trace(command);
+    write_outputs(command, report);
+    print_summary(command, report);
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    return lava::run_program("lava-replay", [&] { return run(argc, argv); });
+}

@@ -1,1 +1,217 @@
+#include "replay/registry.h"
 
+#include "replay/external.h"
+#include "replay/policies/adakv.h"
+#include "replay/policies/cake.h"
+#include "replay/policies/full.h"
+#include "replay/policies/h2o.h"
+#include "replay/policies/lava.h"
+#include "replay/policies/pyramidkv.h"
+#include "replay/policies/random.h"
+#include "replay/policies/snapkv.h"
+#include "replay/policies/streaming_llm.h"
+#include "replay/policies/tova.h"
+#include "replay/policies/vatp.h"
+
+#include "traces/error.h"
+
+#include <algorithm>
+
+namespace lava {
+
+namespace {
+
+template <typename P> std::unique_ptr<Policy> make(const PolicyParams& params)
+{
+    return std::make_unique<P>(params);
+}
+
+template <typename P>
+PolicyInfo row(std::string name, std::string summary, std::string citation, std::vector<VariantInfo> variants = {})
+{
+    return {std::move(name), std::move(summary), std::move(citation), P::parameters(), std::move(variants), make<P>};
+}
+
+using LavaPaper = LavaOf<Lava::Layers::entropy, Lava::Heads::layer_wide>;
+using LavaUniform = LavaOf<Lava::Layers::uniform, Lava::Heads::layer_wide>;
+using LavaPyramid = LavaOf<Lava::Layers::pyramid, Lava::Heads::layer_wide>;
+using LavaNoHead = LavaOf<Lava::Layers::entropy, Lava::Heads::uniform>;
+
+const char* const lava_paper = "Shen et al. 2025, Findings of EMNLP, pp. 13672-13692";
+
+std::vector<VariantInfo> official_lava(bool has_head_floor)
+{
+    VariantInfo variant{
+        "official", "the released code (MGDDestiny/Lava): value norms without the window", {{"value_norm", "prefix"}}};
+    if (has_head_floor) {
+        variant.summary += ", head floor alpha of the nominal budget";
+        variant.defaults.insert(variant.defaults.end(), {{"alpha", "0.2"}, {"floor", "nominal"}});
+    }
+    return {variant};
+}
+
+std::vector<PolicyInfo> make_policies()
+{
+    std::vector<PolicyInfo> rows{
+        row<Full>("full", "evicts nothing", "reference: loss 0"),
+        row<Random>("random", "window, and random entries", "baseline"),
+        row<StreamingLlm>("streaming-llm", "first tokens and the most recent", "Xiao et al. 2024, arXiv:2309.17453"),
+        row<H2O>("h2o", "most attended to by all queries, and the most recent", "Zhang et al. 2023, arXiv:2306.14048"),
+        row<Tova>("tova", "what the last token attends to", "Oren et al. 2024, arXiv:2401.06104"),
+        row<SnapKv>("snapkv", "what the window attends to, pooled", "Li et al. 2024, arXiv:2404.14469"),
+        row<PyramidKv>("pyramidkv", "snapkv, more in lower layers", "Cai et al. 2024, arXiv:2406.02069"),
+        row<Vatp>("vatp", "window attention x value norm", "Guo et al. 2024, arXiv:2406.12335"),
+        row<AdaSnapKv>("ada-snapkv", "snapkv, heads of a layer share its budget", "Feng et al. 2024, arXiv:2407.11550"),
+        row<AdaPyramidKv>("ada-pyramidkv", "ada-snapkv, more in lower layers", "Feng et al. 2024, arXiv:2407.11550"),
+        row<Cake>("cake", "mean and variance of window attention; layers by entropy x variance",
+            "Qin et al. 2025, arXiv:2503.12491"),
+        row<LavaPaper>(
+            "lava", "window attention x largest value norm; dynamic layers and heads", lava_paper, official_lava(true)),
+        row<LavaUniform>("lava-uniform", "lava with equal layers", lava_paper, official_lava(true)),
+        row<LavaPyramid>("lava-pyramid", "lava with a pyramid of layers", lava_paper, official_lava(true)),
+        row<LavaNoHead>("lava-nohead", "lava with equal heads", lava_paper, official_lava(false)),
+        row<External>("external", "a retained set from a file", "JSON of lava-analyze retained"),
+    };
+    rows.back().in_default_set = false;
+    return rows;
+}
+
+template <typename Items> std::string names_of(const Items& items)
+{
+    std::string names;
+    for (const auto& item : items) {
+        names += (names.empty() ? "" : ", ") + item.name;
+    }
+    return names.empty() ? "none" : names;
+}
+
+template <typename Items> const auto* find_named(const Items& items, std::string_view name)
+{
+    const auto found = std::find_if(items.begin(), items.end(), [&](const auto& item) { return item.name == name; });
+    return found == items.end() ? nullptr : &*found;
+}
+
+std::string_view trimmed(std::string_view text)
+{
+    const auto begin = text.find_first_not_of(" \t");
+    return begin == std::string_view::npos ? std::string_view()
+                                           : text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+void apply(PolicySpec& spec, std::string_view assignment)
+{
+    const auto& info = *spec.info;
+    const auto equals = assignment.find('=');
+    const auto key = trimmed(assignment.substr(0, equals));
+    const auto* parameter = find_named(info.parameters, key);
+    if (equals == std::string_view::npos || parameter == nullptr) {
+        throw UsageError("policy " + info.name + ": unknown parameter '" + std::string(key)
+            + "'; known: " + names_of(info.parameters));
+    }
+    spec.params.set(*parameter, info.name, trimmed(assignment.substr(equals + 1)));
+}
+
+void apply_all(PolicySpec& spec, std::string_view assignments)
+{
+    // a file name may hold commas and colons: it takes the rest
+    if (!spec.info->parameters.empty() && spec.info->parameters.front().kind == ParameterInfo::Kind::file) {
+        apply(spec, assignments);
+        return;
+    }
+    while (true) {
+        const auto comma = assignments.find(',');
+        apply(spec, assignments.substr(0, comma));
+        if (comma == std::string_view::npos) {
+            return;
+        }
+        assignments.remove_prefix(comma + 1);
+    }
+}
+
+PolicyParams default_params(const PolicyInfo& info, const VariantInfo* variant)
+{
+    PolicyParams params;
+    for (const auto& parameter : info.parameters) {
+        if (!parameter.default_value.empty()) {
+            params.set(parameter, info.name, parameter.default_value);
+        }
+    }
+    if (variant != nullptr) {
+        for (const auto& [name, value] : variant->defaults) {
+            params.set(*find_named(info.parameters, name), info.name, value);
+        }
+    }
+    return params;
+}
+
+std::string canonical_spelling(const PolicySpec& spec, const PolicyParams& defaults)
+{
+    auto text = spec.info->name + (spec.variant.empty() ? "" : "@" + spec.variant);
+    auto separator = ':';
+    for (const auto& parameter : spec.info->parameters) {
+        const auto& value = spec.params.text(parameter.name);
+        if (!defaults.has(parameter.name) || value != defaults.text(parameter.name)) {
+            text += separator + parameter.name + '=' + value;
+            separator = ',';
+        }
+    }
+    return text;
+}
+
+} // namespace
+
+std::span<const PolicyInfo> policies()
+{
+    static const auto rows = make_policies();
+    return rows;
+}
+
+PolicySpec parse_policy(std::string_view text)
+{
+    const auto colon = text.find(':');
+    const auto head = trimmed(text.substr(0, colon));
+    const auto at = head.find('@');
+    const auto name = trimmed(head.substr(0, at));
+    PolicySpec spec;
+    spec.info = find_named(policies(), name);
+    if (spec.info == nullptr) {
+        throw UsageError("unknown policy '" + std::string(name) + "'; known: " + names_of(policies()));
+    }
+    const VariantInfo* variant = nullptr;
+    if (at != std::string_view::npos) {
+        spec.variant = trimmed(head.substr(at + 1));
+        variant = find_named(spec.info->variants, spec.variant);
+        if (variant == nullptr) {
+            throw UsageError("policy " + spec.info->name + ": unknown variant '" + spec.variant
+                + "'; known: " + names_of(spec.info->variants));
+        }
+    }
+    const auto defaults = default_params(*spec.info, variant);
+    spec.params = defaults;
+    if (colon != std::string_view::npos) {
+        apply_all(spec, text.substr(colon + 1));
+    }
+    for (const auto& parameter : spec.info->parameters) {
+        if (!spec.params.has(parameter.name)) {
+            throw UsageError("policy " + spec.info->name + ": parameter '" + parameter.name + "' must be given");
+        }
+    }
+    spec.canonical = canonical_spelling(spec, defaults);
+    return spec;
+}
+
+std::vector<PolicySpec> default_policies()
+{
+    std::vector<PolicySpec> specs;
+    for (const auto& info : policies()) {
+        if (info.in_default_set) {
+            specs.push_back(parse_policy(info.name));
+        }
+        if (info.name == "lava") { // the one variant that the default table sets beside its paper
+            specs.push_back(parse_policy("lava@official"));
+        }
+    }
+    return specs;
+}
+
+} // namespace lava

@@ -1,1 +1,78 @@
+#include "replay/retention.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <utility>
+
+namespace lava {
+
+namespace {
+
+// Ascending order of these keys is descending order of the floats.
+std::uint32_t descending_key(float value)
+{
+    const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F); // -0 becomes +0
+    const auto ascending = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+    return ~ascending;
+}
+
+} // namespace
+
+void descending_order(const float* values, std::int64_t count, std::uint32_t* order)
+{
+    constexpr int digit_bits = 11;
+    constexpr std::uint32_t digit_mask = (1U << digit_bits) - 1;
+    const auto size = static_cast<std::size_t>(count);
+    std::vector<std::uint32_t> keys(size);
+    std::array<std::array<std::uint32_t, 1U << digit_bits>, 3> offsets{};
+    for (std::size_t i = 0; i < size; ++i) {
+        keys[i] = descending_key(values[i]);
+        for (int digit = 0; digit < 3; ++digit) {
+            ++offsets[digit][keys[i] >> (digit * digit_bits) & digit_mask];
+        }
+    }
+    std::vector<std::uint32_t> other(size);
+    for (std::size_t i = 0; i < size; ++i) {
+        order[i] = static_cast<std::uint32_t>(i);
+    }
+    auto* from = order;
+    auto* to = other.data();
+    for (int digit = 0; digit < 3; ++digit) {
+        std::uint32_t start = 0;
+        for (auto& offset : offsets[digit]) {
+            start += std::exchange(offset, start);
+        }
+        for (std::size_t i = 0; i < size; ++i) {
+            to[offsets[digit][keys[from[i]] >> (digit * digit_bits) & digit_mask]++] = from[i];
+        }
+        std::swap(from, to);
+    }
+    std::copy(from, from + count, order); // three passes end in `other`
+}
+
+RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window)
+{
+    const auto entries = scores.entries.contiguous();
+    const auto heads = entries.size(0);
+    const auto evictable = seq_len - window;
+    RankedLayer ranked;
+    ranked.weight = scores.weight;
+    ranked.ranking.resize(static_cast<std::size_t>(heads * seq_len));
+    ranked.sorted.resize(static_cast<std::size_t>(heads * evictable));
+    for (std::int64_t head = 0; head < heads; ++head) {
+        const auto* values = entries.const_data_ptr<float>() + head * evictable;
+        auto* ranking = ranked.ranking.data() + head * seq_len;
+        auto* sorted = ranked.sorted.data() + head * evictable;
+        for (std::int64_t i = 0; i < window; ++i) {
+            ranking[i] = static_cast<std::uint32_t>(seq_len - 1 - i);
+        }
+        descending_order(values, evictable, ranking + window);
+        for (std::int64_t i = 0; i < evictable; ++i) {
+            sorted[i] = values[ranking[window + i]];
+        }
+    }
+    return ranked;
+}
+
+} // namespace lava

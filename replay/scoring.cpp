@@ -1,1 +1,114 @@
+#include "replay/scoring.h"
 
+#include "traces/error.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+
+namespace lava {
+
+namespace {
+
+at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
+{
+    const auto& shape = layer.shape;
+    const auto group = shape.group_size();
+    const auto n = layer.seq_len;
+    const auto q = layer.q_window.narrow(1, layer.window - rows, rows)
+                       .reshape({shape.num_kv_heads, group * rows, shape.head_dim});
+    auto logits = at::bmm(q, layer.k.transpose(1, 2)).mul_(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+    logits = logits.view({shape.num_heads, rows, n});
+    for (std::int64_t row = 0; row + 1 < rows; ++row) {
+        const auto visible = n - rows + row + 1;
+        logits.select(1, row).narrow(1, visible, n - visible).fill_(-std::numeric_limits<float>::infinity());
+    }
+    return at::softmax(logits, -1);
+}
+
+} // namespace
+
+LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows)
+    : layer_(layer)
+{
+    if (query_rows > 0) {
+        attention_ = attention_of_last_queries(layer, query_rows);
+    }
+}
+
+const at::Tensor& LayerInputs::observed_attention(bool diagonal) const
+{
+    return diagonal ? layer_.observed_attention : layer_.observed_attention_off_diagonal;
+}
+
+at::Tensor LayerInputs::window_attention(std::int64_t window) const
+{
+    return attention_.narrow(1, attention_.size(1) - window, window);
+}
+
+at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
+{
+    return window_attention(window).narrow(2, 0, seq_len() - window).mean(1);
+}
+
+at::Tensor LayerInputs::value_norms() const
+{
+    return layer_.v.abs().sum(-1);
+}
+
+Pool parse_pool(std::string_view name)
+{
+    return name == "max" ? Pool::max : name == "avg" ? Pool::avg : Pool::none;
+}
+
+GroupReduction parse_group_reduction(std::string_view name)
+{
+    return name == "max" ? GroupReduction::max : name == "sum" ? GroupReduction::sum : GroupReduction::mean;
+}
+
+at::Tensor pool_positions(const at::Tensor& x, Pool pool, std::int64_t kernel)
+{
+    switch (pool) {
+    case Pool::max:
+        return at::max_pool1d(x.unsqueeze(0), kernel, 1, kernel / 2).squeeze(0);
+    case Pool::avg:
+        return at::avg_pool1d(x.unsqueeze(0), kernel, 1, kernel / 2, false, true).squeeze(0);
+    case Pool::none:
+        break;
+    }
+    return x;
+}
+
+at::Tensor reduce_group(const at::Tensor& x, const ModelShape& shape, GroupReduction reduction)
+{
+    const auto grouped = x.reshape({shape.num_kv_heads, shape.group_size(), x.size(-1)});
+    switch (reduction) {
+    case GroupReduction::max:
+        return grouped.amax(1);
+    case GroupReduction::sum:
+        return grouped.sum(1);
+    case GroupReduction::mean:
+        break;
+    }
+    return grouped.mean(1);
+}
+
+double score_entropy(const at::Tensor& scores)
+{
+    const auto flat = scores.contiguous();
+    const auto* s = flat.const_data_ptr<float>();
+    const auto count = flat.numel();
+    double sum = 1e-16;
+    for (std::int64_t i = 0; i < count; ++i) {
+        sum += s[i];
+    }
+    double entropy = 0;
+    for (std::int64_t i = 0; i < count; ++i) {
+        const double p = s[i] / sum;
+        entropy -= p * std::log(p + 1e-16);
+    }
+    return count > 1 ? entropy / std::log(static_cast<double>(count)) : entropy;
+}
+
+} // namespace lava

@@ -1,0 +1,67 @@
+#include "replay/bounds.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace lava {
+
+namespace {
+
+// prompt maximum, raised by each decode entry in turn. prompt: of all prompt entries; decode: [T]
+void running_maximum(double prompt, const at::Tensor& decode, double* out)
+{
+    const auto values = decode.contiguous();
+    for (std::int64_t step = 0; step < values.numel(); ++step) {
+        prompt = std::max(prompt, static_cast<double>(values.const_data_ptr<float>()[step]));
+        out[step] = prompt;
+    }
+}
+
+// max_i ||v_i W||_1. v: [n, head_dim], w: [head_dim, hidden_size], hidden_size times as dear as the L2 norms, which the
+// Gram matrix gives and which bound it: ||x||_1 <= sqrt(hidden_size) ||x||_2. So only entries that can still be the
+// largest are projected, in descending order of that bound.
+double largest_projected_norm(const at::Tensor& v, const at::Tensor& w)
+{
+    constexpr std::int64_t block = 64;
+    const auto gram = at::mm(w, w.t());
+    const auto squares = (at::mm(v, gram) * v).sum(1).clamp_min(0);
+    const auto [limits, order] = (squares * static_cast<double>(w.size(1))).sqrt().sort(0, /*descending=*/true);
+    double largest = 0;
+    for (std::int64_t begin = 0; begin < v.size(0); begin += block) {
+        constexpr double margin = 1 + 1e-3; // the limits are rounded to fp32
+        if (limits[begin].item<double>() * margin < largest) {
+            break;
+        }
+        const auto rows = v.index_select(0, order.narrow(0, begin, std::min(block, v.size(0) - begin)));
+        largest = std::max(largest, at::mm(rows, w).abs().sum(1).max().item<double>());
+    }
+    return largest;
+}
+
+} // namespace
+
+BoundTerms bound_terms(const LayerView& layer)
+{
+    const auto& shape = layer.shape;
+    const auto steps = layer.eval_len;
+    BoundTerms terms;
+    terms.row_sum = layer.w_o.abs().sum(0).max().item<double>();
+    terms.value_norm.resize(static_cast<std::size_t>(shape.num_kv_heads * steps));
+    terms.projected_norm.resize(static_cast<std::size_t>(shape.num_heads * steps));
+    for (std::int64_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head) {
+        const auto largest = layer.v[kv_head].abs().sum(1).max().item<double>();
+        running_maximum(largest, layer.v_eval[kv_head].abs().sum(1), terms.value_norm.data() + kv_head * steps);
+    }
+    for (std::int64_t head = 0; head < shape.num_heads; ++head) {
+        const auto kv_head = head / shape.group_size();
+        const auto w = layer.w_o.narrow(1, head * shape.head_dim, shape.head_dim).t(); // [head_dim, hidden_size]
+        const auto decode = at::mm(layer.v_eval[kv_head], w).abs().sum(1);
+        running_maximum(
+            largest_projected_norm(layer.v[kv_head], w), decode, terms.projected_norm.data() + head * steps);
+    }
+    return terms;
+}
+
+} // namespace lava

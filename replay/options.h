@@ -1,0 +1,41 @@
+#pragma once
+
+#include "analysis/table.h"
+#include "replay/registry.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// The command line of lava-replay.
+struct ReplayCommand
+{
+    enum class Action
+    {
+        replay,
+        list_policies,
+        print_text
+    };
+
+    Action action = Action::replay;
+    std::string text; ///< of --help or --version
+    TableFormat format = TableFormat::text; ///< of --list-policies
+    std::filesystem::path trace;
+    std::vector<PolicySpec> policies;
+    std::string budgets;
+    std::filesystem::path output; ///< report.h5; may be empty where csv or json is given
+    std::filesystem::path csv;
+    std::filesystem::path json;
+    int threads = 1;
+    bool verify = true;
+};
+
+/// Throws UsageError.
+ReplayCommand parse_options(int argc, const char* const* argv);
+
+/// What --list-policies prints: one row per policy and parameter; as text, a block per policy.
+std::string policy_list(TableFormat format);
+
+} // namespace lava

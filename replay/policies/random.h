@@ -1,0 +1,63 @@
+#pragma once
+
+#include "replay/allocation.h"
+#include "replay/parameters.h"
+#include "replay/policy.h"
+
+#include <ATen/ATen.h>
+
+namespace lava {
+
+/// Evicts at random: what any policy must beat. Counter-based, so that a head's choice depends on (seed, layer, head,
+/// position) alone.
+class Random : public Policy
+{
+public:
+    explicit Random(const PolicyParams& params)
+        : window_(params.integer("window"))
+        , seed_(static_cast<std::uint64_t>(params.integer("seed")))
+    { }
+
+    std::int64_t window() const override { return window_; }
+
+    LayerScores score(const LayerInputs& layer) const override
+    {
+        const auto heads = layer.shape().num_kv_heads;
+        const auto evictable = layer.seq_len() - window_;
+        auto entries = at::empty({heads, evictable});
+        auto* values = entries.data_ptr<float>();
+        for (std::int64_t head = 0; head < heads; ++head) {
+            const auto stream = mix(mix(seed_) ^ static_cast<std::uint64_t>(layer.layer() * heads + head));
+            for (std::int64_t i = 0; i < evictable; ++i) {
+                const auto bits = mix(stream ^ static_cast<std::uint64_t>(i)) >> 40; // 24 bits: exact in a float
+                values[head * evictable + i] = static_cast<float>(bits) * 0x1p-24F;
+            }
+        }
+        return {entries};
+    }
+
+    Allocation allocate(std::span<const RankedLayer>, const BudgetRequest& request) const override
+    {
+        return uniform_heads(uniform_layers(request.shape.num_layers, request.spare()), request);
+    }
+
+    static std::vector<ParameterInfo> parameters()
+    {
+        return {window_parameter(0), integer_parameter("seed", 0, 0, INT64_MAX, "seed of the counter-based generator")};
+    }
+
+private:
+    // SplitMix64's output function (Steele, Lea and Flood 2014)
+    static std::uint64_t mix(std::uint64_t x)
+    {
+        x += 0x9e3779b97f4a7c15U;
+        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
+        x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
+        return x ^ (x >> 31);
+    }
+
+    std::int64_t window_;
+    std::uint64_t seed_;
+};
+
+} // namespace lava

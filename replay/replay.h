@@ -1,0 +1,34 @@
+#pragma once
+
+#include "analysis/replay_report.h"
+#include "replay/registry.h"
+#include "traces/trace.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+struct ReplayOptions
+{
+    std::vector<PolicySpec> policies; ///< empty: default_policies() that the trace can serve
+    std::string budgets; ///< parse_budgets; empty: default_budgets
+    int threads = 1;
+    bool verify = true; ///< check the trace against itself before any loss is computed
+};
+
+/// What a replay tells while it runs. Notes are sentences for stderr; `step` is called once per layer and pass.
+struct ReplayObserver
+{
+    std::function<void(const std::string&)> note = [](const std::string&) {};
+    std::function<void(long)> begin = [](long) {}; ///< number of steps to come
+    std::function<void()> step = [] {};
+};
+
+/// Replays every policy at every budget over a trace: one pass ranks, one pass measures. Deterministic for any number
+/// of threads. Throws Error where a policy and the trace do not fit, the trace does not verify, or a bound is violated;
+/// UsageError for a budget below 1.
+ReplayReport replay(const Trace& trace, const ReplayOptions& options, const ReplayObserver& observer = {});
+
+} // namespace lava

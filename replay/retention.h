@@ -1,0 +1,15 @@
+#pragma once
+
+#include "replay/policy.h"
+
+namespace lava {
+
+/// Sorts a layer's scores: value descending, ties to the older entry. `scores.entries` is [num_kv_heads, seq_len -
+/// window].
+RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window);
+
+/// Order of `count` values, largest first, equal values by index: a stable radix sort. -0 equals +0; NaN is not
+/// allowed.
+void descending_order(const float* values, std::int64_t count, std::uint32_t* order);
+
+} // namespace lava

@@ -1,0 +1,71 @@
+#pragma once
+
+#include "traces/layer_view.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+
+namespace lava {
+
+/// A layer as policies see it: the prompt's tensors, never the evaluation steps. The window's attention is computed
+/// once for all policies. Not for use by several threads at once.
+class LayerInputs
+{
+public:
+    /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for.
+    LayerInputs(const LayerView& layer, std::int64_t query_rows);
+
+    std::int64_t layer() const { return layer_.layer; }
+    const ModelShape& shape() const { return layer_.shape; }
+    std::int64_t seq_len() const { return layer_.seq_len; }
+    const at::Tensor& k() const { return layer_.k; } // [num_kv_heads, seq_len, head_dim]
+    const at::Tensor& v() const { return layer_.v; } // [num_kv_heads, seq_len, head_dim]
+    const at::Tensor& w_o() const { return layer_.w_o; } // [hidden_size, num_heads * head_dim]
+
+    /// [num_heads, seq_len] column sums of the attention over all prompt queries, with or without the diagonal.
+    const at::Tensor& observed_attention(bool diagonal) const;
+
+    /// [num_heads, window, seq_len]: attention probabilities of the last `window` queries, causal, softmax over all
+    /// keys in fp32 (policies: WA(w)).
+    at::Tensor window_attention(std::int64_t window) const;
+
+    /// [num_heads, seq_len - window]: mean of those over the window, the window's own columns dropped, not
+    /// renormalised.
+    at::Tensor mean_window_attention(std::int64_t window) const;
+
+    /// [num_kv_heads, seq_len]: ||v_i||_1
+    at::Tensor value_norms() const;
+
+private:
+    const LayerView& layer_;
+    at::Tensor attention_; // [num_heads, query_rows, seq_len]
+};
+
+enum class Pool
+{
+    max,
+    avg,
+    none
+};
+enum class GroupReduction
+{
+    mean,
+    max,
+    sum
+};
+
+Pool parse_pool(std::string_view name);
+GroupReduction parse_group_reduction(std::string_view name);
+
+/// Pools along positions: stride 1, padded by kernel / 2 (max: -inf; avg: zeros that count). x: [heads, positions].
+at::Tensor pool_positions(const at::Tensor& x, Pool pool, std::int64_t kernel);
+
+/// [num_heads, positions] -> [num_kv_heads, positions]: the query heads of each group reduced to one.
+at::Tensor reduce_group(const at::Tensor& x, const ModelShape& shape, GroupReduction reduction);
+
+/// Entropy of scores [heads, evictable] normalised over the whole layer, divided by ln(number of entries), in double:
+/// p = s / (sum s + 1e-16), -sum p ln(p + 1e-16) (LAVa's released code; the paper's divisor cancels in the shares).
+double score_entropy(const at::Tensor& scores);
+
+} // namespace lava
