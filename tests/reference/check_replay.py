@@ -68,21 +68,12 @@ def count_range(scores, total, alpha, floor):
     return mixed(surely, alpha, floor), mixed(possibly, alpha, floor)
 
 
-def head_rule(policy, budget, layer_budget):
-    """(alpha, floor) of the mix that divides a layer's budget over its heads."""
-    if policy.name.startswith("ada-"):
-        return policy.alpha, int(policy.alpha * layer_budget)
-    if policy.variant == "official":
-        return policy.alpha, int(policy.alpha * budget)
-    return 0.0, 0
-
-
 def adaptive_counts_fit(scores, layer, budget, counts, layer_budget):
     """counts [Hkv] are those of `layer_budget`, modulo ties at the layer's cut."""
     if layer_budget > scores.evictable:
         return (counts == scores.evictable).all()
-    entries = scores.entries[layer]
-    alpha, floor = head_rule(scores.policy, budget, layer_budget)
+    entries = reference_budgets.weighed_heads(scores.entries[layer], layer_budget, scores.policy.normalize)
+    alpha, floor = scores.policy.alpha, reference_budgets.floor_of(scores.policy, budget, layer_budget)
     least, largest = count_range(entries, entries.shape[0] * layer_budget, alpha, floor)
     fits = (np.clip(least, 0, scores.evictable) <= counts) & (counts <= np.clip(largest, 0, scores.evictable))
     exact_total = alpha > 0 or counts.sum() == entries.shape[0] * layer_budget

@@ -13,12 +13,14 @@ def canonical_order(values):
 
 def pyramid(budget, beta, num_layers, seq_len, window):
     """Evictable entries per layer of the integer schedule."""
+    if num_layers == 1:
+        return [budget]
     least = budget // beta
     most = 2 * budget - least
     if most >= seq_len - window:
         most = seq_len - window
         least = 2 * budget - most
-    step = (most - least) // (num_layers - 1) if num_layers > 1 else 0
+    step = (most - least) // (num_layers - 1)
     return [most - layer * step for layer in range(num_layers)]
 
 
@@ -37,8 +39,24 @@ def mixed_capacities(counts, alpha, floor):
     return np.rint(mixed).astype(np.int64)
 
 
-def adaptive_capacities(scores, budget, alpha, floor):
-    return mixed_capacities(head_counts(scores, scores.shape[0] * budget), alpha, floor)
+def weighed_heads(scores, budget, normalize):
+    """Each head's scores times the share of its mass that its top `budget` entries hold; scores as they are if "off"."""
+    if normalize != "on":
+        return scores
+    best = -np.sort(-scores, axis=1)[:, :budget]
+    return scores * (best.sum(axis=1) / scores.sum(axis=1))[:, None]
+
+
+def floor_of(policy, budget, layer_budget):
+    """AdaKV takes alpha of the layer's own number; LAVa's released code of the nominal budget, window included."""
+    nominal = policy.parameters.get("floor") == "nominal"
+    return int(policy.alpha * (budget if nominal else layer_budget))
+
+
+def adaptive_capacities(scores, policy, budget, layer_budget):
+    weighed = weighed_heads(scores, layer_budget, policy.normalize)
+    counts = head_counts(weighed, scores.shape[0] * layer_budget)
+    return mixed_capacities(counts, policy.alpha, floor_of(policy, budget, layer_budget))
 
 
 def layer_shares(weights, total):
@@ -93,15 +111,15 @@ def uniform_heads(scores, budgets, fragile=False):
     return clipped(capacity, scores.evictable, list(budgets), fragile)
 
 
-def adaptive_heads(scores, budgets, alpha, floors, fragile=False):
+def adaptive_heads(scores, budget, layer_budgets):
     """Every layer splits its budget over its heads; a layer whose budget exceeds what is there keeps all."""
     capacity = []
-    for entries, budget, floor in zip(scores.entries, budgets, floors):
-        if budget > scores.evictable:
-            capacity.append([budget] * scores.num_kv_heads)
+    for entries, layer_budget in zip(scores.entries, layer_budgets):
+        if layer_budget > scores.evictable:
+            capacity.append([layer_budget] * scores.num_kv_heads)
         else:
-            capacity.append(adaptive_capacities(entries, budget, alpha, floor))
-    return clipped(capacity, scores.evictable, list(budgets), fragile)
+            capacity.append(adaptive_capacities(entries, scores.policy, budget, layer_budget))
+    return clipped(capacity, scores.evictable, list(layer_budgets))
 
 
 def cake_cascade(scores, budget):
@@ -109,11 +127,11 @@ def cake_cascade(scores, budget):
     evictable, layers = scores.evictable, scores.num_layers
     shape = (layers, scores.num_kv_heads)
     if scores.seq_len <= budget + scores.window:
-        return Allocation(np.full(shape, evictable), np.full(shape, evictable), None)
+        return Allocation(np.full(shape, budget - scores.window), np.full(shape, evictable), None)
     total = (budget - scores.window) * layers
     held = [[canonical_order(head) for head in entries] for entries in scores.entries]
     fragile = False
-    for layer in range(layers):
+    for layer in range(layers) if scores.policy.cascading == "on" else [layers - 1]:
         shares = layer_shares(scores.weights[: layer + 1], total)
         budgets = cake_adjust(shares, total, evictable)
         fragile |= any(near_integer(share) for share in shares) and layer > 0
@@ -124,7 +142,7 @@ def cake_cascade(scores, budget):
     return Allocation(capacity, kept, list(budgets), fragile)
 
 
-def lava_cascade(scores, budget, alpha, floor):
+def lava_cascade(scores, budget):
     """After every layer all layers so far are recompressed with their new share; a share above M compresses nothing."""
     evictable, layers = scores.evictable, scores.num_layers
     total = (budget - scores.window) * layers
@@ -136,7 +154,7 @@ def lava_cascade(scores, budget, alpha, floor):
             allowed = int(share)
             if allowed > (evictable if last[done] is None else last[done]):
                 continue
-            capacity[done] = adaptive_capacities(scores.entries[done], allowed, alpha, floor)
+            capacity[done] = adaptive_capacities(scores.entries[done], scores.policy, budget, allowed)
             held[done] = np.minimum(held[done], capacity[done])
             last[done] = allowed
     final = [int(share) for share in shares]
@@ -148,8 +166,6 @@ def allocate(scores, budget):
     """Evictable entries that each KV head keeps at `budget` entries per KV head, window included."""
     policy, evictable, layers = scores.policy, scores.evictable, scores.num_layers
     name, prefix = policy.name, budget - scores.window
-    official = policy.variant == "official"
-    alpha, floor = (policy.alpha, int(policy.alpha * budget)) if official else (0.0, 0)
     if name == "full":
         return uniform_heads(scores, [evictable] * layers)
     if name in ("random", "streaming-llm", "h2o", "tova", "snapkv", "vatp"):
@@ -157,18 +173,14 @@ def allocate(scores, budget):
     if name == "cake":
         return cake_cascade(scores, budget)
     if name == "lava":
-        return lava_cascade(scores, budget, alpha, floor)
+        return lava_cascade(scores, budget)
     if name == "lava-nohead":
         shares = layer_shares(scores.weights, prefix * layers)
         return uniform_heads(scores, [int(x) for x in shares], layers > 1 and any(map(near_integer, shares)))
     budgets = [prefix] * layers
     if "pyramid" in name:
         budgets = pyramid(prefix, policy.beta, layers, scores.seq_len, scores.window)
-    if name == "pyramidkv":
-        return uniform_heads(scores, budgets)
-    if name in ("ada-snapkv", "ada-pyramidkv"):
-        return adaptive_heads(scores, budgets, policy.alpha, [int(policy.alpha * b) for b in budgets])
-    return adaptive_heads(scores, budgets, alpha, [floor] * layers)
+    return uniform_heads(scores, budgets) if name == "pyramidkv" else adaptive_heads(scores, budget, budgets)
 
 
 @dataclasses.dataclass

@@ -5,10 +5,11 @@ M = N - w evictable entries. A *capacity* counts evictable entries of one KV hea
 
 Where the sources leave a choice, this file reads them so:
  1. granted = capacity + window as the policy's rule left it. Where the rule says "keep all" because a capacity exceeds
-    M, that capacity stands (AdaKV, LAVa, PyramidKV); where CAKE does nothing because N <= B + w, it granted N.
+    M, that capacity stands (AdaKV, LAVa, PyramidKV). Where CAKE does nothing yet because N <= B + w, its capacity is
+    the nominal one, to which its first decode step would evict: there it retains more than it granted.
  2. CAKE's granted is what its integer adjustment returned, before the caller clamps to M; entries that an earlier step
     of the cascade evicted do not return, so retained may stay below it.
- 3. A pyramid over one layer has no step (the formula divides by L - 1): its layer gets the maximum, as in kvpress.
+ 3. A pyramid over one layer has no step (the formula divides by L - 1): its layer gets the mean, so no pyramid.
  4. LAVa's "pool, then value norm, then maximum over the group" holds for every `pool` and `gqa`.
  5. TOVA protects the last token alone and otherwise ranks N - 1 entries; StreamingLLM protects nothing by name, its set
     is the first `sinks` and the last B - sinks.
@@ -16,32 +17,38 @@ Where the sources leave a choice, this file reads them so:
     layer and cancels. Layers whose entropies are all 0 share evenly.
  7. The rounding of AdaKV's head capacities is done in float32, half to even, as torch does it.
  8. @official of LAVa's ablations: the floor int(alpha * B) and value norms over the prefix; lava-nohead has no floor,
-    since it has no head rule that could use one.
+    since it has no head rule that could use one. floor=layer is the same with int(alpha * b) of the layer's own number.
+ 9. normalize under a cascade: every cut weighs the heads anew (the released code keeps the first cut's order).
 """
 
 import dataclasses
 
 import numpy as np
 
-WINDOWED = {"window": 32, "kernel": 7, "pool": "max", "gqa": "mean"}
-LAVA = {**WINDOWED, "gqa": "max"}
+VATP = {"window": 32, "kernel": 7, "pool": "max", "gqa": "mean"}
+SNAPKV = {**VATP, "gqa_at": "pre_pool"}
+ADA = {**SNAPKV, "alpha": 0.2, "normalize": "off"}
+CAKE = {**VATP, "kernel": 5, "pool": "avg", "gamma": 200.0, "tau1": 1.0, "tau2": 1.0, "cascading": "on"}
+NOHEAD = {**VATP, "gqa": "max", "value_norm": "all"}
+LAVA = {**NOHEAD, "alpha": 0.0, "floor": "layer", "normalize": "off"}
 DEFAULTS = {
     "full": {},
     "random": {"window": 32, "seed": 0},
     "streaming-llm": {"sinks": 4},
-    "h2o": {"window": 32, "gqa": "mean"},
-    "tova": {},
-    "snapkv": WINDOWED,
-    "pyramidkv": {**WINDOWED, "beta": 20},
-    "vatp": WINDOWED,
-    "ada-snapkv": {**WINDOWED, "alpha": 0.2},
-    "ada-pyramidkv": {**WINDOWED, "alpha": 0.2, "beta": 20},
-    "cake": {"window": 32, "kernel": 5, "pool": "avg", "gqa": "mean", "gamma": 200.0, "tau1": 1.0, "tau2": 1.0},
+    "h2o": {"window": 32, "gqa": "mean", "diagonal": "on"},
+    "tova": {"heads": "layer"},
+    "snapkv": SNAPKV,
+    "pyramidkv": {**SNAPKV, "beta": 20},
+    "vatp": VATP,
+    "ada-snapkv": ADA,
+    "ada-pyramidkv": {**ADA, "beta": 20},
+    "cake": CAKE,
     "lava": LAVA,
     "lava-uniform": LAVA,
     "lava-pyramid": {**LAVA, "beta": 20},
-    "lava-nohead": LAVA,
+    "lava-nohead": NOHEAD,
 }
+OFFICIAL = {"value_norm": "prefix", "alpha": 0.2, "floor": "nominal"}  # of LAVa: what the released code does
 
 
 @dataclasses.dataclass
@@ -57,13 +64,18 @@ class Policy:
             raise AttributeError(f"{self.__dict__.get('name')} has no parameter {key}") from None
 
 
+def default_parameters(name, variant):
+    parameters = dict(DEFAULTS[name])
+    if variant == "official":
+        parameters |= {key: value for key, value in OFFICIAL.items() if key in parameters}
+    return parameters
+
+
 def parse_policy(text):
     """NAME[@VARIANT][:KEY=VALUE,...] with the toolkit's defaults for what is not said."""
     head, _, tail = text.partition(":")
     name, _, variant = head.partition("@")
-    parameters = dict(DEFAULTS[name])
-    if variant == "official":
-        parameters["alpha"] = 0.2
+    parameters = default_parameters(name, variant)
     for item in filter(None, tail.split(",")):
         key, value = item.split("=")
         if key not in parameters:
@@ -122,6 +134,8 @@ def value_norms(layer):
 
 def snapkv_scores(layer, policy):
     attention = prefix_attention(layer, policy.window).mean(axis=1)
+    if policy.gqa_at == "post_pool":
+        return reduce_group(pool(attention, policy.pool, policy.kernel), layer, policy.gqa)
     return pool(reduce_group(attention, layer, policy.gqa), policy.pool, policy.kernel)
 
 
@@ -134,7 +148,7 @@ def vatp_scores(layer, policy):
 def lava_scores(layer, policy):
     pooled = pool(prefix_attention(layer, policy.window).mean(axis=1), policy.pool, policy.kernel)
     norms = value_norms(layer)
-    if policy.variant == "official":
+    if policy.value_norm == "prefix":
         norms = norms[:, : layer.seq_len - policy.window]
     largest = np.repeat(norms.max(axis=1), layer.group_size)
     return reduce_group(pooled * largest[:, None], layer, policy.gqa)
@@ -159,13 +173,15 @@ def cake_preference(layer, policy):
 
 
 def h2o_scores(layer, policy):
-    sums = layer.observed_attention[:, : layer.seq_len - policy.window]
-    return reduce_group(sums, layer, policy.gqa)
+    sums = layer.observed_attention if policy.diagonal == "on" else layer.observed_attention_off_diagonal
+    return reduce_group(sums[:, : layer.seq_len - policy.window], layer, policy.gqa)
 
 
-def tova_scores(layer, _):
-    mean = prefix_attention(layer, 1)[:, 0].mean(axis=0)
-    return np.tile(mean, (layer.num_kv_heads, 1))
+def tova_scores(layer, policy):
+    attention = prefix_attention(layer, 1)[:, 0]
+    if policy.heads == "group":
+        return reduce_group(attention, layer, "mean")
+    return np.tile(attention.mean(axis=0), (layer.num_kv_heads, 1))
 
 
 SCORES = {"h2o": h2o_scores, "tova": tova_scores, "vatp": vatp_scores, "cake": cake_scores}

@@ -13,6 +13,7 @@ class Layer:
     v: np.ndarray  # [Hkv, N, d]
     q_window: np.ndarray  # [Hq, W, d], the last W prompt tokens, oldest first
     observed_attention: np.ndarray = None  # [Hq, N], column sums, diagonal included
+    observed_attention_off_diagonal: np.ndarray = None  # [Hq, N]
     q_eval: np.ndarray = None  # [Hq, T, d]
     k_eval: np.ndarray = None  # [Hkv, T, d]
     v_eval: np.ndarray = None  # [Hkv, T, d]

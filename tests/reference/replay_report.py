@@ -6,7 +6,7 @@ import subprocess
 
 import numpy as np
 
-from reference_policies import DEFAULTS, Policy
+from reference_policies import DEFAULTS, Policy, default_parameters
 
 HEAD_LOSSES = ("head_l1", "head_output_l1", "head_output_l2")
 LAYER_LOSSES = ("attn_out_l1", "attn_out_l2", "bound_lava", "bound_adakv", "bound_projected")
@@ -64,15 +64,13 @@ def read_policy(group):
 
 
 def parameters_of(name, variant, given):
-    """The report's parameters, typed like the reference's. One that only the report has is kept as text."""
-    parameters = dict(DEFAULTS[name]) | ({"alpha": 0.2} if variant == "official" else {})
+    """The report's parameters, typed like the reference's; one that the reference does not know is an error."""
+    parameters = default_parameters(name, variant)
     for key, value in given.items():
-        parameters[key] = type(parameters[key])(float(value)) if is_number(parameters.get(key)) else value
+        if key not in parameters:
+            raise ValueError(f"{name}: the reference knows no parameter {key}={value}")
+        parameters[key] = type(parameters[key])(value)
     return parameters
-
-
-def is_number(value):
-    return isinstance(value, (int, float))
 
 
 def read_report(path):
