@@ -134,7 +134,8 @@ OutputFile::OutputFile(std::filesystem::path target)
     if (target_.empty())
         throw Error("an output file needs a name");
     std::error_code error;
-    auto real = std::filesystem::weakly_canonical(target_, error); // writes through a symbolic link, not over it
+    // absolute: a bare name that is not there yet has no folder; canonical: through a symbolic link, not over it
+    auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(target_), error);
     if (error)
         fail(target_, error.value());
     check_folder(target_, real);
