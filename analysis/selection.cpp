@@ -140,15 +140,17 @@ Match match(const PolicySpelling& spelling, const PolicyReplay& replay)
 {
     if (spelling.name != replay.name || spelling.variant != replay.variant)
         return Match::none;
-    for (const auto& [key, value] : spelling.parameters) {
-        const auto agrees
-            = [&](const auto& parameter) { return parameter.first == key && same_value(parameter.second, value); };
+    for (const auto& given : spelling.parameters) {
+        const auto agrees = [&](const auto& parameter) {
+            return parameter.first == given.first && same_value(parameter.second, given.second);
+        };
         if (std::ranges::none_of(replay.parameters, agrees))
             return Match::none;
     }
     // What the report's own spelling mentions differs from the defaults: the same policy mentions it too.
-    for (const auto& [key, value] : parse_policy_spelling(replay.policy).parameters) {
-        if (std::ranges::none_of(spelling.parameters, [&](const auto& given) { return given.first == key; }))
+    for (const auto& own : parse_policy_spelling(replay.policy).parameters) {
+        const auto mentions = [&](const auto& given) { return given.first == own.first; };
+        if (std::ranges::none_of(spelling.parameters, mentions))
             return Match::contained;
     }
     return Match::same;
