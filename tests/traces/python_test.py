@@ -1,0 +1,180 @@
+"""The Python writer and reader against lava-trace, in both directions.
+
+Usage: python_test.py LAVA_TRACE FOLDER_OF_LAVA_TRACE_PY. Needs numpy and h5py.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+PROGRAM, MODULE_FOLDER = sys.argv[1:3]
+sys.path.insert(0, MODULE_FOLDER)
+
+import numpy as np  # noqa: E402
+import lava_trace  # noqa: E402
+
+SIZES = {"Hq": 6, "Hkv": 2, "d": 4, "N": 20, "W": 5, "T": 3, "D": 10, "Hq*d": 24}
+
+
+def run(*arguments, expect=0):
+    done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == expect, (arguments, done.returncode, done.stderr)
+    return done.stdout if expect == 0 else done.stderr
+
+
+def printed(file, dataset):
+    """The numbers that `lava-trace print` shows, flat."""
+    lines = run("print", file, dataset).splitlines()[1:]
+    return np.array([float(word) for line in lines for word in line.split()])
+
+
+def random_layer(seed, keys):
+    generator = np.random.default_rng(seed)
+    return {key: generator.normal(size=[SIZES[axis] for axis in lava_trace.LAYER_KEYS[key]]) for key in keys}
+
+
+def attention_output(layer):
+    """attn_out by definition, in double."""
+    group = SIZES["Hq"] // SIZES["Hkv"]
+    rows = []
+    for step in range(SIZES["T"]):
+        heads = []
+        for head in range(SIZES["Hq"]):
+            keys = np.concatenate([layer["k"][head // group], layer["k_eval"][head // group][:step + 1]])
+            values = np.concatenate([layer["v"][head // group], layer["v_eval"][head // group][:step + 1]])
+            weights = np.exp(keys @ layer["q_eval"][head, step] / np.sqrt(SIZES["d"]))
+            heads.append(weights / weights.sum() @ values)
+        rows.append(layer["w_o"] @ np.concatenate(heads) + layer["b_o"])
+    return np.array(rows)
+
+
+NEEDED = ["k", "v", "q_window"]
+LOSSES = [*NEEDED, "w_o", "q_eval", "k_eval", "v_eval"]
+
+
+class PythonTraces(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def info(self, name):
+        return json.loads(run("info", "--check", "--json", self.path(name)))
+
+    def test_python_reads_the_numbers_that_lava_trace_prints(self):
+        for store in lava_trace.STORES:
+            file = self.path(store)
+            run("synth", "-o", file, "--layers", 2, "--seq-len", 40, "--window", 8, "--head-dim", 8, "--hidden-size",
+                12, "--store", store)
+            with lava_trace.read_trace(file) as trace:
+                self.assertEqual(trace.info["num_layers"], 2)
+                self.assertEqual(trace.info["spans"], [("middle", 20, 21)])
+                self.assertEqual(set(trace.layers[0]), set(lava_trace.LAYER_KEYS) - {"b_o"})
+                for key, array in trace.layers[1].items():
+                    self.assertEqual(array.dtype, np.float32)
+                    np.testing.assert_array_equal(array.ravel(), printed(file, f"layers/01/{key}").astype("f4"), key)
+
+    def test_keys_values_and_window_queries_are_enough(self):
+        lava_trace.write_trace(self.path("x.h5"), [random_layer(i, NEEDED) for i in range(3)])
+        info = self.info("x.h5")
+        self.assertEqual((info["num_layers"], info["num_heads"], info["num_kv_heads"], info["head_dim"]), (3, 6, 2, 4))
+        self.assertEqual((info["seq_len"], info["window"], info["eval_len"], info["has_losses"]), (20, 5, 0, False))
+
+    def test_losses_need_no_more_than_queries_keys_values_and_w_o(self):
+        lava_trace.write_trace(self.path("x.h5"), [random_layer(i, LOSSES) for i in range(2)])
+        info = self.info("x.h5")
+        self.assertTrue(info["has_losses"])
+        self.assertFalse(info["has_outputs"])
+        self.assertEqual((info["eval_len"], info["hidden_size"]), (3, 10))
+        self.assertIn("attn_out was not recorded", run("verify", self.path("x.h5"), expect=1))
+
+    def test_what_python_recorded_verifies_in_every_store_type(self):
+        for store in lava_trace.STORES:
+            layers = [random_layer(i, [*LOSSES, "b_o"]) for i in range(2)]
+            for layer in layers:
+                layer["attn_out"] = attention_output(layer)
+            lava_trace.write_trace(self.path("x.h5"), layers, store=store, weights_file=self.path("weights." + store))
+            rows = json.loads(run("verify", "--json", self.path("x.h5")))["layers"]
+            self.assertEqual(len(rows), 2)
+            layers[1]["attn_out"][2] *= 1.2
+            lava_trace.write_trace(self.path("y.h5"), layers, store=store)
+            self.assertIn("does not verify: layer 1", run("verify", self.path("y.h5"), expect=1))
+
+    def test_lava_trace_prints_what_python_wrote(self):
+        layer = random_layer(0, list(lava_trace.LAYER_KEYS))
+        lava_trace.write_trace(self.path("f32"), [layer])
+        lava_trace.write_trace(self.path("f16"), [layer], store="f16")
+        lava_trace.write_trace(self.path("bf16"), [layer], store="bf16")
+        for key, array in layer.items():
+            single = array.astype("f4").ravel()
+            np.testing.assert_array_equal(printed(self.path("f32"), f"layers/00/{key}").astype("f4"), single)
+            if key in lava_trace.FULL_PRECISION_KEYS:
+                continue
+            np.testing.assert_array_equal(printed(self.path("f16"), f"layers/00/{key}").astype("f2"),
+                                          single.astype("f2"))
+            np.testing.assert_allclose(printed(self.path("bf16"), f"layers/00/{key}"), single, rtol=2 ** -8)
+
+    def test_tokens_spans_and_logits_arrive(self):
+        layers = [random_layer(0, LOSSES)]
+        texts = ["é"] * 19 + [b"\xff"]
+        logits = np.arange(21.0).reshape(3, 7)
+        lava_trace.write_trace(self.path("x.h5"), layers, prompt_ids=range(20), eval_ids=[4, 5, 6], prompt_texts=texts,
+                               eval_texts=["a", "", "b"], spans=[("needle", 3, 7)], logits=logits, model="mine")
+        info = self.info("x.h5")
+        self.assertEqual(info["spans"], [{"name": "needle", "begin": 3, "end": 7}])
+        self.assertEqual((info["model"], info["vocab_size"], info["has_logits"]), ("mine", 7, True))
+        np.testing.assert_array_equal(printed(self.path("x.h5"), "logits"), logits.ravel())
+        with lava_trace.read_trace(self.path("x.h5")) as trace:
+            self.assertEqual(trace.info["prompt_texts"][-2:], ["é".encode(), b"\xff"])
+            self.assertEqual(trace.info["eval_texts"], [b"a", b"", b"b"])
+            np.testing.assert_array_equal(trace.logits, logits)
+
+    def test_bfloat16_rounds_to_nearest_even(self):
+        halfway = np.array([1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -20, -3.0], "f4")
+        stored = lava_trace._to_bfloat16(halfway)
+        np.testing.assert_array_equal((stored.astype("u4") << 16).view("f4"), [1, 1 + 2 ** -6, 1 + 2 ** -7, -3])
+
+    def test_weights_are_shared_by_the_traces_of_a_model_only(self):
+        layers, weights = [random_layer(0, LOSSES)], self.path("w.h5")
+        for name in ("a.h5", "b.h5"):
+            lava_trace.write_trace(self.path(name), layers, weights_file=weights)
+            self.assertTrue(self.info(name)["has_losses"])
+        other = [dict(random_layer(1, LOSSES))]
+        with self.assertRaisesRegex(ValueError, "weights of another model: weights_sha256"):
+            lava_trace.write_trace(self.path("c.h5"), other, weights_file=weights)
+        os.rename(weights, self.path("elsewhere.h5"))
+        self.assertIn("/layers/00/w_o: links to the weights file", run("info", self.path("a.h5"), expect=1))
+
+    def test_what_does_not_fit_is_named(self):
+        good = random_layer(0, LOSSES)
+        for layers, options, message in (
+                ([{**good, "keys": good["k"]}], {}, "layer 0: unknown key 'keys'; known are k, v, q_window, "),
+                ([good, {**good, "v": good["v"][:, :19]}], {}, r"layer 1: v: expected \[2, 20, 4\], found \[2, 19"),
+                ([{**good, "w_o": good["w_o"][:, :5]}], {}, r"layer 0: w_o: expected \[10, 24\], found \[10, 5\]"),
+                ([{"k": good["k"], "v": good["v"]}], {}, "layer 0: q_window is missing"),
+                ([good, random_layer(1, NEEDED)], {}, "layer 1: k_eval: expected all layers alike"),
+                ([{**good, "k": good["k"] * 1e9}], {"store": "f16"}, "layer 0: k: expected finite numbers that fit"),
+                ([], {}, "layers: expected at least one"),
+                ([good], {"spans": [("x", 5, 21)]}, r"span x: expected tokens within \[0, 20\)"),
+                ([good], {"eval_ids": [1]}, "eval_ids: expected 3, found 1"),
+                ([good], {"store": "int8"}, "store: expected one of f32, f16, bf16")):
+            with self.assertRaisesRegex(ValueError, message):
+                lava_trace.write_trace(self.path("x.h5"), layers, **options)
+            self.assertEqual(os.listdir(self.folder.name), [], message)
+
+    def test_a_newer_major_version_is_refused(self):
+        lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)])
+        with lava_trace.h5py.File(self.path("x.h5"), "r+") as file:
+            file.attrs["format_major"] = 2
+        with self.assertRaisesRegex(ValueError, "format version 2.0 is newer than 1.0"):
+            lava_trace.read_trace(self.path("x.h5"))
+        self.assertIn("format version 2.0 is newer than 1.0", run("info", self.path("x.h5"), expect=1))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
