@@ -44,6 +44,8 @@ struct DecoderOptions
     std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on cuda, float32 on the CPU
 };
 
+struct LlamaLayer;
+
 /// A Llama-style decoder in LibTorch: RMSNorm, RoPE, GQA, SwiGLU. Attention runs in tiles of query rows and never
 /// holds n x N for all rows.
 class Decoder
@@ -66,10 +68,9 @@ public:
     std::function<void(std::int64_t, std::int64_t)> on_layer;
 
 private:
-    struct Layer;
     ModelConfig config_;
     DecoderOptions options_;
-    std::vector<std::shared_ptr<const Layer>> layers_;
+    std::vector<std::shared_ptr<const LlamaLayer>> layers_;
     at::Tensor embedding_, final_norm_, lm_head_;
 };
 

@@ -1,0 +1,44 @@
+#include "model/linear.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <optional>
+#include <string_view>
+
+namespace lava {
+
+namespace {
+
+using LinearPointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+    std::string_view, c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+
+/// oneDNN's linear is not part of LibTorch's public interface, so it is looked up by name and may be missing.
+std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn_linear()
+{
+    const auto handle = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+    if (!handle || !handle->hasKernelForDispatchKey(c10::DispatchKey::CPU))
+        return std::nullopt;
+    try {
+        return handle->typed<LinearPointwise>();
+    } catch (const c10::Error&) { // another signature in another version
+        return std::nullopt;
+    }
+}
+
+constexpr std::int64_t few_rows = 16; // below, the weights are read once and the plain kernel is as fast
+
+} // namespace
+
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight)
+{
+    static const auto onednn = find_onednn_linear();
+    const bool many_rows = x.numel() >= few_rows * x.size(-1);
+    // where a tensor is not contiguous, oneDNN falls back to its reference loops, a thousand times slower
+    const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && weight.is_contiguous();
+    if (!onednn || !many_rows || !plain)
+        return at::linear(x, weight);
+    return onednn->call(x, weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+}
+
+} // namespace lava

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "model/decoder.h"
+#include "model/rope.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// Loads weights onto a device in a dtype.
+class WeightLoader
+{
+public:
+    /// Throws Error for a device or dtype that is unknown or not there.
+    WeightLoader(const Checkpoint& checkpoint, const DecoderOptions& options);
+
+    at::Tensor operator()(const std::string& name, const std::vector<std::int64_t>& shape) const;
+    /// Throws Error where `module` has a bias, which would otherwise be left out of the sums without a word.
+    void refuse_bias(const std::string& module) const;
+
+private:
+    const Checkpoint& checkpoint_;
+    at::Device device_;
+    at::ScalarType dtype_;
+};
+
+/// An observer, if there is one, bound to a layer.
+struct Hook
+{
+    Observer* observer;
+    std::int64_t layer;
+
+    bool wants(std::string_view name) const { return observer && observer->wants(name); }
+    void operator()(std::string_view name, const at::Tensor& value) const
+    {
+        if (wants(name))
+            observer->on(name, layer, value);
+    }
+};
+
+/// x [n, hidden_size] over its root mean square, times weight [hidden_size]; the mean is float32.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+/// One layer of a Llama: what it holds and what it does to the residual stream.
+struct LlamaLayer
+{
+    at::Tensor input_norm, post_attention_norm; // [hidden_size]
+    at::Tensor w_q; // [num_heads * head_dim, hidden_size]
+    at::Tensor w_k, w_v; // [num_kv_heads * head_dim, hidden_size]
+    at::Tensor w_o; // [hidden_size, num_heads * head_dim]
+    at::Tensor w_gate, w_up; // [intermediate_size, hidden_size]
+    at::Tensor w_down; // [hidden_size, intermediate_size]
+    std::int64_t head_dim;
+    double eps;
+
+    LlamaLayer(const WeightLoader& load, const ModelConfig& config, std::int64_t layer);
+
+    /// resid_pre [n, hidden_size] -> resid_post. The new keys and values are appended to k, v, the layer's cache.
+    at::Tensor forward(
+        const at::Tensor& resid_pre, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const;
+
+private:
+    at::Tensor attention(const at::Tensor& x, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const;
+    at::Tensor mlp(const at::Tensor& x) const;
+};
+
+} // namespace lava

@@ -1,0 +1,190 @@
+#include "model/checkpoint.h"
+
+#include "model/safetensors.h"
+#include "model/sha256.h"
+#include "traces/error.h"
+
+#include <ATen/ATen.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <string>
+
+namespace lava {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+using testing::ThrowsMessage;
+
+const std::filesystem::path stories = LAVA_SOURCE_DIR "/models/stories260K";
+
+std::string with_length(std::uint64_t length, const std::string& rest)
+{
+    std::string file(sizeof length, '\0');
+    std::memcpy(file.data(), &length, sizeof length);
+    return file + rest;
+}
+
+std::map<std::string, StoredTensor> read(const std::string& file)
+{
+    return read_safetensors(std::as_bytes(std::span(file)), "m.safetensors");
+}
+
+/// A file of `header` and `data_bytes` bytes of data is refused in a sentence that names it.
+void expect_refused(const std::string& header, std::size_t data_bytes, const std::string& reason)
+{
+    const auto file = with_length(header.size(), header + std::string(data_bytes, 'x'));
+    EXPECT_THAT([&] { read(file); }, ThrowsMessage<Error>(AllOf(StartsWith("m.safetensors: "), HasSubstr(reason))))
+        << header;
+}
+
+std::string one(const std::string& dtype, const std::string& shape, const std::string& offsets)
+{
+    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":)" + offsets + "}}";
+}
+
+TEST(Safetensors, AreReadAsWritten)
+{
+    const std::string header
+        = R"({"__metadata__":{"format":"pt"},"b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},)"
+          R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
+    const auto file = with_length(header.size(), header + "abcdefghijkl");
+    const auto tensors = read(file);
+    ASSERT_EQ(tensors.size(), 2u);
+    EXPECT_EQ(tensors.at("a").shape, (std::vector<std::int64_t>{1, 2}));
+    EXPECT_EQ(tensors.at("b").dtype, "F16");
+    EXPECT_EQ(std::memcmp(tensors.at("b").bytes.data(), "ijkl", 4), 0);
+    EXPECT_EQ(tensors.at("b").bytes.size(), 4u);
+}
+
+TEST(Safetensors, LengthsThatLieAreRefused)
+{
+    EXPECT_THAT([] { read("short"); }, ThrowsMessage<Error>(HasSubstr("found only 5 bytes")));
+    EXPECT_THAT([] { read(with_length(100, "{}")); },
+        ThrowsMessage<Error>(HasSubstr("header claims 100 bytes, the file has 10")));
+    EXPECT_THAT([] { read(with_length(~std::uint64_t{0}, "{}")); },
+        ThrowsMessage<Error>(HasSubstr("header claims 18446744073709551615 bytes")));
+}
+
+TEST(Safetensors, HeadersThatAreNoHeadersAreRefused)
+{
+    expect_refused("{\"a\":", 0, "the safetensors header is not JSON");
+    expect_refused("[1]", 0, "the safetensors header is not a JSON object");
+    expect_refused(R"({"a":7})", 0, "tensor a: expected {dtype, shape, data_offsets}, found 7");
+    expect_refused(R"({"a":{"dtype":"F32","shape":[1]}})", 4, "tensor a: expected a list data_offsets, found none");
+    expect_refused(one("F32", "[-1]", "[0,4]"), 4, "tensor a: shape: expected non-negative integers, found [-1]");
+    expect_refused(one("F32", "[1.5]", "[0,4]"), 4, "expected non-negative integers, found [1.5]");
+    expect_refused(one("F12", "[1]", "[0,4]"), 4, "tensor a: unknown dtype F12");
+    expect_refused(
+        R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+        1, "tensor a appears twice");
+}
+
+TEST(Safetensors, OffsetsThatLieAreRefused)
+{
+    expect_refused(one("F32", "[2]", "[0,8]"), 4, "tensor a: ends at byte 8 of the data, but the file holds 4");
+    expect_refused(one("F32", "[2]", "[0,4]"), 4, "tensor a: expected 8 bytes for F32 [2], found 4");
+    expect_refused(one("F32", "[1]", "[8,4]"), 8, "tensor a: data_offsets: expected [begin, end], found [8,4]");
+    expect_refused(one("F32", "[1]", "[0]"), 4, "data_offsets: expected [begin, end], found [0]");
+    expect_refused(one("F32", "[4294967296,4294967296]", "[0,4]"), 4, "does not fit into 64 bits");
+    expect_refused(one("F32", "[1]", "[4,8]"), 8, "begins at byte 4, which leaves a gap; expected 0");
+    expect_refused(one("F32", "[1]", "[0,4]"), 9, "expected 4 bytes of data, found 9");
+    expect_refused(
+        R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+        6, "tensor b: begins at byte 2, which overlaps another tensor; expected 4");
+}
+
+TEST(Checkpoint, GivesATensorOfTheShapeAskedFor)
+{
+    const Checkpoint checkpoint(stories);
+    const std::vector<std::int64_t> shape{32, 64}, wrong{64, 32};
+    const std::string name = "model.layers.4.self_attn.k_proj.weight";
+    EXPECT_TRUE(checkpoint.has(name));
+    EXPECT_EQ(checkpoint.tensor(name, shape).scalar_type(), at::kFloat);
+    EXPECT_THAT([&] { checkpoint.tensor(name, wrong); },
+        ThrowsMessage<Error>(AllOf(
+            HasSubstr("model.safetensors: tensor " + name), HasSubstr("expected shape [64, 32], found [32, 64]"))));
+    EXPECT_THAT(
+        [&] { checkpoint.tensor("lm_head.weight", shape); }, ThrowsMessage<Error>(HasSubstr("found no such tensor")));
+}
+
+TEST(Checkpoint, ItsTensorsOutliveIt)
+{
+    const std::vector<std::int64_t> shape{512, 64};
+    const auto tensor = Checkpoint(stories).tensor("model.embed_tokens.weight", shape);
+    EXPECT_TRUE(tensor.isfinite().all().item<bool>());
+}
+
+/// A folder with stories260K's config and weights of a test's own.
+class BrokenCheckpoint : public testing::Test
+{
+protected:
+    void SetUp() override
+    {
+        std::filesystem::create_directories(folder);
+        std::filesystem::copy_file(stories / "config.json", folder / "config.json");
+    }
+    void TearDown() override { std::filesystem::remove_all(folder); }
+    void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
+
+    const std::filesystem::path folder = std::filesystem::path(testing::TempDir())
+        / (std::string("lava_checkpoint_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+};
+
+TEST_F(BrokenCheckpoint, WithoutWeightsIsRefused)
+{
+    EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("model.safetensors: no such file")));
+    write("model.safetensors.index.json", "{}");
+    EXPECT_THAT(
+        [&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("weights in several files are not supported")));
+    write("model.safetensors", "");
+    EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("found only 0 bytes")));
+}
+
+TEST_F(BrokenCheckpoint, CutShortIsRefused)
+{
+    std::filesystem::copy_file(stories / "model.safetensors", folder / "model.safetensors");
+    std::filesystem::resize_file(folder / "model.safetensors", 500000);
+    EXPECT_THAT([&] { Checkpoint{folder}; },
+        ThrowsMessage<Error>(
+            AllOf(HasSubstr((folder / "model.safetensors").string()), HasSubstr("but the file holds"))));
+}
+
+TEST_F(BrokenCheckpoint, MisalignedAndIntegerTensors)
+{
+    const std::string header
+        = R"({"i":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"f":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}} )";
+    const float value = 1.5f;
+    std::string data(8, '\0');
+    std::memcpy(data.data() + 4, &value, sizeof value);
+    const std::string odd(header.size() % 2 ? "" : " ");
+    write("model.safetensors", with_length(header.size() + odd.size(), header + odd + data));
+    const Checkpoint checkpoint(folder);
+    const std::vector<std::int64_t> shape{1};
+    EXPECT_EQ(checkpoint.tensor("f", shape).item<float>(), 1.5f) << "a misaligned tensor is read all the same";
+    EXPECT_THAT([&] { checkpoint.tensor("i", shape); },
+        ThrowsMessage<Error>(HasSubstr("tensor i: expected dtype F32, F16 or BF16, found I32")));
+}
+
+TEST(Sha256, EqualsFips180Examples)
+{
+    const auto hash = [](const std::string& text) { return sha256(std::as_bytes(std::span(text))); };
+    EXPECT_EQ(hash(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    EXPECT_EQ(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(hash("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    EXPECT_EQ(hash(std::string(1000000, 'a')), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, OfTheWeightsIsWhatSha256sumPrints)
+{
+    EXPECT_EQ(Checkpoint(stories).sha256(), "5e437fe92187c06a996f18e9cb0956bb8f832206041844b732ed3b8548b948aa");
+}
+
+} // namespace
+} // namespace lava
