@@ -208,6 +208,20 @@ def check_retained(report, program):
     return summary
 
 
+def check_spans(report, program):
+    """Share of each span's entries that stay, and of its tokens that no head keeps."""
+    summary = Summary("lava-analyze spans")
+    replays = {replay.text: replay for replay in report.policies}
+    for row in analyze(program, "spans", report.path) if report.spans else ():
+        replay, span = replays[row["policy"]], (row["begin"], row["end"])
+        kept = replay.kept(replay.budgets.tolist().index(row["budget"]))
+        where = f"{replay.text} budget {row['budget']} {row['span']}"
+        summary.agree("survival", row["survival"], reference_losses.span_survival(kept, *span), where)
+        summary.agree("global_eviction", row["global_eviction"], reference_losses.global_eviction_ratio(kept, *span), where)
+        summary.tally["spans"] += 1
+    return summary
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +247,7 @@ def check_report(path, layers, full, options):
     if options.analyze:
         yield check_table(report, options.analyze)
         yield check_retained(report, options.analyze)
+        yield check_spans(report, options.analyze)
 
 
 def print_summary(summary, shown=6):
@@ -250,7 +265,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trace")
     parser.add_argument("report", nargs="+")
-    parser.add_argument("--analyze", help="path of lava-analyze; checks its table and retained too")
+    parser.add_argument("--analyze", help="path of lava-analyze; checks its table, retained and spans too")
     parser.add_argument("--policy", action="append", help="check this policy alone; repeatable")
     parser.add_argument("--loss-budgets", type=int, default=1000, help="budgets per policy whose losses are evaluated")
     return parser.parse_args()

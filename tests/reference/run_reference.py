@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Replays synthetic traces and the committed sample with lava-replay and holds every report against the reference.
 
-  run_reference.py --replay lava-replay --analyze lava-analyze --folder SCRATCH [TRACE]..."""
+  run_reference.py --replay lava-replay --analyze lava-analyze --folder SCRATCH [--samples FOLDER]"""
 
 import argparse
 import pathlib
@@ -56,6 +56,11 @@ def has_column_sums(trace):
         return "observed_attention" in first_layer(file)
 
 
+def is_trace(path):
+    with h5py.File(path, "r") as file:
+        return file.attrs.get("format") == "lava-trace"  # beside the traces lie the weights that they link to
+
+
 def prompt_length(trace):
     with h5py.File(trace, "r") as file:
         return first_layer(file)["k"].shape[1]
@@ -88,12 +93,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replay", required=True)
     parser.add_argument("--analyze", required=True)
-    parser.add_argument("--folder", required=True, type=pathlib.Path, help="for the traces and reports, emptied by nobody")
-    parser.add_argument("trace", nargs="*", type=pathlib.Path, help="checked besides the synthetic ones")
+    parser.add_argument("--folder", required=True, type=pathlib.Path, help="where the traces and reports go")
+    parser.add_argument("--samples", type=pathlib.Path, help="a folder of traces, checked besides the synthetic ones")
     options = parser.parse_args()
     synthetic = options.folder / "traces"
     subprocess.run([sys.executable, HERE / "make_traces.py", synthetic], check=True)
-    statuses = [check(options, trace) for trace in [*sorted(synthetic.glob("*.h5")), *options.trace]]
+    traces = [*sorted(synthetic.glob("*.h5"))]
+    if options.samples:
+        traces += filter(is_trace, sorted(options.samples.glob("*.h5")))
+    statuses = [check(options, trace) for trace in traces]
     return int(any(statuses))
 
 
