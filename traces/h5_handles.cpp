@@ -9,10 +9,15 @@ namespace {
 
 /// Our own sentence stands alone, and nothing is written at exit: files are closed by their owners, and the library's
 /// own attempt after a full disk ends in a loop that prints.
-void quiet_library()
+void open_library()
 {
     H5dont_atexit();
     H5open();
+}
+
+// A thread-safe HDF5 has a handler for every thread, and each prints unless told not to.
+void quiet_this_thread()
+{
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
@@ -61,7 +66,9 @@ std::unique_lock<std::recursive_mutex> lock_library()
 {
     static std::recursive_mutex mutex;
     std::unique_lock lock(mutex);
-    static const bool is_quiet = (quiet_library(), true);
+    static const bool is_open = (open_library(), true);
+    thread_local const bool is_quiet = (quiet_this_thread(), true);
+    (void)is_open;
     (void)is_quiet;
     return lock;
 }
