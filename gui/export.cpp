@@ -1,0 +1,65 @@
+#include "gui/export.h"
+
+#include "gui/pictures.h"
+
+#include "traces/error.h"
+
+#include <algorithm>
+#include <system_error>
+
+namespace lava::gui {
+
+namespace {
+
+std::vector<Picture> pictures(const SharedReport& report, std::optional<std::size_t> only_policy, std::int64_t budget)
+{
+    const auto all = measures(*report);
+    const auto& loss = all.front();
+    const auto span = span_to_mark(report->trace);
+    std::vector<Picture> result{comparison_picture(report, loss, QStringLiteral("loss_vs_budget"))};
+    for (const auto& measure : all)
+        if (span && measure.key == "survival_" + report->trace.spans[*span].name)
+            result.push_back(comparison_picture(report, measure, QStringLiteral("survival_vs_budget")));
+    for (std::size_t policy = 0; policy < report->policies.size(); ++policy) {
+        if (only_policy && policy != *only_policy)
+            continue;
+        const auto place = nearest_budget(report->policies[policy], budget);
+        result.push_back(budget_picture(report, policy, place, span));
+        result.push_back(layer_picture(report, policy, place, loss));
+    }
+    return result;
+}
+
+/// Two policies' names may become the same file name; the later ones are numbered.
+QString unused_stem(const QString& stem, std::vector<QString>& used)
+{
+    auto free = stem;
+    for (int number = 2; std::find(used.begin(), used.end(), free) != used.end(); ++number)
+        free = QStringLiteral("%1-%2").arg(stem).arg(number);
+    used.push_back(free);
+    return free;
+}
+
+} // namespace
+
+std::size_t export_report(const SharedReport& report, const std::filesystem::path& folder,
+    std::optional<std::size_t> policy, std::optional<std::int64_t> budget)
+{
+    std::error_code failure;
+    std::filesystem::create_directories(folder, failure);
+    if (failure)
+        throw Error(folder.string() + ": the folder cannot be made: " + failure.message());
+    const auto grid = budget_grid(*report);
+    std::vector<QString> used;
+    std::size_t files = 0;
+    for (const auto& picture : pictures(report, policy, budget.value_or(grid[grid.size() / 2]))) {
+        const auto stem = unused_stem(picture.stem, used).toStdString();
+        write_png(picture, folder / (stem + ".png"));
+        write_svg(picture, folder / (stem + ".svg"));
+        write_csv(picture, folder / (stem + ".csv"));
+        files += 3;
+    }
+    return files;
+}
+
+} // namespace lava::gui

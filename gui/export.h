@@ -1,0 +1,15 @@
+#pragma once
+
+#include "gui/sweep.h"
+
+#include <filesystem>
+
+namespace lava::gui {
+
+/// Writes into `folder` (made where missing), each as PNG, SVG and CSV: loss_vs_budget, survival_vs_budget where the
+/// trace has a span to mark, and at one budget of the grid (its middle unless given) budget_map_POLICY_B.. and
+/// layer_budgets_POLICY_B.. of every policy, or of the one given. Returns how many files. Throws Error.
+std::size_t export_report(const SharedReport& report, const std::filesystem::path& folder,
+    std::optional<std::size_t> policy = {}, std::optional<std::int64_t> budget = {});
+
+} // namespace lava::gui

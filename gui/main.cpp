@@ -1,0 +1,96 @@
+#include "gui/export.h"
+#include "gui/main_window.h"
+#include "gui/options.h"
+
+#include "traces/error.h"
+#include "traces/output_file.h"
+#include "traces/program.h"
+
+#include <QApplication>
+#include <QBuffer>
+#include <QTemporaryDir>
+
+#include <iostream>
+#include <memory>
+
+namespace {
+
+using namespace lava;
+using namespace lava::gui;
+
+bool is_set(const char* variable)
+{
+    return !qEnvironmentVariableIsEmpty(variable);
+}
+
+/// Chooses Qt's platform before it aborts for want of a display, and gives it the folder it would warn about.
+std::unique_ptr<QTemporaryDir> prepare_qt(const Options& options)
+{
+#ifdef Q_OS_LINUX
+    if (options.is_headless() && !is_set("QT_QPA_PLATFORM"))
+        qputenv("QT_QPA_PLATFORM", "offscreen");
+    if (!is_set("QT_QPA_PLATFORM") && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY"))
+        throw Error(
+            "no display to open a window on (DISPLAY and WAYLAND_DISPLAY are not set); --screenshot and --export "
+            "need none");
+    if (!is_set("XDG_RUNTIME_DIR")) {
+        auto folder = std::make_unique<QTemporaryDir>();
+        qputenv("XDG_RUNTIME_DIR", folder->path().toLocal8Bit());
+        return folder;
+    }
+#endif
+    return nullptr;
+}
+
+void write_screenshot(MainWindow& window, const std::filesystem::path& file)
+{
+    QByteArray bytes;
+    QBuffer buffer(&bytes);
+    if (!buffer.open(QIODevice::WriteOnly) || !window.grab().save(&buffer, "PNG"))
+        throw Error(file.string() + ": the window could not be drawn");
+    write_text_file(file, bytes.toStdString());
+}
+
+int show(const Options& options)
+{
+    SharedReport report;
+    if (!options.report.empty()) {
+        report = std::make_shared<const ReplayReport>(read_report(options.report));
+        check_shows_something(*report);
+    }
+    MainWindow window;
+    if (report)
+        window.show_report(report);
+    window.apply(options);
+    if (!options.screenshot.empty())
+        write_screenshot(window, options.screenshot);
+    if (!options.export_folder.empty()) {
+        const auto policy = options.policy ? std::optional(window.cell().policy) : std::nullopt;
+        const auto files = export_report(report, options.export_folder, policy, options.budget);
+        std::cout << files << " files in " << options.export_folder.string() << '\n';
+    }
+    if (options.is_headless())
+        return 0;
+    window.show();
+    return QApplication::exec();
+}
+
+int run(int argc, char** argv)
+{
+    const auto options = parse_options(argc, argv);
+    if (options.show_help || options.show_version) {
+        std::cout << (options.show_help ? help_text() : "lava-gui " + std::string(version()) + "\n");
+        return 0;
+    }
+    const auto runtime_folder = prepare_qt(options);
+    QApplication application(argc, argv);
+    QApplication::setApplicationName(QStringLiteral("lava-gui"));
+    return show(options);
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    return lava::run_program("lava-gui", [&] { return run(argc, argv); });
+}

@@ -1,0 +1,161 @@
+#include "gui/export.h"
+#include "gui/main_window.h"
+#include "gui/text_page.h"
+
+#include "analysis/selection.h"
+#include "traces/error.h"
+
+#include <QApplication>
+#include <QFileDialog>
+#include <QMenuBar>
+#include <QMessageBox>
+#include <QSlider>
+#include <QSortFilterProxyModel>
+#include <QTabWidget>
+#include <QTableView>
+
+#include <algorithm>
+#include <span>
+
+namespace lava::gui {
+
+namespace {
+
+std::string joined(const std::vector<std::string>& names)
+{
+    std::string text;
+    for (const auto& name : names)
+        text += (text.empty() ? "" : ", ") + name;
+    return text;
+}
+
+std::size_t place_of(const std::string& option, const std::string& wanted, const std::vector<std::string>& known,
+    const std::string& file)
+{
+    const auto found = std::find(known.begin(), known.end(), wanted);
+    if (found == known.end())
+        throw Error(option + ": " + file + " has no '" + wanted + "'; it has " + joined(known));
+    return static_cast<std::size_t>(found - known.begin());
+}
+
+void check_below(const std::string& option, std::int64_t value, std::int64_t end)
+{
+    if (value >= end)
+        throw Error(option + ": expected 0 to " + std::to_string(end - 1) + ", found " + std::to_string(value));
+}
+
+} // namespace
+
+void MainWindow::make_menus()
+{
+    auto* file = menuBar()->addMenu(QStringLiteral("&File"));
+    auto* open
+        = file->addAction(QStringLiteral("&Open report…"), QKeySequence::Open, this, &MainWindow::ask_for_report);
+    open->setObjectName(QStringLiteral("open"));
+    file->addSeparator();
+    const auto add = [this](QMenu* menu, const QString& text, const QKeySequence& keys, auto work) {
+        auto* action = menu->addAction(text, keys, this, work);
+        action->setEnabled(false);
+        report_actions_ << action;
+    };
+    add(file, QStringLiteral("Export this view as &PNG…"), {},
+        [this] { ask_and_write(QStringLiteral("png"), write_png); });
+    add(file, QStringLiteral("Export this view as &SVG…"), {},
+        [this] { ask_and_write(QStringLiteral("svg"), write_svg); });
+    add(file, QStringLiteral("Export its numbers as &CSV…"), {},
+        [this] { ask_and_write(QStringLiteral("csv"), write_csv); });
+    add(file, QStringLiteral("Export &all charts into a folder…"), {}, [this] { ask_and_export_all(); });
+    file->addSeparator();
+    file->addAction(QStringLiteral("&Quit"), QKeySequence::Quit, this, &QWidget::close);
+
+    auto* view = menuBar()->addMenu(QStringLiteral("&View"));
+    add(view, QStringLiteral("Smaller budget"), Qt::Key_Left, [this] { slider_->setValue(slider_->value() - 1); });
+    add(view, QStringLiteral("Larger budget"), Qt::Key_Right, [this] { slider_->setValue(slider_->value() + 1); });
+    add(view, QStringLiteral("Previous policy"), Qt::Key_Up, [this] { move_policy(-1); });
+    add(view, QStringLiteral("Next policy"), Qt::Key_Down, [this] { move_policy(1); });
+    view->addSeparator();
+    for (int tab = 0; tab < tabs_->count(); ++tab)
+        add(view, tabs_->tabText(tab), QKeySequence(QStringLiteral("Ctrl+%1").arg(tab + 1)),
+            [this, tab] { tabs_->setCurrentIndex(tab); });
+    add(view, QStringLiteral("Go to the marked span"), QKeySequence(QStringLiteral("Ctrl+G")), [this] {
+        tabs_->setCurrentIndex(text_tab);
+        text_page_->go_to_span();
+    });
+}
+
+void MainWindow::move_policy(int rows)
+{
+    const auto current = sorted_runs_->mapFromSource(run_model_.index(static_cast<int>(policy_), 0)).row();
+    const auto row = std::clamp(current + rows, 0, sorted_runs_->rowCount() - 1);
+    choose_policy(static_cast<std::size_t>(sorted_runs_->mapToSource(sorted_runs_->index(row, 0)).row()));
+}
+
+void MainWindow::apply(const Options& options)
+{
+    const auto file = report_ ? report_->file : std::string();
+    if (options.policy) {
+        const auto cells = select_cells(std::span(report_.get(), 1), {{*options.policy}, {}});
+        choose_policy(cells.front().policy);
+    }
+    if (options.budget) {
+        std::vector<std::string> budgets;
+        for (const auto budget : grid_)
+            budgets.push_back(std::to_string(budget));
+        choose_budget(grid_[place_of("--budget", std::to_string(*options.budget), budgets, file)]);
+    }
+    if (options.measure) {
+        std::vector<std::string> keys;
+        for (const auto& measure : measures_)
+            keys.push_back(measure.key);
+        choose_measure(place_of("--measure", *options.measure, keys, file));
+    }
+    if (options.layer) {
+        check_below("--layer", *options.layer, report_->trace.shape.num_layers);
+        check_below("--kv-head", options.kv_head.value_or(0), report_->trace.shape.num_kv_heads);
+        choose_heads({options.layer, options.kv_head});
+    }
+    if (options.tab) // options.cpp let only these four through
+        tabs_->setCurrentIndex(*options.tab == "budgets" ? budgets_tab
+                : *options.tab == "layers"               ? layers_tab
+                : *options.tab == "comparison"           ? comparison_tab
+                                                         : text_tab);
+}
+
+void MainWindow::guarded(const std::function<void()>& work)
+{
+    try {
+        work();
+    } catch (const std::exception& error) {
+        QMessageBox::warning(this, QStringLiteral("lava-gui"), QString::fromStdString(error.what()));
+    }
+}
+
+void MainWindow::ask_for_report()
+{
+    const auto file = QFileDialog::getOpenFileName(
+        this, QStringLiteral("Open report"), {}, QStringLiteral("Reports of lava-replay (*.h5);;All files (*)"));
+    if (file.isEmpty())
+        return;
+    guarded([&] { show_report(std::make_shared<const ReplayReport>(read_report(file.toStdString()))); });
+}
+
+void MainWindow::ask_and_write(const QString& ending, void (*write)(const Picture&, const std::filesystem::path&))
+{
+    const auto picture = current_picture();
+    const auto file = QFileDialog::getSaveFileName(this, QStringLiteral("Export"),
+        picture.stem + QLatin1Char('.') + ending, QStringLiteral("%1 (*.%2)").arg(ending.toUpper(), ending));
+    if (!file.isEmpty())
+        guarded([&] { write(picture, file.toStdString()); });
+}
+
+void MainWindow::ask_and_export_all()
+{
+    const auto folder = QFileDialog::getExistingDirectory(this, QStringLiteral("Export all charts"));
+    if (folder.isEmpty())
+        return;
+    QApplication::setOverrideCursor(Qt::WaitCursor);
+    guarded([&] { export_report(report_, folder.toStdString(), std::nullopt, budget()); });
+    QApplication::restoreOverrideCursor();
+}
+
+} // namespace lava::gui

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace lava::gui {
+
+/// What the command line asks for.
+struct Options
+{
+    std::filesystem::path report; ///< empty: start with an empty window
+    std::filesystem::path screenshot; ///< empty: none
+    std::filesystem::path export_folder; ///< empty: none
+    std::optional<std::string> policy, tab, measure;
+    std::optional<std::int64_t> budget, layer, kv_head;
+    bool show_help = false;
+    bool show_version = false;
+
+    bool is_headless() const { return !screenshot.empty() || !export_folder.empty(); }
+};
+
+/// Throws UsageError.
+Options parse_options(int argc, char** argv);
+
+std::string help_text();
+
+} // namespace lava::gui

@@ -1,0 +1,133 @@
+#include "gui/text_page.h"
+
+#include "gui/colours.h"
+#include "gui/measure.h"
+
+#include <QComboBox>
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QPushButton>
+#include <QSignalBlocker>
+#include <QVBoxLayout>
+
+namespace lava::gui {
+
+TextPage::TextPage(TokenModel& model, QWidget* parent)
+    : QWidget(parent)
+    , model_(model)
+    , layer_(new QComboBox)
+    , kv_head_(new QComboBox)
+    , span_(new QComboBox)
+    , description_(new QLabel)
+    , view_(new TokenView(model))
+{
+    make_controls();
+    layer_->setObjectName(QStringLiteral("layer"));
+    kv_head_->setObjectName(QStringLiteral("kv_head"));
+    span_->setObjectName(QStringLiteral("span"));
+    description_->setObjectName(QStringLiteral("text_description"));
+}
+
+void TextPage::make_controls()
+{
+    auto* go = new QPushButton(QStringLiteral("Go to"));
+    go->setToolTip(QStringLiteral("Scroll to the marked span (Ctrl+G)"));
+    auto* row = new QHBoxLayout;
+    row->addWidget(new QLabel(QStringLiteral("Layer")));
+    row->addWidget(layer_);
+    row->addWidget(new QLabel(QStringLiteral("KV head")));
+    row->addWidget(kv_head_);
+    row->addSpacing(18);
+    row->addWidget(new QLabel(QStringLiteral("Marked span")));
+    row->addWidget(span_);
+    row->addWidget(go);
+    row->addStretch();
+    description_->setWordWrap(true);
+    auto* all = new QVBoxLayout(this);
+    all->addLayout(row);
+    all->addWidget(description_);
+    all->addWidget(view_, 1);
+    connect(layer_, &QComboBox::currentIndexChanged, this, &TextPage::emit_choice);
+    connect(kv_head_, &QComboBox::currentIndexChanged, this, &TextPage::emit_choice);
+    connect(span_, &QComboBox::currentIndexChanged, this, [this](int index) {
+        if (index >= 0)
+            Q_EMIT span_chosen(static_cast<std::size_t>(index));
+    });
+    connect(go, &QPushButton::clicked, this, &TextPage::go_to_span);
+}
+
+void TextPage::show_report(const ReplayReport& report, std::optional<std::size_t> span)
+{
+    const QSignalBlocker layer_blocker(layer_), head_blocker(kv_head_), span_blocker(span_);
+    layer_->clear();
+    kv_head_->clear();
+    span_->clear();
+    layer_->addItem(QStringLiteral("all"));
+    kv_head_->addItem(QStringLiteral("all"));
+    for (std::int64_t layer = 0; layer < report.trace.shape.num_layers; ++layer)
+        layer_->addItem(QString::number(layer));
+    for (std::int64_t head = 0; head < report.trace.shape.num_kv_heads; ++head)
+        kv_head_->addItem(QString::number(head));
+    for (const auto& marked : report.trace.spans)
+        span_->addItem(QString::fromStdString(marked.name));
+    if (span)
+        span_->setCurrentIndex(static_cast<int>(*span));
+    kv_head_->setEnabled(false);
+}
+
+void TextPage::show_choice(const HeadChoice& choice)
+{
+    const QSignalBlocker layer_blocker(layer_), head_blocker(kv_head_);
+    layer_->setCurrentIndex(choice.layer ? static_cast<int>(*choice.layer) + 1 : 0);
+    kv_head_->setCurrentIndex(choice.kv_head ? static_cast<int>(*choice.kv_head) + 1 : 0);
+    kv_head_->setEnabled(choice.layer.has_value());
+}
+
+HeadChoice TextPage::choice() const
+{
+    HeadChoice chosen;
+    if (layer_->currentIndex() > 0)
+        chosen.layer = layer_->currentIndex() - 1;
+    if (chosen.layer && kv_head_->currentIndex() > 0)
+        chosen.kv_head = kv_head_->currentIndex() - 1;
+    return chosen;
+}
+
+void TextPage::emit_choice()
+{
+    const auto chosen = choice();
+    show_choice(chosen);
+    Q_EMIT heads_chosen(chosen);
+}
+
+void TextPage::describe(const Cell& cell)
+{
+    const auto& chosen = model_.choice();
+    const auto heads = chosen.kv_head ? QStringLiteral("KV head %1 of layer %2").arg(*chosen.kv_head).arg(*chosen.layer)
+        : chosen.layer
+        ? QStringLiteral("the %1 KV heads of layer %2").arg(cell.report.trace.shape.num_kv_heads).arg(*chosen.layer)
+        : QStringLiteral("all %1 KV heads").arg(num_heads_chosen(cell.report.trace.shape, chosen));
+    auto text = QStringLiteral("<b>%1</b> at B = %2. Colour: kept by %3, "
+                               "<span style='background:%4;color:#101010'>&nbsp;few&nbsp;</span>"
+                               "<span style='background:%5;color:#101010'>&nbsp;to all&nbsp;</span> of them; "
+                               "<span style='color:#8a8a8a'>grey</span> is evicted everywhere.")
+                    .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
+                    .arg(cell.replay().budgets[cell.budget])
+                    .arg(heads, token_colour(0.1).name(), token_colour(1).name());
+    if (const auto span = model_.span()) {
+        const auto survival = chosen.kv_head ? span_survival(cell, *span, HeadId{*chosen.layer, *chosen.kv_head})
+            : chosen.layer                   ? span_survival(cell, *span, *chosen.layer)
+                                             : span_survival(cell, *span);
+        text += QStringLiteral(" <span style='color:%1'><b>%2</b></span>: they keep %3 % of its entries.")
+                    .arg(span_colour().name(), QString::fromStdString(span->name).toHtmlEscaped(),
+                        QString::number(100 * survival, 'f', 1));
+    }
+    description_->setText(text);
+}
+
+void TextPage::go_to_span()
+{
+    view_->scroll_to_span();
+}
+
+} // namespace lava::gui

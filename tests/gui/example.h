@@ -1,0 +1,51 @@
+#pragma once
+
+#include "gui/sweep.h"
+#include "tests/analysis/example_report.h"
+
+namespace lava::gui {
+
+inline SharedReport shared_example()
+{
+    auto report = example_report();
+    report.file = "report.h5";
+    return std::make_shared<const ReplayReport>(std::move(report));
+}
+
+inline SharedReport shared_example_without_losses()
+{
+    return std::make_shared<const ReplayReport>(example_report_without_losses());
+}
+
+/// The example's third policy cut down to its middle budget, 12 (moved to `budget`), as a set from elsewhere has it.
+inline PolicyReplay single_budget(const ReplayReport& report, std::int64_t budget)
+{
+    auto replay = report.policies[2];
+    replay.policy = "external:file=kept.json";
+    const auto keep_middle = [](auto& values) {
+        const auto size = static_cast<std::ptrdiff_t>(values.size() / 3);
+        values = {values.begin() + size, values.begin() + 2 * size};
+    };
+    replay.budgets = {budget};
+    keep_middle(replay.asked);
+    keep_middle(replay.granted);
+    keep_middle(replay.counts);
+    keep_middle(replay.head_l1);
+    keep_middle(replay.head_output_l1);
+    keep_middle(replay.head_output_l2);
+    keep_middle(replay.attn_out_l1);
+    keep_middle(replay.attn_out_l2);
+    keep_middle(replay.bound_lava);
+    keep_middle(replay.bound_adakv);
+    keep_middle(replay.bound_projected);
+    return replay;
+}
+
+inline SharedReport shared_example_with_external(std::int64_t budget)
+{
+    auto report = example_report();
+    report.policies.push_back(single_budget(report, budget));
+    return std::make_shared<const ReplayReport>(std::move(report));
+}
+
+} // namespace lava::gui

@@ -1,0 +1,181 @@
+#include "tests/analysis/temporary_folder.h"
+#include "tests/gui/example.h"
+#include "traces/output_file.h"
+
+#include <QImage>
+#include <QProcess>
+#include <QSvgRenderer>
+#include <QXmlStreamReader>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace lava::gui {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Ended
+{
+    int status = 0;
+    std::string out, err;
+};
+
+/// Runs lava-gui as a shell without a desktop would.
+Ended run(const std::vector<std::string>& arguments)
+{
+    QProcess program;
+    auto environment = QProcessEnvironment::systemEnvironment();
+    for (const auto* name : {"DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM", "XDG_RUNTIME_DIR"})
+        environment.remove(QLatin1String(name));
+    program.setProcessEnvironment(environment);
+    QStringList list;
+    for (const auto& argument : arguments)
+        list << QString::fromStdString(argument);
+    program.start(QStringLiteral(LAVA_GUI), list);
+    program.waitForFinished(120000);
+    return {program.exitStatus() == QProcess::NormalExit ? program.exitCode() : -1,
+        program.readAllStandardOutput().toStdString(), program.readAllStandardError().toStdString()};
+}
+
+class Program : public testing::Test
+{
+protected:
+    Program() { write_report(report, example_report()); }
+
+    void expect_one_sentence(const Ended& ended, int status, const std::string& part)
+    {
+        EXPECT_EQ(ended.status, status) << ended.err;
+        EXPECT_EQ(ended.out, "");
+        EXPECT_THAT(ended.err, StartsWith("lava-gui: "));
+        EXPECT_THAT(ended.err, HasSubstr(part));
+        EXPECT_EQ(std::count(ended.err.begin(), ended.err.end(), '\n'), 1) << ended.err;
+    }
+
+    TemporaryFolder folder;
+    std::string report = (folder / "report.h5").string();
+};
+
+TEST_F(Program, ExportsChartsThatDecodeAndNumbersThatMatch)
+{
+    const auto out = folder / "charts";
+    const auto ended = run({"--export", out.string(), report});
+    ASSERT_EQ(ended.status, 0) << ended.err;
+    EXPECT_EQ(ended.err, "");
+    int pngs = 0, svgs = 0, csvs = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(out)) {
+        const auto file = QString::fromStdString(entry.path().string());
+        EXPECT_GT(entry.file_size(), 0U) << entry.path();
+        if (entry.path().extension() == ".png") {
+            ++pngs;
+            EXPECT_FALSE(QImage(file).isNull()) << entry.path();
+        } else if (entry.path().extension() == ".svg") {
+            ++svgs;
+            EXPECT_TRUE(QSvgRenderer(file).isValid()) << entry.path();
+        } else if (entry.path().extension() == ".csv") {
+            ++csvs;
+        } else {
+            ADD_FAILURE() << "unexpected " << entry.path();
+        }
+    }
+    EXPECT_EQ(pngs, 8); // loss, survival, and a map and layers of three policies
+    EXPECT_EQ(svgs, 8);
+    EXPECT_EQ(csvs, 8);
+    EXPECT_THAT(file_bytes(out / "budget_map_lava_window=4_B12.csv"), HasSubstr("lava:window=4,12,1,0,17\n"));
+    EXPECT_THAT(file_bytes(out / "loss_vs_budget.csv"), HasSubstr("\nlava:window=4,24,144,144,144,0,0,"));
+}
+
+TEST_F(Program, ExportsTheSameBytesTwice)
+{
+    ASSERT_EQ(run({"--export", (folder / "a").string(), report}).status, 0);
+    ASSERT_EQ(run({"--export", (folder / "b").string(), report}).status, 0);
+    for (const auto& entry : std::filesystem::directory_iterator(folder / "a"))
+        EXPECT_EQ(file_bytes(entry.path()), file_bytes(folder / "b" / entry.path().filename())) << entry.path();
+}
+
+TEST_F(Program, SvgCarriesTheTextOfTheChart)
+{
+    ASSERT_EQ(run({"--export", (folder / "out").string(), report}).status, 0);
+    QXmlStreamReader reader(QByteArray::fromStdString(file_bytes(folder / "out" / "loss_vs_budget.svg")));
+    QString text;
+    while (!reader.atEnd())
+        if (reader.readNext() == QXmlStreamReader::Characters)
+            text += reader.text();
+    EXPECT_FALSE(reader.hasError()) << reader.errorString().toStdString();
+    EXPECT_THAT(text.toStdString(), HasSubstr("attn_out_l1_relative"));
+    EXPECT_THAT(text.toStdString(), HasSubstr("snapkv:window=4"));
+}
+
+TEST_F(Program, ScreenshotsShowWhatIsAskedFor)
+{
+    std::vector<QImage> seen;
+    for (const std::string tab : {"budgets", "layers", "comparison", "text"}) {
+        const auto file = folder / (tab + ".png");
+        const auto ended
+            = run({"--tab", tab, "--policy", "lava", "--budget", "6", "--screenshot", file.string(), report});
+        EXPECT_EQ(ended.status, 0) << ended.err;
+        EXPECT_EQ(ended.err, "");
+        const QImage image(QString::fromStdString(file.string()));
+        EXPECT_EQ(image.size(), QSize(1280, 800));
+        for (const auto& other : seen)
+            EXPECT_NE(image, other) << tab;
+        seen.push_back(image);
+    }
+}
+
+TEST_F(Program, ExportsAReportWithoutLosses)
+{
+    write_report(report, example_report_without_losses());
+    EXPECT_EQ(run({"--export", (folder / "out").string(), report}).status, 0);
+    EXPECT_THAT(file_bytes(folder / "out" / "loss_vs_budget.svg"), HasSubstr("No losses"));
+}
+
+TEST_F(Program, HelpAndVersionNeedNoDisplay)
+{
+    EXPECT_THAT(run({"--help"}).out, StartsWith("Usage: lava-gui [options] [REPORT]\nShows "));
+    EXPECT_THAT(run({"--version"}).out, StartsWith("lava-gui "));
+}
+
+TEST_F(Program, WrongUsageIsOneSentenceAndTwo)
+{
+    expect_one_sentence(run({"--frobnicate"}), 2, "frobnicate");
+    expect_one_sentence(run({"--screenshot", "x.png"}), 2, "need a REPORT");
+    expect_one_sentence(run({report, report}), 2, "expected one REPORT");
+    expect_one_sentence(run({"--budget", "many", "--screenshot", "x.png", report}), 2, "found 'many'");
+    expect_one_sentence(run({"--budget", "0", "--screenshot", "x.png", report}), 2, "from 1 on, found '0'");
+    expect_one_sentence(run({"--tab", "colours", "--screenshot", "x.png", report}), 2, "found 'colours'");
+    expect_one_sentence(run({"--kv-head", "1", "--screenshot", "x.png", report}), 2, "--kv-head needs --layer");
+}
+
+TEST_F(Program, FailuresAreOneSentenceAndOne)
+{
+    const auto png = (folder / "x.png").string();
+    expect_one_sentence(run({(folder / "missing.h5").string(), "--screenshot", png}), 1, "missing.h5");
+    write_text_file(folder / "text.h5", "no report");
+    expect_one_sentence(run({(folder / "text.h5").string(), "--screenshot", png}), 1, "text.h5");
+    expect_one_sentence(run({report, "--policy", "h2o", "--screenshot", png}), 1, "h2o");
+    expect_one_sentence(run({report, "--budget", "7", "--screenshot", png}), 1, "6, 12, 24");
+    expect_one_sentence(run({report, "--screenshot", (folder / "none" / "x.png").string()}), 1, "none");
+    expect_one_sentence(run({report, "--export", (folder / "text.h5").string()}), 1, "text.h5");
+    expect_one_sentence(run({report}), 1, "no display");
+    EXPECT_FALSE(std::filesystem::exists(png));
+}
+
+TEST_F(Program, ReadOnlyFolderIsOneSentence)
+{
+    const auto locked = folder / "locked";
+    std::filesystem::create_directory(locked);
+    std::filesystem::permissions(locked, std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+    if (::access(locked.c_str(), W_OK) == 0)
+        GTEST_SKIP() << "this user may write everywhere";
+    expect_one_sentence(run({report, "--export", locked.string()}), 1, "locked");
+}
+
+} // namespace
+
+} // namespace lava::gui
