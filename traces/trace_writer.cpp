@@ -78,8 +78,8 @@ void TraceWriter::State::open_weights()
         return;
     if (info.weights_sha256.empty())
         throw Error(path.string() + ": a weights file needs the checkpoint's weights_sha256, found none");
-    const auto real = std::filesystem::weakly_canonical(path);
-    if (real == std::filesystem::weakly_canonical(file))
+    const auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
+    if (real == std::filesystem::weakly_canonical(std::filesystem::absolute(file)))
         throw Error(path.string() + ": expected a weights file beside the trace, found the trace itself");
     weights.emplace();
     weights->link = real.lexically_relative(output.part().parent_path()).string();
