@@ -142,7 +142,9 @@ void draw_span(QPainter& painter, const BudgetLayout& layout, const Span& span)
 {
     const auto& frame = layout.positions();
     const auto left = layout.position_x(span.begin), right = std::max(layout.position_x(span.end), left + 1.5);
-    painter.setPen(QPen(span_colour(), 1));
+    auto line_colour = span_colour();
+    line_colour.setAlphaF(0.6F); // what it lies over stays visible
+    painter.setPen(QPen(line_colour, 1));
     painter.drawLine(QPointF(left - 0.5, frame.top() - 4), QPointF(left - 0.5, frame.bottom()));
     painter.drawLine(QPointF(right + 0.5, frame.top() - 4), QPointF(right + 0.5, frame.bottom()));
     const auto centre = std::clamp((left + right) / 2, frame.left() + 30, frame.right() - 30);

@@ -29,6 +29,17 @@ QString legend_name(const Curve& curve, const AxisScale& vertical)
     return curve.name;
 }
 
+QString value_title(const std::vector<Curve>& curves, const Measure& measure, const AxisScale& vertical)
+{
+    const auto hides = [&](const Curve& curve) {
+        return std::any_of(
+            curve.points.begin(), curve.points.end(), [&](const auto& point) { return !vertical.shows(point.second); });
+    };
+    const auto key = QString::fromStdString(measure.key).toHtmlEscaped();
+    return std::any_of(curves.begin(), curves.end(), hides) ? key + QStringLiteral(" (0 is off this logarithmic axis)")
+                                                            : key;
+}
+
 } // namespace
 
 ComparisonChart::ComparisonChart(QGraphicsItem* parent)
@@ -51,7 +62,7 @@ void ComparisonChart::show_curves(std::vector<Curve> all, const Measure& measure
     }
     const auto horizontal = budget_scale();
     vertical_ = value_scale(curves_, measure.is_share);
-    setTitle(measure.label);
+    setTitle(measure.label.toHtmlEscaped());
     for (const auto& curve : curves_)
         add_line(curve, horizontal, vertical_);
     marker_ = new QLineSeries;
@@ -130,7 +141,7 @@ void ComparisonChart::add_axes(const AxisScale& horizontal, const AxisScale& ver
     auto* below = make_axis(horizontal, budget_ticks(horizontal),
         QStringLiteral("budget B: entries per KV head on average, window included"), false);
     auto* beside = make_axis(vertical, vertical.is_logarithmic ? round_ticks(vertical) : std::vector<double>{},
-        QString::fromStdString(measure_.key), measure_.is_share);
+        value_title(curves_, measure_, vertical), measure_.is_share);
     addAxis(below, Qt::AlignBottom);
     addAxis(beside, Qt::AlignLeft);
     for (auto* line : series()) {

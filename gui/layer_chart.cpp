@@ -58,7 +58,7 @@ void LayerChart::show_cell(const Cell& cell, const Measure& measure)
     addAxis(layers, Qt::AlignBottom);
     add_bars(cell, layers);
     QString title = QStringLiteral("%1 at B = %2: entries retained by each layer")
-                        .arg(QString::fromStdString(cell.replay().policy))
+                        .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
                         .arg(cell.replay().budgets[cell.budget]);
     if (!values_.empty())
         add_line(measure, layers);
@@ -106,7 +106,9 @@ void LayerChart::add_line(const Measure& measure, QAbstractAxis* layers)
     addSeries(line);
     const auto highest = *std::max_element(values_.begin(), values_.end());
     const AxisScale scale{false, 0, measure.is_share || highest <= 0 ? 1 : highest};
-    auto* axis = make_axis(scale, {}, QString::fromStdString(measure.key), measure.is_share);
+    auto* axis = make_axis(scale, {}, QString::fromStdString(measure.key).toHtmlEscaped(), measure.is_share);
+    if (measure.is_share)
+        axis->setRange(0, 102); // zero at the foot of the bars
     axis->setGridLineVisible(false);
     axis->setLabelsColor(QColor(0x0057c2));
     addAxis(axis, Qt::AlignRight);

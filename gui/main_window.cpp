@@ -30,15 +30,23 @@ namespace lava::gui {
 
 namespace {
 
-/// The first policy that evicts anything at the budget: a map of everything kept shows nothing.
-std::size_t first_that_evicts(const ReplayReport& report, std::int64_t budget)
+/// Of the policies that evict anything at the budget, the one that loses least (without losses: the first): a map of
+/// everything kept shows nothing.
+std::size_t policy_to_show(const ReplayReport& report, std::int64_t budget)
 {
     const auto& shape = report.trace.shape;
     const auto everything = report.trace.seq_len * shape.num_layers * shape.num_kv_heads;
-    for (std::size_t policy = 0; policy < report.policies.size(); ++policy)
-        if (retained(cell_near(report, policy, budget)) < everything)
-            return policy;
-    return 0;
+    std::optional<std::size_t> best;
+    double least = 0;
+    for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
+        const auto cell = cell_near(report, policy, budget);
+        const auto loss = losses(cell).value_or(LossSummary{}).attn_out_l1_relative;
+        if (retained(cell) < everything && (!best || loss < least)) {
+            best = policy;
+            least = loss;
+        }
+    }
+    return best.value_or(0);
 }
 
 QString status_text(const ReplayReport& report)
@@ -76,6 +84,7 @@ MainWindow::MainWindow(QWidget* parent)
     column->setContentsMargins(8, 8, 8, 4);
     setCentralWidget(centre);
     status_ = new QLabel(QStringLiteral("No report. Open one that lava-replay wrote: Ctrl+O"));
+    status_->setTextFormat(Qt::PlainText);
     statusBar()->addWidget(status_, 1);
     make_menus();
     setWindowTitle(QStringLiteral("lava-gui"));
@@ -189,7 +198,7 @@ void MainWindow::start_report()
 {
     grid_ = budget_grid(*report_);
     budget_step_ = grid_.size() / 2;
-    policy_ = first_that_evicts(*report_, budget());
+    policy_ = policy_to_show(*report_, budget());
     span_ = span_to_mark(report_->trace);
     measures_ = measures(*report_);
     heads_ = {};

@@ -12,6 +12,40 @@
 
 namespace lava::gui {
 
+namespace {
+
+QString patch(double share, const QString& text)
+{
+    return QStringLiteral("<span style='background:%1;color:#101010'>&nbsp;%2&nbsp;</span>")
+        .arg(token_colour(share).name(), text);
+}
+
+/// What the colours stand for with this choice of heads.
+QString colour_key(const ModelShape& shape, const HeadChoice& choice)
+{
+    const auto grey = QStringLiteral("<span style='color:#8a8a8a'>%1</span>");
+    if (choice.kv_head)
+        return QStringLiteral("KV head %1 of layer %2: %3 or %4.")
+            .arg(*choice.kv_head)
+            .arg(*choice.layer)
+            .arg(patch(1, QStringLiteral("kept")), grey.arg(QStringLiteral("evicted")));
+    const auto heads = num_heads_chosen(shape, choice);
+    const auto which = choice.layer ? QStringLiteral("the %1 KV heads of layer %2").arg(heads).arg(*choice.layer)
+                                    : QStringLiteral("all %1 KV heads").arg(heads);
+    return QStringLiteral("Of %1, kept by %2%3%4; %5.")
+        .arg(which, patch(0.05, QStringLiteral("few")), patch(0.4, QStringLiteral("to")),
+            patch(1, QStringLiteral("all")), grey.arg(QStringLiteral("by none")));
+}
+
+double survival(const Cell& cell, const Span& span, const HeadChoice& choice)
+{
+    if (choice.kv_head)
+        return span_survival(cell, span, HeadId{*choice.layer, *choice.kv_head});
+    return choice.layer ? span_survival(cell, span, *choice.layer) : span_survival(cell, span);
+}
+
+} // namespace
+
 TextPage::TextPage(TokenModel& model, QWidget* parent)
     : QWidget(parent)
     , model_(model)
@@ -103,25 +137,14 @@ void TextPage::emit_choice()
 void TextPage::describe(const Cell& cell)
 {
     const auto& chosen = model_.choice();
-    const auto heads = chosen.kv_head ? QStringLiteral("KV head %1 of layer %2").arg(*chosen.kv_head).arg(*chosen.layer)
-        : chosen.layer
-        ? QStringLiteral("the %1 KV heads of layer %2").arg(cell.report.trace.shape.num_kv_heads).arg(*chosen.layer)
-        : QStringLiteral("all %1 KV heads").arg(num_heads_chosen(cell.report.trace.shape, chosen));
-    auto text = QStringLiteral("<b>%1</b> at B = %2. Colour: kept by %3, "
-                               "<span style='background:%4;color:#101010'>&nbsp;few&nbsp;</span>"
-                               "<span style='background:%5;color:#101010'>&nbsp;to all&nbsp;</span> of them; "
-                               "<span style='color:#8a8a8a'>grey</span> is evicted everywhere.")
+    auto text = QStringLiteral("<b>%1</b> at B = %2. %3")
                     .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
                     .arg(cell.replay().budgets[cell.budget])
-                    .arg(heads, token_colour(0.1).name(), token_colour(1).name());
-    if (const auto span = model_.span()) {
-        const auto survival = chosen.kv_head ? span_survival(cell, *span, HeadId{*chosen.layer, *chosen.kv_head})
-            : chosen.layer                   ? span_survival(cell, *span, *chosen.layer)
-                                             : span_survival(cell, *span);
-        text += QStringLiteral(" <span style='color:%1'><b>%2</b></span>: they keep %3 % of its entries.")
+                    .arg(colour_key(cell.report.trace.shape, chosen));
+    if (const auto span = model_.span())
+        text += QStringLiteral(" <span style='color:%1'><b>%2</b></span>: %3 % of its entries kept.")
                     .arg(span_colour().name(), QString::fromStdString(span->name).toHtmlEscaped(),
-                        QString::number(100 * survival, 'f', 1));
-    }
+                        QString::number(100 * survival(cell, *span, chosen), 'f', 1));
     description_->setText(text);
 }
 
