@@ -1,1 +1,237 @@
+#include "capture/prompts.h"
 
+#include "capture/haystack.h"
+#include "traces/error.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+using Json = nlohmann::json;
+
+struct ByteSpan
+{
+    std::string name;
+    ByteRange bytes;
+};
+
+Json parse_json(const std::filesystem::path& file)
+{
+    try {
+        return Json::parse(read_text(file));
+    } catch (const Json::exception&) {
+        throw Error(file.string() + ": expected JSON, found something else");
+    }
+}
+
+/// Byte offsets of the characters of `text`, and its size at the end.
+std::vector<std::size_t> character_offsets(std::string_view text)
+{
+    std::vector<std::size_t> offsets;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
+            offsets.push_back(i);
+        }
+    }
+    offsets.push_back(text.size());
+    return offsets;
+}
+
+std::vector<ByteSpan> to_bytes(const std::vector<TextSpan>& spans, std::string_view text)
+{
+    const std::vector<std::size_t> offsets = character_offsets(text);
+    const std::int64_t characters = std::ssize(offsets) - 1;
+    std::vector<ByteSpan> result;
+    for (const TextSpan& span : spans) {
+        if (span.begin < 0 || span.begin >= span.end || span.end > characters) {
+            throw Error("span " + span.name + ": expected 0 <= begin < end <= " + std::to_string(characters)
+                + " characters of the prompt, found " + std::to_string(span.begin) + ".." + std::to_string(span.end));
+        }
+        result.push_back(
+            {span.name, {offsets[static_cast<std::size_t>(span.begin)], offsets[static_cast<std::size_t>(span.end)]}});
+    }
+    return result;
+}
+
+/// The tokens that overlap [bytes.begin, bytes.end). Tokens lie in the order of the text.
+Span to_tokens(const ByteSpan& span, const std::vector<ByteRange>& ranges)
+{
+    std::int64_t begin = -1, end = -1;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        if (ranges[i].begin < span.bytes.end && ranges[i].end > span.bytes.begin && ranges[i].begin < ranges[i].end) {
+            begin = begin < 0 ? static_cast<std::int64_t>(i) : begin;
+            end = static_cast<std::int64_t>(i) + 1;
+        }
+    }
+    return {span.name, begin, end};
+}
+
+/// The user's text in the chat template, and how many bytes come before it.
+std::string in_template(const Tokenizer& tokenizer, std::string_view text, std::size_t& before)
+{
+    const std::string mark(1, '\x01'); // no template contains it
+    before = tokenizer.apply_chat_template({{"user", mark}}).find(mark);
+    return tokenizer.apply_chat_template({{"user", std::string(text)}});
+}
+
+/// `text` as the model reads it, without the answer prefix; ranges are bytes of `text` itself.
+Encoding encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool chat)
+{
+    if (!chat) {
+        return tokenizer.encode(text, true);
+    }
+    std::size_t before = 0;
+    Encoding encoding = tokenizer.encode(in_template(tokenizer, text, before), false);
+    for (ByteRange& range : encoding.ranges) {
+        const auto inside = [&](std::size_t at) { return std::clamp(at, before, before + text.size()) - before; };
+        range = {inside(range.begin), inside(range.end)};
+    }
+    return encoding;
+}
+
+Json describe(const PromptRequest& request)
+{
+    Json json = {{"chat", request.chat}, {"answer_prefix", request.answer_prefix}};
+    if (const auto* needle = std::get_if<NeedleRequest>(&request.source)) {
+        json["source"] = "haystack";
+        json["haystack"] = {{"file", needle->haystack_name}, {"needle", needle->needle}, {"depth", needle->depth},
+            {"question", needle->question}, {"tokens", needle->tokens}};
+    } else {
+        json["source"] = std::holds_alternative<std::string>(request.source) ? "text" : "ids";
+    }
+    return json;
+}
+
+struct EncodedText
+{
+    std::vector<std::int64_t> ids;
+    std::vector<Span> spans;
+};
+
+EncodedText encode_with_spans(
+    const Tokenizer& tokenizer, std::string_view text, bool chat, const std::vector<ByteSpan>& spans)
+{
+    EncodedText result;
+    Encoding encoding = encode_prompt(tokenizer, text, chat);
+    for (const ByteSpan& span : spans) {
+        result.spans.push_back(to_tokens(span, encoding.ranges));
+    }
+    result.ids = std::move(encoding.ids);
+    return result;
+}
+
+EncodedText encode_source(
+    const Tokenizer& tokenizer, const PromptRequest& request, const std::vector<std::int64_t>& prefix)
+{
+    if (const auto* needle = std::get_if<NeedleRequest>(&request.source)) {
+        const NeedleText planted = plant_needle(*needle, [&](std::string_view text) {
+            return std::ssize(encode_prompt(tokenizer, text, request.chat).ids) + std::ssize(prefix);
+        });
+        return encode_with_spans(tokenizer, planted.text, request.chat,
+            {{"haystack", planted.haystack}, {"needle", planted.needle}, {"question", planted.question}});
+    }
+    const auto& text = std::get<std::string>(request.source);
+    if (text.empty()) {
+        throw Error("the prompt is empty");
+    }
+    return encode_with_spans(tokenizer, text, request.chat, to_bytes(request.spans, text));
+}
+
+} // namespace
+
+Prompt build_prompt(const Tokenizer* tokenizer, const PromptRequest& request)
+{
+    Prompt prompt;
+    std::vector<std::int64_t> prefix;
+    if (!request.answer_prefix.empty()) {
+        prefix = tokenizer->encode(request.answer_prefix, false).ids;
+    }
+    if (const auto* ids = std::get_if<std::vector<std::int64_t>>(&request.source)) {
+        prompt.ids = *ids;
+    } else {
+        EncodedText encoded = encode_source(*tokenizer, request, prefix);
+        prompt.ids = std::move(encoded.ids);
+        prompt.spans = std::move(encoded.spans);
+    }
+    prompt.ids.insert(prompt.ids.end(), prefix.begin(), prefix.end());
+    if (tokenizer != nullptr) {
+        prompt.texts = token_texts(*tokenizer, prompt.ids);
+    }
+    prompt.tokenization = describe(request).dump();
+    return prompt;
+}
+
+std::vector<std::string> token_texts(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids)
+{
+    std::vector<std::string> texts;
+    for (const std::int64_t id : ids) {
+        texts.push_back(id < tokenizer.vocab_size() ? tokenizer.token_bytes(id) : std::string());
+    }
+    return texts;
+}
+
+std::string read_text(const std::filesystem::path& file)
+{
+    std::ifstream stream(file, std::ios::binary);
+    if (!stream || std::filesystem::is_directory(file)) {
+        throw Error(file.string() + ": cannot be read");
+    }
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    try {
+        require_utf8(text);
+    } catch (const Error& error) {
+        throw Error(file.string() + ": " + error.what());
+    }
+    return text;
+}
+
+std::vector<std::int64_t> read_ids(const std::filesystem::path& file)
+{
+    const Json json = parse_json(file);
+    if (!json.is_array() || json.empty()) {
+        throw Error(file.string() + ": expected a JSON array of token ids, found "
+            + (json.is_array() ? "an empty one" : json.type_name()));
+    }
+    std::vector<std::int64_t> ids;
+    for (const Json& value : json) {
+        if (!value.is_number_integer() || value > std::int64_t{INT32_MAX} || value < 0) {
+            throw Error(file.string() + ": element " + std::to_string(ids.size()) + ": expected a token id, found "
+                + value.dump().substr(0, 40));
+        }
+        ids.push_back(value.get<std::int64_t>());
+    }
+    return ids;
+}
+
+std::vector<TextSpan> read_spans(const std::filesystem::path& file)
+{
+    const std::string expected = ": expected [{\"name\": ..., \"begin\": ..., \"end\": ...}, ...], found ";
+    const Json json = parse_json(file);
+    if (!json.is_array()) {
+        throw Error(file.string() + expected + json.type_name());
+    }
+    std::vector<TextSpan> spans;
+    std::set<std::string> names;
+    for (const Json& value : json) {
+        const bool fits = value.is_object() && value.size() == 3 && value.contains("name") && value["name"].is_string()
+            && value.contains("begin") && value["begin"].is_number_integer() && value.contains("end")
+            && value["end"].is_number_integer() && value["name"] != "";
+        if (!fits) {
+            throw Error(file.string() + expected + value.dump().substr(0, 80));
+        }
+        spans.push_back({value["name"], value["begin"], value["end"]});
+        if (!names.insert(spans.back().name).second) {
+            throw Error(file.string() + ": span " + spans.back().name + " is given twice");
+        }
+    }
+    return spans;
+}
+
+} // namespace lava

@@ -1,0 +1,17 @@
+#pragma once
+
+#include "traces/trace_info.h"
+
+#include <filesystem>
+#include <string>
+
+namespace lava {
+
+/// What lava-capture prints when it is done, read from the trace it wrote: sizes, spans with their text, the
+/// continuation as the model wrote it, the files. `weights` is W_O's own file; empty where it is inside the trace.
+std::string summary_text(const TraceInfo& trace, const std::filesystem::path& weights);
+
+/// The same for machines: one JSON object.
+std::string summary_json(const TraceInfo& trace, const std::filesystem::path& weights);
+
+} // namespace lava

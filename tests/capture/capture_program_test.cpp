@@ -1,0 +1,212 @@
+#include "traces/trace.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sys/wait.h>
+
+namespace lava {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+std::string read_file(const std::filesystem::path& file)
+{
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+struct Result
+{
+    int status = 0;
+    std::string out, err;
+};
+
+/// Runs the program in a folder of its own.
+class CaptureProgram : public testing::Test
+{
+protected:
+    void SetUp() override
+    {
+        folder_ = std::filesystem::path(testing::TempDir())
+            / ("lava_capture_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+        std::filesystem::remove_all(folder_);
+        std::filesystem::create_directories(folder_);
+    }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    Result run(const std::string& arguments, const std::string& before = "") const
+    {
+        const std::string command = "cd '" + folder_.string() + "' && " + before + " '" + LAVA_CAPTURE + "' "
+            + arguments + " > out.txt 2> err.txt";
+        const int status = std::system(command.c_str());
+        return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder_ / "out.txt"),
+            read_file(folder_ / "err.txt")};
+    }
+
+    /// A run over stories260K.
+    Result stories(const std::string& arguments, const std::string& before = "") const
+    {
+        return run("--model '" LAVA_SOURCE_DIR "/models/stories260K' " + arguments, before);
+    }
+
+    void expect_failure(const Result& result, int status, const std::string& message) const
+    {
+        EXPECT_EQ(result.status, status);
+        EXPECT_THAT(result.err, AllOf(HasSubstr("lava-capture: "), HasSubstr(message)));
+        EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+        EXPECT_EQ(result.out, "");
+        EXPECT_FALSE(std::filesystem::exists(folder_ / "t.h5"));
+        EXPECT_FALSE(std::filesystem::exists(folder_ / "t.h5.part"));
+    }
+
+    void write(const std::string& name, const std::string& text) const
+    {
+        std::ofstream(folder_ / name, std::ios::binary) << text;
+    }
+
+    std::filesystem::path folder_;
+};
+
+TEST_F(CaptureProgram, WritesATraceAndSaysWhatIsInIt)
+{
+    write("spans.json", R"([{"name": "girl", "begin": 37, "end": 41}])");
+    write("prompt.txt", "Once upon a time, there was a little girl named");
+    const Result result = stories("--prompt-file prompt.txt --spans spans.json --window 4 --continue 3 -o t.h5");
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    EXPECT_THAT(result.out,
+        AllOf(HasSubstr("stories260K: 5 layers, 8 query heads, 4 KV heads"), HasSubstr("\" girl\""),
+            HasSubstr("3 steps, greedy: \" Lily. She\"")));
+    const TraceInfo info = Trace(folder_ / "t.h5").info();
+    EXPECT_EQ(info.window, 4);
+    EXPECT_EQ(info.eval_ids.size(), 3u);
+    EXPECT_TRUE(info.has_losses && info.has_outputs && info.has_observed_attention && info.has_logits);
+    EXPECT_EQ(info.weights_sha256.size(), 64u);
+    EXPECT_EQ(info.generator.find("lava-capture "), 0u);
+    EXPECT_EQ(info.continuation, "greedy");
+    ASSERT_EQ(info.spans.size(), 1u);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "stories260K.weights.h5"));
+}
+
+TEST_F(CaptureProgram, SpeaksJson)
+{
+    const Result result = stories("--prompt 'Once upon a time' --embed-weights --json --continue 2 -o t.h5");
+    ASSERT_EQ(result.status, 0) << result.err;
+    const auto json = nlohmann::json::parse(result.out);
+    EXPECT_EQ(json["seq_len"], 5);
+    EXPECT_EQ(json["window"], 5);
+    EXPECT_EQ(json["continuation"], ", there");
+    EXPECT_TRUE(json["weights"].is_null());
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "stories260K.weights.h5"));
+}
+
+TEST_F(CaptureProgram, GivesTheSameBytesTwice)
+{
+    ASSERT_EQ(stories("--prompt 'Once upon a time' -o a.h5").status, 0);
+    ASSERT_EQ(stories("--prompt 'Once upon a time' -o b.h5").status, 0);
+    EXPECT_EQ(read_file(folder_ / "a.h5"), read_file(folder_ / "b.h5"));
+}
+
+TEST_F(CaptureProgram, TakesIdsWhereTheTokenizerIsMissing)
+{
+    std::filesystem::create_directories(folder_ / "model");
+    for (const char* name : {"config.json", "model.safetensors"}) {
+        std::filesystem::copy_file(
+            std::filesystem::path(LAVA_SOURCE_DIR) / "models/stories260K" / name, folder_ / "model" / name);
+    }
+    write("ids.json", "[1, 403, 407]");
+    const Result result = run("--model model --ids ids.json --continue 2 -o t.h5");
+    EXPECT_EQ(result.status, 0);
+    EXPECT_THAT(result.err, HasSubstr("note: the trace has no token texts"));
+    EXPECT_EQ(Trace(folder_ / "t.h5").info().prompt_ids, (std::vector<std::int64_t>{1, 403, 407}));
+    std::filesystem::remove(folder_ / "t.h5");
+    expect_failure(run("--model model --prompt text -o t.h5"), 1, "no tokenizer");
+}
+
+TEST_F(CaptureProgram, PlantsANeedle)
+{
+    write("book.txt", "Lily saw a cat. Tom saw a dog. They ran to the park. The sun was big. The cat sat on a mat.");
+    const Result result
+        = stories("--haystack book.txt --needle 'The key is red.' --depth 0.5 --question 'What is red?' "
+                  "--tokens 60 --json --continue 1 -o t.h5");
+    ASSERT_EQ(result.status, 0) << result.err;
+    const auto json = nlohmann::json::parse(result.out);
+    EXPECT_LE(json["seq_len"], 60);
+    EXPECT_EQ(json["spans"][1]["name"], "needle");
+    EXPECT_THAT(json["spans"][1]["text"].get<std::string>(), HasSubstr("The key is red."));
+}
+
+TEST_F(CaptureProgram, RefusesContradictionsNamingBoth)
+{
+    const auto contradiction = [&](const std::string& options, const std::string& first, const std::string& second) {
+        expect_failure(stories(options + " -o t.h5"), 2, first + " and " + second + " contradict each other");
+    };
+    contradiction("--prompt a --ids i.json", "--prompt", "--ids");
+    contradiction("--prompt-file a --haystack b", "--prompt-file", "--haystack");
+    contradiction("--ids i.json --chat", "--ids", "--chat");
+    contradiction("--ids i.json --spans s.json", "--ids", "--spans");
+    contradiction("--prompt a --continue 4 --reference r.txt", "--continue", "--reference");
+}
+
+TEST_F(CaptureProgram, RefusesWrongUsage)
+{
+    expect_failure(stories("-o t.h5"), 2, "a prompt is missing: give --prompt, --prompt-file, --ids or --haystack");
+    expect_failure(stories("--prompt a"), 2, "-o FILE is missing");
+    expect_failure(run("--prompt a -o t.h5"), 2, "--model DIR is missing");
+    expect_failure(stories("--prompt a --needle b -o t.h5"), 2, "--needle needs --haystack");
+    expect_failure(stories("--haystack a --needle b --depth 0.5 --tokens 9 -o t.h5"), 2, "--haystack needs --question");
+    expect_failure(stories("--prompt a --window 0 -o t.h5"), 2, "--window: expected 1 to");
+    expect_failure(stories("--prompt a --continue -1 -o t.h5"), 2, "--continue: expected 0 to");
+    expect_failure(stories("--prompt a --store f64 -o t.h5"), 2, "--store: expected f32, f16 or bf16, found f64");
+    expect_failure(
+        stories("--prompt a --dtype int8 -o t.h5"), 2, "--dtype: expected float32, float16 or bfloat16, found int8");
+    expect_failure(stories("--prompt a --windo 4 -o t.h5"), 2, "windo");
+    expect_failure(stories("--prompt a stray -o t.h5"), 2, "belongs to no option");
+}
+
+TEST_F(CaptureProgram, SaysInOneSentenceWhatFailed)
+{
+    write("ids.json", "[1, 600]");
+    write("bad.txt", "caf\xe9!");
+    write("long.txt", std::string(4000, 'a'));
+    expect_failure(run("--model nowhere --prompt a -o t.h5"), 1, "nowhere");
+    expect_failure(
+        stories("--ids ids.json -o t.h5"), 1, "token 1: expected an id below 512, the model's vocabulary, found 600");
+    expect_failure(stories("--prompt-file bad.txt -o t.h5"), 1, "bad.txt: the text is not valid UTF-8 at byte 3");
+    expect_failure(stories("--prompt-file nowhere.txt -o t.h5"), 1, "nowhere.txt: cannot be read");
+    expect_failure(stories("--prompt-file long.txt -o t.h5"), 1, "exceed the model's context of 512");
+    expect_failure(stories("--prompt '' -o t.h5"), 1, "the prompt is empty");
+    expect_failure(stories("--prompt a --chat -o t.h5"), 1, "no chat template");
+    expect_failure(stories("--prompt a -o nowhere/t.h5"), 1, "nowhere");
+}
+
+TEST_F(CaptureProgram, LeavesNothingBehindWhereTheDiskIsFull)
+{
+    // a limit on the size of files fails a write as a full disk does
+    const Result result = stories("--prompt 'Once upon a time' -o t.h5", "trap '' XFSZ; ulimit -f 20; ");
+    EXPECT_EQ(result.status, 1) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("lava-capture: "));
+    EXPECT_THAT(result.err, Not(HasSubstr("HDF5-DIAG")));
+    for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+        EXPECT_EQ(entry.path().extension(), ".txt") << entry.path();
+    }
+}
+
+TEST_F(CaptureProgram, ExplainsItself)
+{
+    const Result help = run("--help");
+    EXPECT_EQ(help.status, 0);
+    EXPECT_THAT(
+        help.out, AllOf(HasSubstr("Usage: lava-capture"), HasSubstr("--haystack"), HasSubstr("--embed-weights")));
+    EXPECT_THAT(run("--version").out, HasSubstr("lava-capture 0."));
+}
+
+} // namespace
+} // namespace lava
