@@ -5,13 +5,13 @@
 #include "model/decoder.h"
 #include "model/tokenizer.h"
 #include "traces/error.h"
-#include "traces/output_file.h"
 #include "traces/program.h"
 #include "traces/trace.h"
 
 #include <ATen/Parallel.h>
 
 #include <iostream>
+#include <optional>
 
 namespace lava {
 
@@ -81,25 +81,37 @@ StoreType store_type(const CaptureOptions& options, const std::string& run_dtype
     return run_dtype == "float16" ? StoreType::f16 : run_dtype == "bfloat16" ? StoreType::bf16 : StoreType::f32;
 }
 
-TraceInfo info_of(const CaptureOptions& options, const Checkpoint& checkpoint, const Decoder& decoder,
-    const Prompt& prompt, const Tokenizer* tokenizer, const Recording& recording)
+/// What is known before the model runs.
+TraceInfo info_of(
+    const CaptureOptions& options, const Checkpoint& checkpoint, const DecoderOptions& run, const Prompt& prompt)
 {
     TraceInfo info;
     info.generator = "lava-capture " + std::string(version());
     info.model_name = model_name(options.model);
     info.model_config = checkpoint.config().text;
     info.weights_sha256 = checkpoint.sha256();
-    info.device = decoder.options().device;
-    info.run_dtype = decoder.options().dtype;
-    info.continuation = recording.eval_ids.empty() ? "" : options.reference_file.empty() ? "greedy" : "reference";
+    info.device = run.device;
+    info.run_dtype = run.dtype;
     info.tokenization = prompt.tokenization;
     info.prompt_ids = prompt.ids;
     info.prompt_texts = prompt.texts;
-    if (tokenizer != nullptr) {
-        info.eval_texts = token_texts(*tokenizer, recording.eval_ids);
-    }
     info.spans = prompt.spans;
     return info;
+}
+
+StoreOptions store_options(const CaptureOptions& options, const TraceInfo& info)
+{
+    std::filesystem::path weights;
+    if (!options.embed_weights) {
+        weights = options.output.parent_path() / (info.model_name + ".weights.h5");
+    }
+    return {options.output, weights, store_type(options, info.run_dtype)};
+}
+
+void print_summary(const CaptureOptions& options, const StoreOptions& store)
+{
+    const TraceInfo written = Trace(store.trace).info();
+    std::cout << (options.json ? summary_json(written, store.weights) : summary_text(written, store.weights));
 }
 
 int capture(const CaptureOptions& options)
@@ -107,9 +119,6 @@ int capture(const CaptureOptions& options)
     if (options.threads > 0) {
         at::set_num_threads(options.threads);
     }
-    {
-        const OutputFile writable(options.output);
-    } // a folder that takes no trace is told before the model runs
     const Checkpoint checkpoint(options.model);
     const auto tokenizer = open_tokenizer(options);
     const Prompt prompt = build_prompt(tokenizer.get(), request_of(options));
@@ -117,22 +126,23 @@ int capture(const CaptureOptions& options)
     check_prompt(checkpoint.config(), prompt, evaluation);
 
     Decoder decoder(checkpoint, {.device = options.device, .dtype = options.dtype});
-    const std::int64_t num_layers = checkpoint.config().shape.num_layers;
+    TraceInfo info = info_of(options, checkpoint, decoder.options(), prompt);
+    const StoreOptions store = store_options(options, info);
+    check_outputs(checkpoint.config(), info, store);
+
     const std::int64_t passes = 2 + (evaluation.reference.empty() ? evaluation.steps : 1); // the prompt, writing
-    std::optional<Progress> progress(std::in_place, "layers", num_layers * passes);
+    std::optional<Progress> progress(std::in_place, "layers", passes * checkpoint.config().shape.num_layers);
     decoder.on_layer = [&](std::int64_t, std::int64_t) { progress->step(); };
     const Recording recording = record(decoder, prompt.ids, evaluation, options.window);
-
-    const TraceInfo info = info_of(options, checkpoint, decoder, prompt, tokenizer.get(), recording);
-    const std::filesystem::path weights = options.embed_weights
-        ? std::filesystem::path()
-        : options.output.parent_path() / (info.model_name + ".weights.h5");
-    write_recording(decoder, recording, info, {options.output, weights, store_type(options, info.run_dtype)},
-        [&] { progress->step(); });
+    if (!recording.eval_ids.empty()) {
+        info.continuation = evaluation.reference.empty() ? "greedy" : "reference";
+    }
+    if (tokenizer != nullptr) {
+        info.eval_texts = token_texts(*tokenizer, recording.eval_ids);
+    }
+    write_recording(decoder, recording, info, store, [&] { progress->step(); });
     progress.reset();
-
-    const TraceInfo written = Trace(options.output).info();
-    std::cout << (options.json ? summary_json(written, weights) : summary_text(written, weights));
+    print_summary(options, store);
     return 0;
 }
 

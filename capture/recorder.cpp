@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <array>
-#include <utility>
 
 namespace lava {
 
@@ -91,6 +90,11 @@ LayerView view_of(const Decoder& decoder, const Recording& recording, std::int64
         view.mlp_out = record.mlp_out;
     }
     return view;
+}
+
+TraceWriter::Options writer_options(const StoreOptions& options)
+{
+    return {.store = options.store, .weights_file = options.weights, .deflate = 0};
 }
 
 } // namespace
@@ -178,6 +182,15 @@ Recording record(const Decoder& decoder, const std::vector<std::int64_t>& prompt
     return recording;
 }
 
+void check_outputs(const ModelConfig& config, TraceInfo info, const StoreOptions& options)
+{
+    info.shape = config.shape;
+    info.vocab_size = config.vocab_size;
+    info.seq_len = std::ssize(info.prompt_ids);
+    info.window = 1;
+    const TraceWriter dropped(options.trace, info, writer_options(options));
+}
+
 void write_recording(const Decoder& decoder, const Recording& recording, TraceInfo info, const StoreOptions& options,
     const std::function<void()>& on_layer)
 {
@@ -188,7 +201,7 @@ void write_recording(const Decoder& decoder, const Recording& recording, TraceIn
     info.eval_len = std::ssize(recording.eval_ids);
     info.window = recording.window;
     info.eval_ids = recording.eval_ids;
-    TraceWriter writer(options.trace, info, {.store = options.store, .weights_file = options.weights, .deflate = 0});
+    TraceWriter writer(options.trace, info, writer_options(options));
     for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
         writer.write_layer(view_of(decoder, recording, layer));
         on_layer();

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -75,6 +76,10 @@ struct StoreOptions
     std::filesystem::path weights; ///< W_O's own file; empty: inside the trace
     StoreType store = StoreType::f32;
 };
+
+/// Opens the files that write_recording() will write and drops them again: a folder that is read only or a weights file
+/// of another model is told before the model runs. `info` needs the prompt and the weights' hash.
+void check_outputs(const ModelConfig& config, TraceInfo info, const StoreOptions& options);
 
 /// Writes the trace. `info` holds what is known of the run; sizes and evaluation steps are filled in from the
 /// recording. `on_layer` is called after each layer.

@@ -187,6 +187,14 @@ TEST_F(CaptureProgram, SaysInOneSentenceWhatFailed)
     expect_failure(stories("--prompt a -o nowhere/t.h5"), 1, "nowhere");
 }
 
+TEST_F(CaptureProgram, NamesAWeightsFileOfAnotherModelBeforeItRuns)
+{
+    ASSERT_EQ(stories("--prompt a -o other.h5").status, 0);
+    std::filesystem::copy_file(
+        folder_ / "other.h5", folder_ / "stories260K.weights.h5", std::filesystem::copy_options::overwrite_existing);
+    expect_failure(stories("--prompt a -o t.h5"), 1, "stories260K.weights.h5");
+}
+
 TEST_F(CaptureProgram, LeavesNothingBehindWhereTheDiskIsFull)
 {
     // a limit on the size of files fails a write as a full disk does
