@@ -10,6 +10,7 @@
 #include <QBuffer>
 #include <QTemporaryDir>
 
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 
@@ -40,6 +41,16 @@ std::unique_ptr<QTemporaryDir> prepare_qt(const Options& options)
     }
 #endif
     return nullptr;
+}
+
+/// While QApplication starts: Qt explains a display it cannot open in several lines and aborts; we do in one and exit.
+void tell_only_what_is_fatal(QtMsgType type, const QMessageLogContext&, const QString&)
+{
+    if (type != QtFatalMsg)
+        return;
+    std::cerr << "lava-gui: no window can be opened on the display '" << qgetenv("DISPLAY").constData()
+              << "' (or QT_QPA_PLATFORM names no platform of Qt); --screenshot and --export need none\n";
+    std::_Exit(1);
 }
 
 void write_screenshot(MainWindow& window, const std::filesystem::path& file)
@@ -83,7 +94,9 @@ int run(int argc, char** argv)
         return 0;
     }
     const auto runtime_folder = prepare_qt(options);
+    qInstallMessageHandler(tell_only_what_is_fatal);
     QApplication application(argc, argv);
+    qInstallMessageHandler(nullptr);
     QApplication::setApplicationName(QStringLiteral("lava-gui"));
     return show(options);
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 
 namespace lava::gui {
 
@@ -75,8 +76,7 @@ const QLocale& english()
 std::vector<Measure> measures(const ReplayReport& report)
 {
     std::vector<Measure> result;
-    for (const auto& loss : loss_measures)
-        result.push_back(from_losses(loss));
+    std::transform(loss_measures.begin(), loss_measures.end(), std::back_inserter(result), from_losses);
     auto spans = report.trace.spans;
     if (const auto marked = span_to_mark(report.trace))
         std::rotate(spans.begin(), spans.begin() + static_cast<std::ptrdiff_t>(*marked), spans.end());
