@@ -8,7 +8,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 
 namespace lava {
 namespace {
@@ -44,74 +43,39 @@ at::Tensor indices(const json& values)
     return at::tensor(values.get<Indices>(), at::kLong);
 }
 
-/// The committed prompt of 3,800 tokens, run once for all tests.
-class SmolLM2AgainstTransformers : public testing::Test
+void expect_same(const std::vector<at::Tensor>& layers, const json& cache, const char* which)
 {
-protected:
-    struct Run
-    {
-        json reference;
-        KvCache cache;
-        at::Tensor logits; // [positions, vocab_size]
-    };
-
-    static void SetUpTestSuite()
-    {
-        if (!std::filesystem::exists(smollm2 / "config.json") || smollm2.empty())
-            return;
-        run = std::make_unique<Run>();
-        std::ifstream in(LAVA_SOURCE_DIR "/tests/data/smollm2_reference.json");
-        run->reference = json::parse(in);
-        const Decoder decoder(Checkpoint(smollm2), {});
-        const auto ids = run->reference["token_ids"].get<Indices>();
-        std::vector<at::Tensor> rows;
-        std::size_t done = 0;
-        for (const std::size_t position : run->reference["logits"]["positions"]) {
-            const auto chunk = std::span(ids).subspan(done, position + 1 - done);
-            rows.push_back(decoder.forward(chunk, run->cache, nullptr, false));
-            done = position + 1;
-        }
-        run->logits = at::cat(rows);
+    ASSERT_EQ(layers.size(), cache[which].size());
+    for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+        const auto sample
+            = layers[layer].index_select(1, indices(cache["positions"])).index_select(2, indices(cache["columns"]));
+        EXPECT_LT(relative_error(to_numbers(sample), cache[which][layer]), tolerance) << which << " of layer " << layer;
     }
-    static void TearDownTestSuite() { run.reset(); }
-
-    void SetUp() override
-    {
-        if (!run)
-            GTEST_SKIP() << "no converted SmolLM2 at '" << smollm2.string() << "' (LAVA_SMOLLM2_DIR)";
-    }
-
-    void expect_cache(const std::vector<at::Tensor>& layers, const char* which) const
-    {
-        const auto& cache = run->reference["cache"];
-        ASSERT_EQ(layers.size(), cache[which].size());
-        for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-            const auto sample
-                = layers[layer].index_select(1, indices(cache["positions"])).index_select(2, indices(cache["columns"]));
-            EXPECT_LT(relative_error(to_numbers(sample), cache[which][layer]), tolerance)
-                << which << " of layer " << layer;
-        }
-    }
-
-    static inline std::unique_ptr<Run> run;
-};
-
-TEST_F(SmolLM2AgainstTransformers, LogitsAgree)
-{
-    const auto& logits = run->reference["logits"];
-    const auto sample = run->logits.index_select(1, indices(logits["columns"]));
-    EXPECT_LT(relative_error(to_numbers(sample), logits), tolerance);
-    EXPECT_EQ(run->logits.argmax(1).equal(indices(logits["argmax"])), true);
 }
 
-TEST_F(SmolLM2AgainstTransformers, KeysAgreeInEveryLayer)
+TEST(SmolLM2, HasTransformersLogitsKeysAndValuesOver3800Tokens)
 {
-    expect_cache(run->cache.k, "k");
-}
+    if (smollm2.empty() || !std::filesystem::exists(smollm2 / "config.json"))
+        GTEST_SKIP() << "no converted SmolLM2 at '" << smollm2.string() << "' (LAVA_SMOLLM2_DIR)";
+    std::ifstream in(LAVA_SOURCE_DIR "/tests/data/smollm2_reference.json");
+    const json reference = json::parse(in);
+    const auto ids = reference["token_ids"].get<Indices>();
+    const Decoder decoder(Checkpoint(smollm2), {});
 
-TEST_F(SmolLM2AgainstTransformers, ValuesAgreeInEveryLayer)
-{
-    expect_cache(run->cache.v, "v");
+    KvCache cache;
+    std::vector<at::Tensor> rows; // in chunks that end where logits were sampled
+    for (const std::int64_t position : reference["logits"]["positions"]) {
+        const auto done = static_cast<std::size_t>(cache.length());
+        const auto chunk = std::span(ids).subspan(done, static_cast<std::size_t>(position) + 1 - done);
+        rows.push_back(decoder.forward(chunk, cache, nullptr, false));
+    }
+
+    const auto logits = at::cat(rows); // [positions, vocab_size]
+    const auto& expected = reference["logits"];
+    EXPECT_LT(relative_error(to_numbers(logits.index_select(1, indices(expected["columns"]))), expected), tolerance);
+    EXPECT_TRUE(logits.argmax(1).equal(indices(expected["argmax"])));
+    expect_same(cache.k, reference["cache"], "k");
+    expect_same(cache.v, reference["cache"], "v");
 }
 
 } // namespace
