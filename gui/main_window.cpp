@@ -124,7 +124,7 @@ QWidget* MainWindow::make_top()
     return top;
 }
 
-QWidget* MainWindow::make_left()
+void MainWindow::make_run_list()
 {
     sorted_runs_ = new QSortFilterProxyModel(this);
     sorted_runs_->setSourceModel(&run_model_);
@@ -145,6 +145,11 @@ QWidget* MainWindow::make_left()
     run_list_->horizontalHeader()->resizeSection(RunModel::value_column, 74);
     run_list_->sortByColumn(RunModel::policy_column, Qt::AscendingOrder);
     run_list_->setSortingEnabled(true);
+}
+
+QWidget* MainWindow::make_left()
+{
+    make_run_list();
     connect(run_list_->selectionModel(), &QItemSelectionModel::currentRowChanged, this, [this](const QModelIndex& row) {
         if (row.isValid())
             choose_policy(static_cast<std::size_t>(sorted_runs_->mapToSource(row).row()));

@@ -56,6 +56,7 @@ private:
     void make_menus();
     QWidget* make_top();
     QWidget* make_left();
+    void make_run_list();
     QWidget* make_tabs();
     void start_report();
     void refresh(); ///< after any choice: lists and the tab in front
