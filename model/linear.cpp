@@ -26,17 +26,17 @@ std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn_linear()
     }
 }
 
-constexpr std::int64_t few_rows = 16; // below, the weights are read once and the plain kernel is as fast
-
 } // namespace
 
 at::Tensor project(const at::Tensor& x, const at::Tensor& weight)
 {
     static const auto onednn = find_onednn_linear();
-    const bool many_rows = x.numel() >= few_rows * x.size(-1);
+    // One row: the weights are read once, and the plain kernel is as fast. From two rows on its sums depend on the
+    // number of threads (at 7 rows, say), oneDNN's do not.
+    const bool one_row = x.numel() == x.size(-1);
     // where a tensor is not contiguous, oneDNN falls back to its reference loops, a thousand times slower
     const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && weight.is_contiguous();
-    if (!onednn || !many_rows || !plain)
+    if (!onednn || one_row || !plain)
         return at::linear(x, weight);
     return onednn->call(x, weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
