@@ -5,11 +5,13 @@
 #include "model/decoder.h"
 #include "model/tokenizer.h"
 #include "traces/error.h"
+#include "traces/output_file.h"
 #include "traces/program.h"
 #include "traces/trace.h"
 
 #include <ATen/Parallel.h>
 
+#include <array>
 #include <iostream>
 #include <optional>
 
@@ -119,6 +121,9 @@ int capture(const CaptureOptions& options)
     if (options.threads > 0) {
         at::set_num_threads(options.threads);
     }
+    const std::array inputs{
+        options.prompt_file, options.ids_file, options.haystack_file, options.spans_file, options.reference_file};
+    refuse_same_file(options.output, inputs);
     const Checkpoint checkpoint(options.model);
     const auto tokenizer = open_tokenizer(options);
     const Prompt prompt = build_prompt(tokenizer.get(), request_of(options));

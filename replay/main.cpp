@@ -7,12 +7,34 @@
 
 #include <ATen/Parallel.h>
 
+#include <filesystem>
 #include <iostream>
 #include <optional>
+#include <vector>
 
 namespace {
 
 using namespace lava;
+
+// Before any work: an output that cannot be written, or that would replace what is read.
+void check_outputs(const ReplayCommand& command)
+{
+    std::vector<std::filesystem::path> taken{command.trace};
+    for (const auto& spec : command.policies) {
+        if (spec.params.has("file")) {
+            taken.emplace_back(spec.params.text("file"));
+        }
+    }
+    for (const auto& output : {command.output, command.csv, command.json}) {
+        refuse_same_file(output, taken);
+        taken.push_back(output);
+        const auto type = std::filesystem::status(output).type();
+        if (!output.empty()
+            && (type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found)) {
+            const OutputFile writable(output);
+        }
+    }
+}
 
 ReplayReport replay_trace(const ReplayCommand& command)
 {
@@ -75,6 +97,7 @@ int run(int argc, char** argv)
     case ReplayCommand::Action::replay:
         break;
     }
+    check_outputs(command);
     const auto report = replay_trace(command);
     write_outputs(command, report);
     print_summary(command, report);

@@ -175,6 +175,18 @@ void OutputFile::commit()
     free_slot(slot_);
 }
 
+void refuse_same_file(const std::filesystem::path& output, std::span<const std::filesystem::path> others)
+{
+    if (output.empty() || is_device_or_pipe(output))
+        return;
+    std::error_code error;
+    for (const auto& other : others) {
+        const bool same_name = !other.empty() && std::filesystem::absolute(other) == std::filesystem::absolute(output);
+        if (same_name || std::filesystem::equivalent(output, other, error))
+            throw UsageError(output.string() + ": would be written over " + other.string());
+    }
+}
+
 void write_text_file(const std::filesystem::path& file, std::string_view text)
 {
     if (is_device_or_pipe(file)) // /dev/stdout: there is nothing to rename

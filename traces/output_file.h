@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string_view>
 
 namespace lava {
@@ -26,6 +27,10 @@ private:
     int slot_ = -1; ///< where the signal handler finds the part's name
     bool committed_ = false;
 };
+
+/// Throws UsageError where `output` is one of the files that are read, or where another output goes. Empty paths and
+/// devices are passed over.
+void refuse_same_file(const std::filesystem::path& output, std::span<const std::filesystem::path> others);
 
 /// Writes `text` to `file` by way of an OutputFile.
 void write_text_file(const std::filesystem::path& file, std::string_view text);

@@ -65,6 +65,18 @@ TEST_F(Output, WhatWasThereSurvivesAFailure)
     EXPECT_EQ(run("cat kept.h5").out, "precious");
 }
 
+TEST_F(Output, IsNeverWrittenOverWhatIsRead)
+{
+    ASSERT_EQ(run("cp trace.h5 before.h5 && ln -s trace.h5 link.h5").status, 0);
+    write("prompt.txt", "Once upon a time");
+    expect_refusal("lava-replay trace.h5 -p snapkv -b 48 -o trace.h5", 2, {"would be written over trace.h5"});
+    expect_refusal("lava-replay trace.h5 -p snapkv -b 48 -o ./link.h5", 2, {"would be written over trace.h5"});
+    expect_refusal("lava-replay trace.h5 -p snapkv -b 48 -o x.h5 --csv x.h5", 2, {"would be written over x.h5"});
+    expect_refusal("lava-capture --model " + model() + " --prompt-file prompt.txt -o prompt.txt", 2, {"prompt.txt"});
+    EXPECT_EQ(run("cmp before.h5 trace.h5").status, 0);
+    EXPECT_EQ(run("cat prompt.txt").out, "Once upon a time");
+}
+
 TEST_F(Output, WhatExistsIsReplaced)
 {
     ASSERT_EQ(run("cp report.h5 first.h5 && lava-replay trace.h5 -p snapkv -b 48 -o report.h5").status, 0);
