@@ -108,7 +108,9 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
 
 
 def read_trace(path):
-    """Open a trace; returns a `Trace`. Raises ValueError where `path` is no trace or a newer one than this reads."""
+    """Open a trace; returns a `Trace`. Raises OSError where `path` is no HDF5 file, ValueError where it is no
+    trace or a newer one than this reads.
+    """
     return Trace(path)
 
 
