@@ -63,7 +63,7 @@ std::string position(std::int64_t flat, at::IntArrayRef extents)
     return h5::to_string(index);
 }
 
-std::string describe(at::Scalar value)
+std::string describe(const at::Scalar& value)
 {
     const auto number = value.toDouble();
     return number != number ? "NaN" : number > 0 ? "infinity" : "-infinity";
