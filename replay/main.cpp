@@ -65,6 +65,11 @@ void write_outputs(const ReplayCommand& command, const ReplayReport& report)
     }
 }
 
+std::string counted(std::size_t count, const char* one, const char* many)
+{
+    return std::to_string(count) + ' ' + (count == 1 ? one : many);
+}
+
 void print_summary(const ReplayCommand& command, const ReplayReport& report)
 {
     std::size_t cells = 0;
@@ -72,8 +77,8 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
         cells += policy.budgets.size();
     }
     std::cout << command.trace.string() << ": " << report.trace.seq_len << " tokens, " << report.trace.shape.num_layers
-              << " layers x " << report.trace.shape.num_kv_heads << " KV heads; " << report.policies.size()
-              << " policies, " << cells << " cells"
+              << " layers x " << report.trace.shape.num_kv_heads << " KV heads; "
+              << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
               << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
                                       : "")
               << '\n';
