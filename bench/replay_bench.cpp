@@ -31,7 +31,7 @@ struct Options
     std::string trace; // empty: a synthetic layer
     std::int64_t layers = 2;
     std::int64_t budgets = 12;
-    int runs = 3;
+    int runs = 1;
     int threads = 1;
     std::string help;
 };
@@ -210,12 +210,12 @@ int run(int argc, char** argv)
         slow.push_back(each.seconds);
     }
     const auto& layer = layers.front();
-    std::printf("%zu layers, %lld tokens, %lld steps, %zu policies x %lld budgets, %d threads, median of %d runs\n",
+    std::printf("%zu layers, %lld tokens, %lld steps, %zu policies x %lld budgets, %d threads; medians of %d\n",
         layers.size(), static_cast<long long>(layer.seq_len), static_cast<long long>(layer.eval_len),
         plans.front().rankings.size(), static_cast<long long>(options.budgets), options.threads, options.runs);
-    std::printf("one pass for all budgets   %9.3f s\n", median(fast));
-    std::printf("naive, float64, per cell   %9.3f s\n", median(slow));
-    std::printf("naive / one pass           %9.1f\n", median(slow) / median(fast));
+    std::printf("one pass for all budgets                                 %9.3f s\n", median(fast));
+    std::printf("naive: attention, losses and bounds per cell, in float64 %9.3f s\n", median(slow));
+    std::printf("naive / one pass                                         %9.1f\n", median(slow) / median(fast));
     std::printf("relative difference of the summed losses  %.1e\n", std::abs(one.sum - each.sum) / each.sum);
     return 0;
 }

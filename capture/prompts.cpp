@@ -171,6 +171,7 @@ Prompt build_prompt(const Tokenizer* tokenizer, const PromptRequest& request)
 std::vector<std::string> token_texts(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids)
 {
     std::vector<std::string> texts;
+    texts.reserve(ids.size());
     for (const std::int64_t id : ids) {
         texts.push_back(id < tokenizer.vocab_size() ? tokenizer.token_bytes(id) : std::string());
     }
@@ -184,6 +185,9 @@ std::string read_text(const std::filesystem::path& file)
         throw Error(file.string() + ": cannot be read");
     }
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    if (text.empty()) {
+        throw Error(file.string() + ": is empty");
+    }
     try {
         require_utf8(text);
     } catch (const Error& error) {

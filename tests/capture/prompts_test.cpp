@@ -183,6 +183,7 @@ TEST_F(PromptFiles, TextMustBeUtf8)
     EXPECT_EQ(read_text(write("caf\u00e9")), "caf\u00e9");
     EXPECT_THAT([&] { read_text(write("caf\xe9 ")); },
         ThrowsMessage<Error>(testing::AllOf(HasSubstr("TextMustBeUtf8"), HasSubstr("not valid UTF-8 at byte 3"))));
+    EXPECT_THAT([&] { read_text(write("")); }, ThrowsMessage<Error>(HasSubstr("is empty")));
     EXPECT_THAT([] { read_text("/nowhere/p.txt"); }, ThrowsMessage<Error>("/nowhere/p.txt: cannot be read"));
 }
 
