@@ -21,7 +21,7 @@ const char* const purpose = R"(Usage: lava-capture --model DIR (--prompt TEXT | 
 Runs a language model over a prompt and records keys, values, queries and attention outputs of every layer.
 The trace is what lava-replay replays KV-cache eviction policies over.
 
-On the CPU the same command gives the same bytes, with any number of threads.
+On one machine, the CPU gives the same bytes for the same command, with any number of threads.
 )";
 
 po::options_description prompt_options()

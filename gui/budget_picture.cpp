@@ -36,8 +36,13 @@ void draw_titles(QPainter& painter, const QRectF& area, const BudgetLayout& layo
     draw_text(painter, {area.left() + 10, area.top() + 4, area.width() - 20, 20}, Qt::AlignLeft | Qt::AlignVCenter,
         title, 11, ink, true);
     const auto y = area.top() + 24;
-    draw_text(painter, {layout.map().left(), y, layout.map().width(), 16}, Qt::AlignLeft,
-        QStringLiteral("Entries retained, by KV head"), 9, faint);
+    // the map of few KV heads is narrower than its title, which may begin above the row labels
+    constexpr double title_width = 180;
+    const auto end = layout.positions().left() - 8;
+    const auto begin = std::max(area.left() + 10, std::min(layout.map().left(), end - title_width));
+    draw_text(painter, {begin, y, end - begin, 16}, Qt::AlignLeft,
+        end - begin < title_width ? QStringLiteral("Entries retained") : QStringLiteral("Entries retained, by KV head"),
+        9, faint);
     draw_text(painter, {layout.positions().left(), y, layout.positions().width(), 16}, Qt::AlignLeft,
         QStringLiteral("Where in the prompt each layer keeps them"), 9, faint);
 }

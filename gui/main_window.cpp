@@ -53,7 +53,8 @@ QString status_text(const ReplayReport& report)
 {
     const auto& trace = report.trace;
     return QStringLiteral("%1   ·   %2 prompt tokens   ·   %3 layers × %4 KV heads (%5 query heads)   ·   trace %6")
-        .arg(QString::fromStdString(trace.model_name), format_count(trace.seq_len))
+        .arg(trace.model_name.empty() ? QStringLiteral("unnamed model") : QString::fromStdString(trace.model_name),
+            format_count(trace.seq_len))
         .arg(trace.shape.num_layers)
         .arg(trace.shape.num_kv_heads)
         .arg(trace.shape.num_heads)

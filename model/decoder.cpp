@@ -45,6 +45,10 @@ Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     embedding_ = load("model.embed_tokens.weight", {config_.vocab_size, hidden});
     for (std::int64_t layer = 0; layer < config_.shape.num_layers; ++layer)
         layers_.push_back(std::make_shared<const LlamaLayer>(load, config_, layer));
+    const auto surplus = "model.layers." + std::to_string(config_.shape.num_layers) + ".input_layernorm.weight";
+    if (checkpoint.has(surplus))
+        throw Error("the checkpoint holds " + surplus + ": expected " + std::to_string(config_.shape.num_layers)
+            + " layers (config.json: num_hidden_layers), found more");
     final_norm_ = load("model.norm.weight", {hidden});
     lm_head_ = config_.tie_word_embeddings ? embedding_ : load("lm_head.weight", {config_.vocab_size, hidden});
 }

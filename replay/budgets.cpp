@@ -57,6 +57,10 @@ void add_range(std::set<std::int64_t>& budgets, std::string_view item, std::int6
     if (from < 1) {
         throw UsageError("--budget: expected at least 1 entry, found '" + std::string(item) + "'");
     }
+    constexpr double most_steps = 10000;
+    if (std::log(static_cast<double>(to) / static_cast<double>(from)) > most_steps * std::log(factor)) {
+        throw UsageError("--budget: expected K further above 1, found '" + std::string(item) + "'");
+    }
     for (double budget = static_cast<double>(from); budget <= static_cast<double>(std::min(to, seq_len));
          budget *= factor) {
         budgets.insert(static_cast<std::int64_t>(budget));

@@ -5,16 +5,20 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include <filesystem>
 #include <fstream>
+#include <limits>
 
 namespace lava {
 
 namespace {
 
+constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max(); // of a trace
+
 nlohmann::json read_json(const std::string& file)
 {
     std::ifstream in(file);
-    if (!in) {
+    if (!in || std::filesystem::is_directory(file)) {
         throw Error(file + ": cannot be read");
     }
     auto json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
@@ -30,18 +34,23 @@ std::string at_head(std::size_t layer, std::size_t head)
     return "kept[" + std::to_string(layer) + "][" + std::to_string(head) + "]";
 }
 
-void check_positions(const std::string& file, std::size_t layer, std::size_t head,
-    const std::vector<std::int64_t>& positions, std::int64_t seq_len)
+// A list of ascending positions of the prompt. nlohmann's own conversion would cut fractions off.
+std::vector<std::int64_t> read_positions(const std::string& where, const nlohmann::json& list, std::int64_t seq_len)
 {
-    std::int64_t previous = -1;
-    for (const auto position : positions) {
-        if (position <= previous || position >= seq_len) {
-            throw Error(file + ": " + at_head(layer, head) + ": expected ascending positions below "
-                + std::to_string(seq_len) + ", found " + std::to_string(position) + " after "
-                + std::to_string(previous));
-        }
-        previous = position;
+    const auto expectation = where + ": expected ascending positions below " + std::to_string(seq_len) + ", found ";
+    if (!list.is_array()) {
+        throw Error(expectation + list.type_name());
     }
+    std::vector<std::int64_t> positions;
+    for (const auto& item : list) {
+        const auto after = positions.empty() ? "" : " after " + std::to_string(positions.back());
+        const bool whole = item.is_number_unsigned() && item.get<std::uint64_t>() < static_cast<std::uint64_t>(seq_len);
+        if (!whole || (!positions.empty() && item.get<std::int64_t>() <= positions.back())) {
+            throw Error(expectation + item.dump() + after);
+        }
+        positions.push_back(item.get<std::int64_t>());
+    }
+    return positions;
 }
 
 template <typename Layer>
@@ -59,16 +68,21 @@ External::External(const PolicyParams& params)
     : file_(params.text("file"))
 {
     const auto json = read_json(file_);
-    try {
-        json.at("seq_len").get_to(seq_len_);
-        json.at("kept").get_to(kept_);
-    } catch (const nlohmann::json::exception&) {
+    const auto& kept = json.at("kept");
+    if (!json.at("seq_len").is_number_unsigned() || json.at("seq_len") > most_tokens || !kept.is_array()) {
         throw Error(file_ + R"(: expected a whole number "seq_len" and "kept" as lists [layer][kv_head][positions])");
     }
-    for (std::size_t layer = 0; layer < kept_.size(); ++layer) {
-        for (std::size_t head = 0; head < kept_[layer].size(); ++head) {
-            check_positions(file_, layer, head, kept_[layer][head], seq_len_);
-            total_ += static_cast<std::int64_t>(kept_[layer][head].size());
+    seq_len_ = json.at("seq_len").get<std::int64_t>();
+    for (const auto& layer : kept) {
+        auto& heads = kept_.emplace_back();
+        if (!layer.is_array()) {
+            throw Error(file_ + ": kept[" + std::to_string(kept_.size() - 1)
+                + "]: expected a list [kv_head][positions], found " + layer.type_name());
+        }
+        for (const auto& positions : layer) {
+            const auto where = file_ + ": " + at_head(kept_.size() - 1, heads.size());
+            heads.push_back(read_positions(where, positions, seq_len_));
+            total_ += static_cast<std::int64_t>(heads.back().size());
         }
     }
 }

@@ -16,6 +16,7 @@
 #include "traces/error.h"
 
 #include <algorithm>
+#include <set>
 
 namespace lava {
 
@@ -98,29 +99,36 @@ std::string_view trimmed(std::string_view text)
                                            : text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
-void apply(PolicySpec& spec, std::string_view assignment)
+void apply(PolicySpec& spec, std::string_view assignment, std::set<std::string>& given)
 {
     const auto& info = *spec.info;
     const auto equals = assignment.find('=');
     const auto key = trimmed(assignment.substr(0, equals));
     const auto* parameter = find_named(info.parameters, key);
-    if (equals == std::string_view::npos || parameter == nullptr) {
+    if (parameter == nullptr) {
         throw UsageError("policy " + info.name + ": unknown parameter '" + std::string(key)
             + "'; known: " + names_of(info.parameters));
+    }
+    if (equals == std::string_view::npos) {
+        throw UsageError("policy " + info.name + ": " + parameter->name + ": expected KEY=VALUE, found no value");
+    }
+    if (!given.insert(parameter->name).second) {
+        throw UsageError("policy " + info.name + ": " + parameter->name + ": expected one value, found two");
     }
     spec.params.set(*parameter, info.name, trimmed(assignment.substr(equals + 1)));
 }
 
 void apply_all(PolicySpec& spec, std::string_view assignments)
 {
+    std::set<std::string> given;
     // a file name may hold commas and colons: it takes the rest
     if (!spec.info->parameters.empty() && spec.info->parameters.front().kind == ParameterInfo::Kind::file) {
-        apply(spec, assignments);
+        apply(spec, assignments, given);
         return;
     }
     while (true) {
         const auto comma = assignments.find(',');
-        apply(spec, assignments.substr(0, comma));
+        apply(spec, assignments.substr(0, comma), given);
         if (comma == std::string_view::npos) {
             return;
         }

@@ -154,7 +154,8 @@ PolicyReplay plan(Run& run, const std::vector<std::int64_t>& budgets, const Trac
     describe(replay, run);
     if (const auto total = run.policy->fixed_total()) {
         const auto heads = info.shape.num_layers * info.shape.num_kv_heads;
-        replay.budgets = {(*total + heads / 2) / heads}; // the nearest whole mean; asked is exact
+        // the nearest whole mean, at least 1 as any budget; asked is exact
+        replay.budgets = {std::max<std::int64_t>(1, (*total + heads / 2) / heads)};
     } else {
         replay.budgets = budgets;
     }
@@ -249,7 +250,8 @@ double verified(const LayerView& view, const TraceInfo& info)
             "most %.3g",
             deviation, tolerance);
         throw Error(info.file + ": layer " + std::to_string(view.layer) + ": " + text
-            + ": no loss is computed from such a trace (lava-trace verify shows every layer)");
+            + ": no loss is computed from such a trace, unless --no-verify insists (lava-trace verify shows every "
+              "layer)");
     }
     return deviation;
 }

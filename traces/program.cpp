@@ -44,7 +44,8 @@ int call(std::string_view name, const std::function<int()>& body)
     } catch (const std::bad_alloc&) {
         print_error(name, "not enough memory");
     } catch (const std::exception& error) {
-        print_error(name, error.what());
+        const std::string_view message = error.what(); // LibTorch's allocator has an exception of its own
+        print_error(name, message.find("DefaultCPUAllocator") == message.npos ? message : "not enough memory");
     }
     return 1;
 }

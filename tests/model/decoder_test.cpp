@@ -181,6 +181,20 @@ TEST(Decoder, ReportsProgressPerLayer)
     EXPECT_THAT(done, testing::ElementsAre(15, 25, 35, 45, 55));
 }
 
+TEST(Decoder, RefusesACheckpointOfMoreLayersThanItsConfigSays)
+{
+    const auto copy = std::filesystem::path(testing::TempDir()) / "stories260K_four_layers";
+    std::filesystem::remove_all(copy);
+    std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive);
+    std::ifstream in(folder / "config.json");
+    auto config = nlohmann::json::parse(in);
+    config["num_hidden_layers"] = 4;
+    std::ofstream(copy / "config.json") << config;
+    EXPECT_THAT([&] { Decoder(Checkpoint(copy), {}); },
+        ThrowsMessage<Error>(HasSubstr("model.layers.4.input_layernorm.weight: expected 4 layers")));
+    std::filesystem::remove_all(copy);
+}
+
 TEST(Decoder, RefusesWhatItCannotRun)
 {
     const auto decoder = stories();

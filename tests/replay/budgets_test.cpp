@@ -52,6 +52,7 @@ TEST(Budgets, NonsenseIsNamed)
     }
     EXPECT_THROW(parse_budgets("64:128:x1", 1000), UsageError);
     EXPECT_THROW(parse_budgets("128:64:x2", 1000), UsageError);
+    EXPECT_THROW(parse_budgets("64:128:x1.0000000001", 1000), UsageError); // would take minutes to count
 }
 
 TEST(DefaultBudgets, RunInEqualRatiosToTheWholePrompt)

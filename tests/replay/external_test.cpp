@@ -52,7 +52,15 @@ TEST_F(ExternalSet, RefusesWhatDoesNotFit)
     refused("[1, 2]", "expected a JSON object");
     refused(R"({"seq_len": 200})", "expected a JSON object with \"seq_len\" and \"kept\"");
     refused(R"({"seq_len": "long", "kept": []})", "expected a whole number \"seq_len\"");
-    refused(R"({"seq_len": 200, "kept": [[["a"], []]]})", "lists [layer][kv_head][positions]");
+    refused(R"({"seq_len": 200, "kept": [[["a"], []]]})",
+        "kept[0][0]: expected ascending positions below 200, found \"a\"");
+    refused(R"({"seq_len": 200, "kept": [[[1.5], []]]})", "below 200, found 1.5");
+    refused(R"({"seq_len": 200, "kept": [[[-1], []]]})", "below 200, found -1");
+    refused(R"({"seq_len": 200, "kept": [[[99999999999999999999], []]]})", "below 200, found");
+    refused(
+        R"({"seq_len": 200, "kept": [[3, []]]})", "kept[0][0]: expected ascending positions below 200, found number");
+    refused(R"({"seq_len": 200, "kept": [7]})", "kept[0]: expected a list [kv_head][positions], found number");
+    refused(R"({"seq_len": 1e300, "kept": []})", "expected a whole number \"seq_len\"");
     refused(R"({"seq_len": 200, "kept": [[[9, 3], []]]})", "expected ascending positions below 200, found 3 after 9");
     refused(R"({"seq_len": 200, "kept": [[[200], []]]})", "found 200");
     refused(R"({"seq_len": 199, "kept": [[[1], []]]})", "seq_len: expected 200 (the trace's), found 199");

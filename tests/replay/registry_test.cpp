@@ -46,6 +46,10 @@ TEST(ParsePolicy, ValuesThatDoNotFitAreNamed)
         ThrowsMessage<UsageError>("policy snapkv: kernel: expected an odd number from 1 to 1e+06, found '4'"));
     EXPECT_THAT([] { parse_policy("snapkv:pool=mean"); },
         ThrowsMessage<UsageError>("policy snapkv: pool: expected one of max, avg, none, found 'mean'"));
+    EXPECT_THAT([] { parse_policy("snapkv:kernel"); },
+        ThrowsMessage<UsageError>("policy snapkv: kernel: expected KEY=VALUE, found no value"));
+    EXPECT_THAT([] { parse_policy("random:seed=1,seed=2"); },
+        ThrowsMessage<UsageError>("policy random: seed: expected one value, found two"));
     for (const auto* text : {"snapkv:window=0", "snapkv:window=3.5", "snapkv:window=", "snapkv:window",
              "snapkv:", "ada-snapkv:alpha=1.5", "ada-snapkv:alpha=nan", "cake:tau1=0", "cake:window=1",
              "pyramidkv:beta=0", "", "@official", "external", "external:file="}) {

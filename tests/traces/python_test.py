@@ -154,6 +154,10 @@ class PythonTraces(unittest.TestCase):
     def test_what_does_not_fit_is_named(self):
         good = random_layer(0, LOSSES)
         for layers, options, message in (
+                (good, {}, "layers: expected a sequence of dicts, one a layer, found a single dict"),
+                ([good], {"spans": [("a", 0.5, 3)]}, "span a: expected tokens within"),
+                ([good], {"vocab_size": -3}, "vocab_size: expected a whole number of at least 0, found -3"),
+                ([good], {"prompt_ids": np.arange(good["k"].shape[1]) + 0.5}, "prompt_ids: expected whole numbers"),
                 ([{**good, "keys": good["k"]}], {}, "layer 0: unknown key 'keys'; known are k, v, q_window, "),
                 ([good, {**good, "v": good["v"][:, :19]}], {}, r"layer 1: v: expected \[2, 20, 4\], found \[2, 19"),
                 ([{**good, "w_o": good["w_o"][:, :5]}], {}, r"layer 0: w_o: expected \[10, 24\], found \[10, 5\]"),

@@ -80,6 +80,8 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
     """
     if store not in STORES:
         raise ValueError(f"store: expected one of {', '.join(STORES)}, found {store!r}")
+    if isinstance(layers, Mapping):
+        raise ValueError("layers: expected a sequence of dicts, one a layer, found a single dict")
     layers = [_as_arrays(index, layer) for index, layer in enumerate(layers)]
     sizes = _sizes(layers, eval_ids, logits, hidden_size, vocab_size)
     for index, layer in enumerate(layers):
@@ -213,6 +215,9 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
     """Every size of the trace, from the first layer and what else tells."""
     if not layers:
         raise ValueError("layers: expected at least one, found none")
+    for name, value in (("vocab_size", vocab_size), ("hidden_size", hidden_size)):
+        if value is not None and (value != int(value) or value < 0):
+            raise ValueError(f"{name}: expected a whole number of at least 0, found {value}")
     first = layers[0]
     kv_heads, seq_len, head_dim = first["k"].shape
     heads, window, _ = first["q_window"].shape
@@ -253,7 +258,7 @@ def _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes):
     datasets = {}
     for name, value in (("prompt_ids", prompt_ids), ("eval_ids", eval_ids)):
         if value is not None:
-            datasets[name] = np.asarray(value, "<i8")
+            datasets[name] = _whole_numbers(name, value)
     if prompt_texts is not None:
         texts = [*prompt_texts, *(eval_texts or ())]
         pieces = [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
@@ -262,11 +267,21 @@ def _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes):
     return datasets
 
 
+def _whole_numbers(name, values):
+    """As int64; ValueError where one would be cut to fit, or is negative."""
+    array = np.asarray(values)
+    if array.size == 0:
+        return array.astype("<i8")
+    if array.dtype.kind not in "iu" or array.min() < 0:
+        raise ValueError(f"{name}: expected whole numbers of at least 0, found {array.dtype} from {array.min()}")
+    return array.astype("<i8")
+
+
 def _spans(spans, sizes):
     tuples = []
     for span in spans or ():
         name, begin, end = (span["name"], span["begin"], span["end"]) if isinstance(span, Mapping) else span
-        if not 0 <= begin < end <= sizes["N"]:
+        if begin != int(begin) or end != int(end) or not 0 <= begin < end <= sizes["N"]:
             raise ValueError(f"span {name}: expected tokens within [0, {sizes['N']}), at least one, "
                              f"found [{begin}, {end})")
         tuples.append((str(name), int(begin), int(end)))
