@@ -40,7 +40,7 @@ Table make_table(const Options& options, std::span<const Cell> cells)
 std::string heading(const ReplayReport& report)
 {
     const TraceInfo& trace = report.trace;
-    return report.file + ": " + (trace.model_name.empty() ? "unnamed model" : trace.model_name) + ", "
+    return report.file + ": " + (trace.model_name.empty() ? "unnamed model" : printable(trace.model_name)) + ", "
         + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads)
         + " KV heads, " + std::to_string(trace.seq_len) + " tokens; "
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")

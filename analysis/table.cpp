@@ -218,6 +218,10 @@ Table pivot(const Table& table, std::string_view column)
 {
     const std::size_t quantity = find_quantity(table, column);
     const std::size_t budget = find(table, "budget").value();
+    const auto is_missing
+        = [quantity](const auto& row) { return std::holds_alternative<std::monostate>(row[quantity]); };
+    if (!table.rows.empty() && std::ranges::all_of(table.rows, is_missing))
+        throw Error("--pivot: there is no " + std::string(column) + ": the replayed trace had no loss part");
     const std::map<std::int64_t, std::size_t> places = budget_places(table, budget);
     Table result;
     result.columns.assign(table.columns.begin(), table.columns.begin() + static_cast<std::ptrdiff_t>(budget));

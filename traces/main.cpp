@@ -39,7 +39,7 @@ Json to_json(const TraceInfo& info)
 
 std::string or_unknown(const std::string& text)
 {
-    return text.empty() ? "unknown" : text;
+    return text.empty() ? "unknown" : printable(text);
 }
 
 void print_info(const TraceInfo& info)

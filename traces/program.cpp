@@ -2,6 +2,7 @@
 
 #include "traces/error.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -113,6 +114,14 @@ void Progress::step()
     if (std::chrono::steady_clock::now() - state_->shown > std::chrono::milliseconds(50)
         || state_->done == state_->total)
         state_->show();
+}
+
+std::string printable(std::string_view text)
+{
+    std::string result(text);
+    std::ranges::replace_if(
+        result, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+    return result;
 }
 
 std::string_view version()

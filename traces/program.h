@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 namespace lava {
@@ -23,6 +24,9 @@ private:
     struct State;
     State* state_;
 };
+
+/// `text` from a file as it may be printed: control characters, which a terminal would obey, as '?'.
+std::string printable(std::string_view text);
 
 /// Version of the toolkit: "0.1.0".
 std::string_view version();

@@ -115,6 +115,11 @@ TEST_F(Analyze, OpensHelpWithItsPurpose)
     EXPECT_THAT(run("--version").output, testing::MatchesRegex("lava-analyze [0-9]+\\.[0-9]+\\.[0-9]+\n"));
 }
 
+TEST_F(Analyze, HasNothingToPivotWhereThereAreNoLosses)
+{
+    expect_refusal("table lossless.h5 --pivot head_l1", 1, "there is no head_l1: the replayed trace had no loss part");
+}
+
 TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
 {
     expect_refusal("", 2, "expected a command: table, layers, heads, budgets, bounds, spans, retained, plot");
