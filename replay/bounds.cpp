@@ -19,8 +19,8 @@ void running_maximum(double prompt, const at::Tensor& decode, double* out)
     }
 }
 
-// max_i ||v_i W||_1. v: [n, head_dim], w: [head_dim, hidden_size], hidden_size times as dear as the L2 norms, which the
-// Gram matrix gives and which bound it: ||x||_1 <= sqrt(hidden_size) ||x||_2. So only entries that can still be the
+// max_i ||v_i W||_1. v: [n, head_dim], w: [head_dim, hidden_size]. The L2 norms come from the Gram matrix, at head_dim
+// / hidden_size of the work, and bound it: ||x||_1 <= sqrt(hidden_size) ||x||_2. So only entries that can still be the
 // largest are projected, in descending order of that bound.
 double largest_projected_norm(const at::Tensor& v, const at::Tensor& w)
 {

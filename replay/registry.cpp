@@ -40,10 +40,10 @@ using LavaNoHead = LavaOf<Lava::Layers::entropy, Lava::Heads::uniform>;
 
 const char* const lava_paper = "Shen et al. 2025, Findings of EMNLP, pp. 13672-13692";
 
-std::vector<VariantInfo> official_lava(bool has_head_floor)
+std::vector<VariantInfo> official_lava(bool has_head_floor, bool in_default_set = false)
 {
-    VariantInfo variant{
-        "official", "the released code (MGDDestiny/Lava): value norms without the window", {{"value_norm", "prefix"}}};
+    VariantInfo variant{"official", "the released code (MGDDestiny/Lava): value norms without the window",
+        {{"value_norm", "prefix"}}, in_default_set};
     if (has_head_floor) {
         variant.summary += ", head floor alpha of the nominal budget";
         variant.defaults.insert(variant.defaults.end(), {{"alpha", "0.2"}, {"floor", "nominal"}});
@@ -66,8 +66,8 @@ std::vector<PolicyInfo> make_policies()
         row<AdaPyramidKv>("ada-pyramidkv", "ada-snapkv, more in lower layers", "Feng et al. 2024, arXiv:2407.11550"),
         row<Cake>("cake", "mean and variance of window attention; layers by entropy x variance",
             "Qin et al. 2025, arXiv:2503.12491"),
-        row<LavaPaper>(
-            "lava", "window attention x largest value norm; dynamic layers and heads", lava_paper, official_lava(true)),
+        row<LavaPaper>("lava", "window attention x largest value norm; dynamic layers and heads", lava_paper,
+            official_lava(true, /*in_default_set=*/true)),
         row<LavaUniform>("lava-uniform", "lava with equal layers", lava_paper, official_lava(true)),
         row<LavaPyramid>("lava-pyramid", "lava with a pyramid of layers", lava_paper, official_lava(true)),
         row<LavaNoHead>("lava-nohead", "lava with equal heads", lava_paper, official_lava(false)),
@@ -215,8 +215,10 @@ std::vector<PolicySpec> default_policies()
         if (info.in_default_set) {
             specs.push_back(parse_policy(info.name));
         }
-        if (info.name == "lava") { // the one variant that the default table sets beside its paper
-            specs.push_back(parse_policy("lava@official"));
+        for (const auto& variant : info.variants) {
+            if (variant.in_default_set) {
+                specs.push_back(parse_policy(info.name + "@" + variant.name));
+            }
         }
     }
     return specs;

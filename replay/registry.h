@@ -18,6 +18,7 @@ struct VariantInfo
     std::string name;
     std::string summary;
     std::vector<std::pair<std::string, std::string>> defaults; ///< parameters that differ
+    bool in_default_set = false; ///< replayed beside the policy itself when none is named
 };
 
 /// What can be asked for by name.
@@ -49,7 +50,7 @@ struct PolicySpec
 /// unknown name, variant or parameter (listing the known ones), or a value that does not fit.
 PolicySpec parse_policy(std::string_view text);
 
-/// The specs replayed when none is named: every policy of the default set, and lava@official beside lava.
+/// The specs replayed when none is named: every policy of the default set, its variants of that set behind it.
 std::vector<PolicySpec> default_policies();
 
 } // namespace lava

@@ -19,9 +19,6 @@ public:
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
     std::int64_t seq_len() const { return layer_.seq_len; }
-    const at::Tensor& k() const { return layer_.k; } // [num_kv_heads, seq_len, head_dim]
-    const at::Tensor& v() const { return layer_.v; } // [num_kv_heads, seq_len, head_dim]
-    const at::Tensor& w_o() const { return layer_.w_o; } // [hidden_size, num_heads * head_dim]
 
     /// [num_heads, seq_len] column sums of the attention over all prompt queries, with or without the diagonal.
     const at::Tensor& observed_attention(bool diagonal) const;

@@ -3,7 +3,7 @@
 #include "analysis/selection.h"
 #include "analysis/tables.h"
 #include "tests/analysis/example_report.h"
-#include "tests/analysis/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

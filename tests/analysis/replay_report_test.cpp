@@ -2,7 +2,7 @@
 
 #include "tests/analysis/example_report.h"
 #include "tests/analysis/raw_h5.h"
-#include "tests/analysis/temporary_folder.h"
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>

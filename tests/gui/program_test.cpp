@@ -1,5 +1,5 @@
-#include "tests/analysis/temporary_folder.h"
 #include "tests/gui/example.h"
+#include "tests/temporary_folder.h"
 #include "traces/output_file.h"
 
 #include <QImage>

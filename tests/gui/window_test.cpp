@@ -3,8 +3,8 @@
 #include "gui/layer_chart.h"
 #include "gui/main_window.h"
 #include "gui/text_page.h"
-#include "tests/analysis/temporary_folder.h"
 #include "tests/gui/example.h"
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 
 #include <QChartView>

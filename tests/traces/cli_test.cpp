@@ -32,7 +32,7 @@ Outcome run(const std::string& arguments, const std::string& redirection = "")
     const auto line = std::string(LAVA_TRACE_PROGRAM) + " " + arguments + " >" + out.string() + " 2>" + err.string()
         + " " + redirection;
     const int status = std::system(line.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes_of(out), bytes_of(err)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, file_bytes(out), file_bytes(err)};
 }
 
 TEST(LavaTrace, HelpOpensWithItsPurposeOnStdout)
@@ -137,8 +137,8 @@ TEST(LavaTrace, AReaderThatIsGoneEndsItQuietly)
     const auto line = "(" + std::string(LAVA_TRACE_PROGRAM) + " print " + big + " layers/00/k 2>" + err + "; echo $? >"
         + status + ") | head -n 1 >/dev/null";
     EXPECT_EQ(std::system(line.c_str()), 0);
-    EXPECT_EQ(bytes_of(err), "");
-    EXPECT_EQ(bytes_of(status), "1\n");
+    EXPECT_EQ(file_bytes(err), "");
+    EXPECT_EQ(file_bytes(status), "1\n");
 }
 
 } // namespace

@@ -68,7 +68,7 @@ TEST(H5, TheSameInputGivesTheSameBytes)
         root.set_attribute("s", "text");
         root.write("y", {10}, ramp(10));
     }
-    EXPECT_EQ(bytes_of(folder / "a.h5"), bytes_of(folder / "b.h5"));
+    EXPECT_EQ(file_bytes(folder / "a.h5"), file_bytes(folder / "b.h5"));
 }
 
 TEST(H5, ReadsFixedAndVariableStringsAndSmallIntegers)

@@ -27,10 +27,10 @@ TEST(OutputFile, AppearsOnlyWhenCommitted)
         OutputFile output(target);
         EXPECT_EQ(output.part().filename(), "x.txt.part");
         std::ofstream(output.part()) << "after";
-        EXPECT_EQ(bytes_of(target), "before");
+        EXPECT_EQ(file_bytes(target), "before");
         output.commit();
     }
-    EXPECT_EQ(bytes_of(target), "after");
+    EXPECT_EQ(file_bytes(target), "after");
     EXPECT_FALSE(fs::exists(folder / "x.txt.part"));
 }
 
@@ -70,7 +70,7 @@ TEST(OutputFile, WritesThroughASymbolicLink)
     fs::create_symlink(folder / "elsewhere/real", folder / "link");
     write_text_file(folder / "link", "after");
     EXPECT_TRUE(fs::is_symlink(folder / "link"));
-    EXPECT_EQ(bytes_of(folder / "elsewhere/real"), "after");
+    EXPECT_EQ(file_bytes(folder / "elsewhere/real"), "after");
 }
 
 TEST(OutputFile, SaysWhyItCannotBeWritten)

@@ -4,11 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <fstream>
-#include <iterator>
-#include <unistd.h>
-
 namespace lava::test {
 
 namespace {
@@ -48,20 +43,6 @@ void raw_tokens(hid_t file)
 }
 
 } // namespace
-
-TemporaryFolder::TemporaryFolder()
-{
-    static std::atomic<int> count = 0;
-    path_ = std::filesystem::temp_directory_path()
-        / ("lava-test-" + std::to_string(::getpid()) + "-" + std::to_string(++count));
-    std::filesystem::create_directories(path_);
-}
-
-TemporaryFolder::~TemporaryFolder()
-{
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-}
 
 void raw_attribute(hid_t file, const char* object, const char* name, std::int64_t value)
 {
@@ -206,12 +187,6 @@ std::string error_of(const std::function<void()>& action)
     }
     ADD_FAILURE() << "expected an Error, found none";
     return {};
-}
-
-std::string bytes_of(const std::filesystem::path& file)
-{
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
 }
 
 } // namespace lava::test

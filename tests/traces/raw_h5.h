@@ -2,6 +2,8 @@
 
 // Files made and read by plain HDF5 calls, so that reader and writer are each tested against an independent partner.
 
+#include "tests/temporary_folder.h"
+
 #include <hdf5.h>
 
 #include <cstdint>
@@ -11,21 +13,6 @@
 #include <vector>
 
 namespace lava::test {
-
-/// A fresh folder that goes when the test ends.
-class TemporaryFolder
-{
-public:
-    TemporaryFolder();
-    ~TemporaryFolder();
-    TemporaryFolder(const TemporaryFolder&) = delete;
-    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 void raw_attribute(hid_t file, const char* object, const char* name, std::int64_t value);
 void raw_attribute(hid_t file, const char* object, const char* name, const char* value);
@@ -49,8 +36,5 @@ std::filesystem::path raw_trace(
 
 /// The message of the Error that `action` throws; fails the test where it throws none.
 std::string error_of(const std::function<void()>& action);
-
-/// All bytes of a file.
-std::string bytes_of(const std::filesystem::path& file);
 
 } // namespace lava::test

@@ -134,7 +134,7 @@ TEST(TraceReader, RefusesWhatIsNoTrace)
 TEST(TraceReader, RefusesTruncatedFilesAtAnyLength)
 {
     const TemporaryFolder folder;
-    const auto whole = bytes_of(raw_trace(folder / "whole.h5"));
+    const auto whole = file_bytes(raw_trace(folder / "whole.h5"));
     for (std::size_t size = 0; size < whole.size(); size += whole.size() / 23) {
         const auto file = folder / ("cut" + std::to_string(size));
         std::ofstream(file, std::ios::binary) << whole.substr(0, size);

@@ -112,9 +112,9 @@ TEST(TraceWriter, SharesTheWeightsOfAModel)
     fs::create_directory(folder / "traces");
     const auto weights = folder / "model.weights.h5";
     write(folder / "traces/a.h5", small_info(), {.store = StoreType::f32, .weights_file = weights});
-    const auto first = bytes_of(weights);
+    const auto first = file_bytes(weights);
     write(folder / "traces/b.h5", small_info(), {.store = StoreType::f32, .weights_file = weights});
-    EXPECT_EQ(bytes_of(weights), first);
+    EXPECT_EQ(file_bytes(weights), first);
     fs::rename(folder.path(), folder.path().string() + "-moved"); // links are relative
     const auto moved = fs::path(folder.path().string() + "-moved");
     const Trace trace(moved / "traces/b.h5");
@@ -199,7 +199,7 @@ TEST(TraceWriter, TheSameInputGivesTheSameBytes)
     const TemporaryFolder folder;
     for (const auto* name : {"a.h5", "b.h5"})
         write(folder / name, small_info(), {.store = StoreType::bf16, .weights_file = {}, .deflate = 5});
-    EXPECT_EQ(bytes_of(folder / "a.h5"), bytes_of(folder / "b.h5"));
+    EXPECT_EQ(file_bytes(folder / "a.h5"), file_bytes(folder / "b.h5"));
 }
 
 /// Writes a trace under a limit on file sizes, as on a full disk; returns 0 where it failed with our sentence.
