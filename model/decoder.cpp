@@ -1,5 +1,6 @@
 #include "model/decoder.h"
 
+#include "model/attention.h"
 #include "model/linear.h"
 #include "model/llama_layer.h"
 #include "traces/error.h"
@@ -33,6 +34,29 @@ at::Tensor checked_ids(std::span<const std::int64_t> ids, const KvCache& cache, 
     return at::tensor(at::ArrayRef<std::int64_t>(ids.data(), ids.size()), at::kLong);
 }
 
+void append(at::Tensor& cached, const at::Tensor& fresh)
+{
+    cached = cached.defined() ? at::cat({cached, fresh}, 1) : fresh;
+}
+
+/// Causal attention over the cache of a layer, to which the fresh keys and values are appended.
+Attend attend_to_cache(KvCache& cache, const Hook& hook)
+{
+    auto& cached_k = cache.k[static_cast<std::size_t>(hook.layer)];
+    auto& cached_v = cache.v[static_cast<std::size_t>(hook.layer)];
+    return [&cached_k, &cached_v, hook](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+        append(cached_k, k);
+        append(cached_v, v);
+        const bool sums = hook.wants("observed_attention") || hook.wants("observed_attention_off_diagonal");
+        const auto result = causal_attention(q, cached_k, cached_v, sums);
+        if (sums) {
+            hook("observed_attention", result.column_sums);
+            hook("observed_attention_off_diagonal", result.column_sums_off_diagonal);
+        }
+        return result.z;
+    };
+}
+
 } // namespace
 
 Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
@@ -63,17 +87,37 @@ at::Tensor Decoder::forward(
     cache.k.resize(layers_.size());
     cache.v.resize(layers_.size());
 
-    auto x = at::embedding(embedding_, tokens); // the residual stream [n, hidden_size]
-    const auto angles = rope(first, n, config_.shape.head_dim, config_.rope_theta, x);
+    auto x = embed(tokens);
+    const auto angles = rope_at(at::arange(first, first + n, tokens.options()));
     const auto num_layers = config_.shape.num_layers;
     for (std::int64_t layer = 0; layer < num_layers; ++layer) {
-        const auto i = static_cast<std::size_t>(layer);
-        x = layers_[i]->forward(x, angles, cache.k[i], cache.v[i], Hook{observer, layer});
+        const Hook hook{observer, layer};
+        x = layers_[static_cast<std::size_t>(layer)]->forward(x, angles, attend_to_cache(cache, hook), hook);
         if (on_layer)
             on_layer(layer + 1, num_layers);
     }
     const auto rows = all_logits ? x : x.narrow(0, n - 1, 1);
-    return project(rms_norm(rows, final_norm_, config_.rms_norm_eps), lm_head_).to(at::kFloat);
+    return project(normalize(rows), lm_head_).to(at::kFloat);
+}
+
+at::Tensor Decoder::embed(const at::Tensor& ids) const
+{
+    return at::embedding(embedding_, ids);
+}
+
+Rope Decoder::rope_at(const at::Tensor& positions) const
+{
+    return rope(positions, config_.shape.head_dim, config_.rope_theta, embedding_);
+}
+
+at::Tensor Decoder::layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const
+{
+    return layers_.at(static_cast<std::size_t>(layer))->forward(resid_pre, rope, attend, Hook{nullptr, layer});
+}
+
+at::Tensor Decoder::normalize(const at::Tensor& resid) const
+{
+    return rms_norm(resid, final_norm_, config_.rms_norm_eps);
 }
 
 at::Tensor Decoder::w_o(std::int64_t layer) const

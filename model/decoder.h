@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/checkpoint.h"
+#include "model/rope.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -46,6 +47,10 @@ struct DecoderOptions
 
 struct LlamaLayer;
 
+/// Attention of n fresh tokens: their q [num_heads, n, head_dim], k and v [num_kv_heads, n, head_dim] (q, k after RoPE)
+/// -> z [n, num_heads * head_dim]. What else they attend to is its own affair.
+using Attend = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)>;
+
 /// A Llama-style decoder in LibTorch: RMSNorm, RoPE, GQA, SwiGLU. Attention runs in tiles of query rows and never
 /// holds n x N for all rows.
 class Decoder
@@ -60,6 +65,20 @@ public:
     /// Runs `ids` at the positions after `cache`, appending to it. Returns fp32 logits [rows, vocab_size]: of every
     /// token, or of the last one only. `observer` may be null. Throws Error beyond max_position_embeddings.
     at::Tensor forward(std::span<const std::int64_t> ids, KvCache& cache, Observer* observer, bool all_logits) const;
+
+    // The pieces of a forward pass, for callers whose tokens stand at positions and attend to caches of their own. They
+    // may be called from several threads.
+
+    /// ids [n] -> the residual stream before the first layer, [n, hidden_size].
+    at::Tensor embed(const at::Tensor& ids) const;
+    /// positions [n]
+    Rope rope_at(const at::Tensor& positions) const;
+    /// resid_pre [n, hidden_size] -> resid_post of a layer.
+    at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const;
+    /// The residual stream after the last layer, [n, hidden_size], as lm_head() reads it.
+    at::Tensor normalize(const at::Tensor& resid) const;
+    /// [vocab_size, hidden_size]
+    const at::Tensor& lm_head() const { return lm_head_; }
 
     /// [hidden_size, num_heads * head_dim] of a layer, in the decoder's dtype.
     at::Tensor w_o(std::int64_t layer) const;

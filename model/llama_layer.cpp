@@ -1,6 +1,5 @@
 #include "model/llama_layer.h"
 
-#include "model/attention.h"
 #include "model/linear.h"
 #include "traces/error.h"
 
@@ -46,11 +45,6 @@ at::Device parse_device(const std::string& name)
 at::Tensor split_heads(const at::Tensor& x, std::int64_t head_dim)
 {
     return x.view({x.size(0), -1, head_dim}).transpose(0, 1).contiguous();
-}
-
-void append(at::Tensor& cached, const at::Tensor& fresh)
-{
-    cached = cached.defined() ? at::cat({cached, fresh}, 1) : fresh;
 }
 
 } // namespace
@@ -101,26 +95,17 @@ LlamaLayer::LlamaLayer(const WeightLoader& load, const ModelConfig& config, std:
     w_down = projection("mlp.down_proj", hidden, wide);
 }
 
-at::Tensor LlamaLayer::attention(
-    const at::Tensor& x, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const
+at::Tensor LlamaLayer::attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const
 {
     const auto q = apply_rope(split_heads(project(x, w_q), head_dim), rope);
-    const auto fresh_k = apply_rope(split_heads(project(x, w_k), head_dim), rope);
-    const auto fresh_v = split_heads(project(x, w_v), head_dim);
+    const auto k = apply_rope(split_heads(project(x, w_k), head_dim), rope);
+    const auto v = split_heads(project(x, w_v), head_dim);
     hook("q", q);
-    hook("k", fresh_k);
-    hook("v", fresh_v);
-    append(k, fresh_k);
-    append(v, fresh_v);
-
-    const bool sums = hook.wants("observed_attention") || hook.wants("observed_attention_off_diagonal");
-    const auto result = causal_attention(q, k, v, sums);
-    if (sums) {
-        hook("observed_attention", result.column_sums);
-        hook("observed_attention_off_diagonal", result.column_sums_off_diagonal);
-    }
-    hook("z", result.z);
-    return project(result.z, w_o);
+    hook("k", k);
+    hook("v", v);
+    const auto z = attend(q, k, v);
+    hook("z", z);
+    return project(z, w_o);
 }
 
 at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
@@ -129,10 +114,10 @@ at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
 }
 
 at::Tensor LlamaLayer::forward(
-    const at::Tensor& resid_pre, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const
+    const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const
 {
     hook("resid_pre", resid_pre);
-    const auto attn_out = attention(rms_norm(resid_pre, input_norm, eps), rope, k, v, hook);
+    const auto attn_out = attention(rms_norm(resid_pre, input_norm, eps), rope, attend, hook);
     hook("attn_out", attn_out);
     const auto resid_mid = resid_pre + attn_out;
     hook("resid_mid", resid_mid);

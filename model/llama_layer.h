@@ -58,12 +58,11 @@ struct LlamaLayer
 
     LlamaLayer(const WeightLoader& load, const ModelConfig& config, std::int64_t layer);
 
-    /// resid_pre [n, hidden_size] -> resid_post. The new keys and values are appended to k, v, the layer's cache.
-    at::Tensor forward(
-        const at::Tensor& resid_pre, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const;
+    /// resid_pre [n, hidden_size] -> resid_post.
+    at::Tensor forward(const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const;
 
 private:
-    at::Tensor attention(const at::Tensor& x, const Rope& rope, at::Tensor& k, at::Tensor& v, const Hook& hook) const;
+    at::Tensor attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const;
     at::Tensor mlp(const at::Tensor& x) const;
 };
 

@@ -1,5 +1,6 @@
 #include "model/decoder.h"
 
+#include "model/attention.h"
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
@@ -168,6 +169,24 @@ TEST(Decoder, HalfPrecisionStaysNearFloat32)
     EXPECT_EQ(half.k[0].scalar_type(), at::kBFloat16);
     EXPECT_EQ(found.scalar_type(), at::kFloat);
     EXPECT_LT(((found - expected).norm() / expected.norm()).item<double>(), 3e-2); // bfloat16 keeps 8 bits
+}
+
+TEST(Decoder, ItsPiecesMakeAForwardPass)
+{
+    const auto decoder = stories();
+    const auto ids = reference_ids();
+    KvCache cache;
+    const auto expected = decoder.forward(ids, cache, nullptr, true);
+
+    auto x = decoder.embed(at::tensor(ids, at::kLong));
+    const auto angles = decoder.rope_at(at::arange(201));
+    for (std::int64_t layer = 0; layer < 5; ++layer) {
+        x = decoder.layer(layer, x, angles, [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+            EXPECT_LT(largest_difference(k, cache.k[static_cast<std::size_t>(layer)]), 1e-5);
+            return causal_attention(q, k, v, false).z;
+        });
+    }
+    EXPECT_LT(largest_difference(at::linear(decoder.normalize(x), decoder.lm_head()), expected), logit_tolerance);
 }
 
 TEST(Decoder, ReportsProgressPerLayer)
