@@ -1,7 +1,8 @@
 #include "model/tokenizer.h"
 
-#include "model/tokenizer_bpe.h"
-#include "model/tokenizer_llama2c.h"
+#include "model/tokenizers/json_tokenizer.h"
+#include "model/tokenizers/json_view.h"
+#include "model/tokenizers/llama2c.h"
 #include "traces/error.h"
 
 namespace lava {
@@ -9,7 +10,8 @@ namespace lava {
 std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& model_folder)
 {
     if (std::filesystem::exists(model_folder / "tokenizer.json")) {
-        return read_bpe_tokenizer(model_folder);
+        const std::filesystem::path file = model_folder / "tokenizer.json";
+        return make_json_tokenizer(model_folder, file, read_json(file));
     }
     if (std::filesystem::exists(model_folder / "tokenizer.bin")) {
         return read_llama2c_tokenizer(model_folder / "tokenizer.bin");

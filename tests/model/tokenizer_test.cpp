@@ -77,8 +77,8 @@ protected:
         vocab["ab"] = 200;
         vocab["abc"] = 201;
         json_ = {{"added_tokens",
-                     {{{"id", 300}, {"content", "<end>"}, {"special", true}},
-                         {{"id", 301}, {"content", "<end>>"}, {"special", false}}}},
+                     {{{"id", 300}, {"content", "<end>"}, {"special", true}, {"normalized", false}},
+                         {{"id", 301}, {"content", "<end>>"}, {"special", false}, {"normalized", false}}}},
             {"pre_tokenizer",
                 {{"type", "Sequence"},
                     {"pretokenizers",
@@ -147,14 +147,28 @@ TEST_F(SmallBpe, RefusesOtherKindsByName)
         EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr(message))) << pointer;
     };
     refuses("/model/type", "Unigram", "found \"Unigram\"");
-    refuses("/normalizer", {{"type", "NFC"}}, "normalizer: expected null");
-    refuses("/post_processor", {{"type", "TemplateProcessing"}}, "post_processor: expected null or ByteLevel");
-    refuses("/pre_tokenizer", {{"type", "Metaspace"}}, "Metaspace");
-    refuses("/pre_tokenizer/pretokenizers/1/add_prefix_space", true, "pre_tokenizer: expected");
-    refuses("/model/byte_fallback", true, "model.byte_fallback");
+    refuses("/normalizer", {{"type", "Lowercase"}}, "normalizer: expected NFC");
+    refuses("/post_processor", {{"type", "BertProcessing"}}, "post_processor: expected ByteLevel");
+    refuses("/decoder", {{"type", "WordPiece"}}, "decoder: expected ByteLevel");
+    refuses("/pre_tokenizer", {{"type", "Whitespace"}}, "Whitespace");
+    refuses("/pre_tokenizer/pretokenizers/1/use_regexp", true, "pretokenizers[1].use_regexp: a key that is not known");
+    refuses("/pre_tokenizer/pretokenizers/0", {{"type", "ByteLevel"}}, "nothing behind ByteLevel");
     refuses("/model/merges/0", "a z", "model.merges[0]");
     refuses("/model/vocab/a", -1, "model.vocab[a]");
-    refuses("/added_tokens/0/lstrip", true, "added_tokens.lstrip");
+    refuses("/model/dropout", 0.1, "model.dropout");
+    refuses("/model/unk_token", "<unk>", "model.unk_token");
+    refuses("/added_tokens/0/lstrip", 1, "added_tokens[0].lstrip: expected true or false");
+    refuses("/added_tokens/0/content", "ab", "to have its id of the vocab, 200, not 300");
+    refuses("/layers", 1, "layers: a key that is not known");
+}
+
+TEST_F(SmallBpe, RefusesPatternsThatTwoLibrariesReadDifferently)
+{
+    for (const char* pattern : {"(?m:.)", "[a[b]]", "[a&&b]", "\\h", "\\p{L}{1,3}+", "(a", "\\p{Letter}"}) {
+        json_["pre_tokenizer"]["pretokenizers"][0]
+            = {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}};
+        EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("pretokenizers[0].pattern: "))) << pattern;
+    }
 }
 
 TEST_F(SmallBpe, ReadsChatMlAndItsOwnSystemMessage)

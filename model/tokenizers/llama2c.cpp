@@ -1,7 +1,6 @@
-#include "model/tokenizer_llama2c.h"
+#include "model/tokenizers/llama2c.h"
 
-#include "model/tokenizer_merge.h"
-#include "model/tokenizer_split.h"
+#include "model/tokenizers/merge.h"
 #include "traces/error.h"
 
 #include <bit>

@@ -1,0 +1,131 @@
+#include "model/tokenizers/folder_tokenizer.h"
+
+#include "traces/error.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+namespace lava {
+
+namespace {
+
+/// The Jinja text of the folder's chat template: chat_template.jinja, or in tokenizer_config.json; empty: none.
+std::optional<ChatTemplate> read_chat_template(const std::filesystem::path& folder, std::string& refusal)
+{
+    std::filesystem::path file = folder / "chat_template.jinja";
+    std::string jinja;
+    if (std::ifstream stream(file, std::ios::binary); stream) {
+        jinja.assign(std::istreambuf_iterator<char>(stream), {});
+    } else {
+        using Json = nlohmann::json;
+        file = folder / "tokenizer_config.json";
+        const Json config = Json::parse(std::ifstream(file, std::ios::binary), nullptr, false);
+        if (!config.is_object() || !config.contains("chat_template") || !config.at("chat_template").is_string()) {
+            refusal = folder.string() + ": the model has no chat template";
+            return std::nullopt;
+        }
+        jinja = config.at("chat_template").get<std::string>();
+    }
+    try {
+        return parse_chat_template(jinja, file.string());
+    } catch (const Error& error) {
+        refusal = error.what(); // only a conversation needs the template, plain text does not
+        return std::nullopt;
+    }
+}
+
+} // namespace
+
+FolderTokenizer::FolderTokenizer(const std::filesystem::path& folder)
+    : folder_(folder)
+    , config_(read_tokenizer_config(folder))
+    , template_(read_chat_template(folder, template_refusal_))
+{ }
+
+std::string FolderTokenizer::token_bytes(std::int64_t id) const
+{
+    if (id < 0 || id >= vocab_size()) {
+        throw Error("token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(vocab_size())
+            + " tokens");
+    }
+    return tokens_[static_cast<std::size_t>(id)];
+}
+
+std::string FolderTokenizer::decode(const std::vector<std::int64_t>& ids) const
+{
+    std::string text;
+    bool first = true;
+    for (const std::int64_t id : ids) {
+        if (special_.contains(id)) {
+            continue;
+        }
+        std::string bytes = token_bytes(id);
+        if (first && decoding_.first_token_without_spaces) {
+            std::erase(bytes, ' ');
+        }
+        text += bytes;
+        first = false;
+    }
+    const std::size_t spaces = std::min(text.find_first_not_of(' '), text.size());
+    return text.substr(std::min(spaces, decoding_.leading_spaces));
+}
+
+std::string FolderTokenizer::apply_chat_template(const std::vector<ChatMessage>& messages) const
+{
+    if (!template_) {
+        throw Error(template_refusal_);
+    }
+    return template_->apply(messages);
+}
+
+void FolderTokenizer::set_token(std::int64_t id, const std::string& bytes)
+{
+    if (std::ssize(tokens_) <= id) {
+        tokens_.resize(static_cast<std::size_t>(id) + 1);
+    }
+    tokens_[static_cast<std::size_t>(id)] = bytes;
+}
+
+void FolderTokenizer::set_added(const AddedToken& token)
+{
+    set_token(token.id, token.text);
+    if (token.special) {
+        special_.insert(token.id);
+    }
+}
+
+Encoding FolderTokenizer::surround(const SpecialTokens& special, Encoding encoding, std::size_t size)
+{
+    encoding.ids.insert(encoding.ids.begin(), special.before.begin(), special.before.end());
+    encoding.ranges.insert(encoding.ranges.begin(), special.before.size(), ByteRange{0, 0});
+    encoding.ids.insert(encoding.ids.end(), special.after.begin(), special.after.end());
+    encoding.ranges.insert(encoding.ranges.end(), special.after.size(), ByteRange{size, size});
+    return encoding;
+}
+
+SpecialTokens FolderTokenizer::special_tokens(
+    const std::function<std::int64_t(const std::string&)>& id_of, SpecialTokens otherwise) const
+{
+    if (!config_.add_bos_token && !config_.add_eos_token) {
+        return otherwise;
+    }
+    const auto required = [&](const std::optional<std::string>& token, const char* key) {
+        const std::int64_t id = token ? id_of(*token) : -1;
+        if (id < 0) {
+            throw Error((folder_ / "tokenizer_config.json").string() + ": " + key + " is asked for, but "
+                + (token ? "'" + *token + "' is not in the vocabulary" : "not named"));
+        }
+        return id;
+    };
+    SpecialTokens result;
+    if (config_.add_bos_token.value_or(false)) {
+        result.before.push_back(required(config_.bos_token, "bos_token"));
+    }
+    if (config_.add_eos_token.value_or(false)) {
+        result.after.push_back(required(config_.eos_token, "eos_token"));
+    }
+    return result;
+}
+
+} // namespace lava

@@ -1,0 +1,48 @@
+#pragma once
+
+#include "model/chat_template.h"
+#include "model/tokenizers/added_tokens.h"
+#include "model/tokenizers/post_processor.h"
+#include "model/tokenizers/tokenizer_config.h"
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// The tokens of a model folder: their bytes, which of them are special, and its chat template. What remains to each
+/// kind is to encode.
+class FolderTokenizer : public Tokenizer
+{
+public:
+    explicit FolderTokenizer(const std::filesystem::path& folder);
+
+    std::string token_bytes(std::int64_t id) const override;
+    std::string decode(const std::vector<std::int64_t>& ids) const override;
+    std::int64_t vocab_size() const override { return std::ssize(tokens_); }
+    std::string apply_chat_template(const std::vector<ChatMessage>& messages) const override;
+
+protected:
+    void set_token(std::int64_t id, const std::string& bytes);
+    void set_added(const AddedToken& token);
+    /// Ids around `encoding`, with empty ranges at the ends of a text of `size` bytes.
+    static Encoding surround(const SpecialTokens& special, Encoding encoding, std::size_t size);
+    /// BOS and EOS as tokenizer_config.json asks for them, or else `otherwise`. `id_of` returns -1 for what it does not
+    /// know. Throws Error where one is asked for that is not a token.
+    SpecialTokens special_tokens(
+        const std::function<std::int64_t(const std::string&)>& id_of, SpecialTokens otherwise) const;
+
+    std::filesystem::path folder_;
+    TokenizerConfig config_;
+    Decoding decoding_;
+
+private:
+    std::vector<std::string> tokens_; ///< bytes by id; empty for an id that is not used
+    std::set<std::int64_t> special_;
+    std::string template_refusal_; ///< why there is no template; set by template_'s initialiser, so before it
+    std::optional<ChatTemplate> template_;
+};
+
+} // namespace lava

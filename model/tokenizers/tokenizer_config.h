@@ -1,0 +1,26 @@
+#pragma once
+
+#include "model/tokenizers/added_tokens.h"
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// What tokenizer_config.json says beside the vocabulary; all of it may be absent.
+struct TokenizerConfig
+{
+    std::string tokenizer_class; ///< "LlamaTokenizer"; the suffix "Fast" left out
+    std::optional<std::string> bos_token, eos_token, unk_token, pad_token;
+    std::optional<bool> add_bos_token, add_eos_token; ///< overrule tokenizer.json
+    bool add_prefix_space = false;
+    std::optional<bool> legacy; ///< SentencePiece: a space in front of every stretch of text, not only of the first
+    std::vector<AddedToken> added_tokens;
+};
+
+/// Throws Error naming the file where it is damaged.
+TokenizerConfig read_tokenizer_config(const std::filesystem::path& model_folder);
+
+} // namespace lava
