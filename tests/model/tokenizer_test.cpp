@@ -1,5 +1,6 @@
 #include "model/tokenizer.h"
 
+#include "tests/model/llama_cpp_vectors.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>
@@ -8,7 +9,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 namespace lava {
 namespace {
@@ -19,39 +19,6 @@ using Json = nlohmann::json;
 using Ids = std::vector<std::int64_t>;
 
 const std::filesystem::path source_dir = LAVA_SOURCE_DIR;
-
-std::string read_text(const std::filesystem::path& file)
-{
-    std::ifstream stream(file, std::ios::binary);
-    EXPECT_TRUE(stream) << file;
-    return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-/// Texts of llama.cpp's tokenizer tests: each ends in a line of its own.
-std::vector<std::string> llama_cpp_texts()
-{
-    const std::string end = "\n__ggml_vocab_test__\n";
-    const std::string all = read_text(source_dir / "tests/data/tokenizer/llama_cpp_tests.txt");
-    std::vector<std::string> texts;
-    for (std::size_t at = 0; at < all.size();) {
-        const std::size_t next = all.find(end, at);
-        texts.push_back(all.substr(at, next - at));
-        at = next + end.size();
-    }
-    return texts;
-}
-
-/// One line of ids for each text.
-std::vector<Ids> llama_cpp_ids(const std::filesystem::path& file)
-{
-    std::istringstream lines(read_text(file));
-    std::vector<Ids> result;
-    for (std::string line; std::getline(lines, line);) {
-        std::istringstream numbers(line);
-        result.emplace_back(std::istream_iterator<std::int64_t>(numbers), std::istream_iterator<std::int64_t>());
-    }
-    return result;
-}
 
 std::unique_ptr<Tokenizer> smollm2()
 {
@@ -206,14 +173,7 @@ TEST(SmolLM2Tokenizer, GivesLlamaCppsIdsForItsTests)
     if (!tokenizer) {
         GTEST_SKIP() << "no SmolLM2 in " << LAVA_SMOLLM2_DIR;
     }
-    const std::vector<std::string> texts = llama_cpp_texts();
-    const std::vector<Ids> expected = llama_cpp_ids(source_dir / "tests/data/tokenizer/llama_cpp_smollm.txt");
-    ASSERT_EQ(texts.size(), 46u);
-    ASSERT_EQ(expected.size(), 46u);
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-        EXPECT_EQ(tokenizer->encode(texts[i], false).ids, expected[i]) << texts[i];
-        EXPECT_EQ(tokenizer->decode(expected[i]), texts[i]);
-    }
+    expect_llama_cpp_ids(*tokenizer, "smollm");
 }
 
 TEST(SmolLM2Tokenizer, AppliesItsOwnTemplate)

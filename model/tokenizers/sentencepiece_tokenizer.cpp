@@ -1,0 +1,156 @@
+#include "model/tokenizers/sentencepiece_tokenizer.h"
+
+#include "model/tokenizers/folder_tokenizer.h"
+#include "traces/error.h"
+
+#include <sentencepiece_processor.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+
+namespace lava {
+
+namespace {
+
+using sentencepiece::ImmutableSentencePieceText;
+using sentencepiece::SentencePieceProcessor;
+
+void load(SentencePieceProcessor& processor, const std::string& model, const std::filesystem::path& file)
+{
+    const auto status = processor.LoadFromSerializedProto(model);
+    if (!status.ok()) {
+        throw Error(file.string() + ": not a SentencePiece model: " + status.ToString());
+    }
+}
+
+/// added_tokens.json: {"<pad>": 32000}
+std::vector<AddedToken> read_added_tokens(const std::filesystem::path& file)
+{
+    std::vector<AddedToken> result;
+    if (std::filesystem::exists(file)) {
+        const nlohmann::json document = read_json(file);
+        for (const auto& [text, id] : JsonView(document, file.string()).members()) {
+            result.push_back({text, id.token_id(), false, false, false, false, false});
+        }
+    }
+    return result;
+}
+
+class SentencePieceTokenizer : public FolderTokenizer
+{
+public:
+    explicit SentencePieceTokenizer(const std::filesystem::path& folder)
+        : FolderTokenizer(folder)
+    {
+        const std::filesystem::path file = folder / "tokenizer.model";
+        std::ifstream stream(file, std::ios::binary);
+        std::string model{std::istreambuf_iterator<char>(stream), {}};
+        load(first_, model, file);
+        // a protobuf message that comes twice is merged: normalizer_spec { add_dummy_prefix: false }
+        load(further_, model + std::string("\x1a\x02\x18\x00", 4), file);
+        decoding_.byte_fallback = true;
+        decoding_.replacements = {{"\u2581", " "}};
+        decoding_.leading_spaces = 1;
+        for (int id = 0; id < first_.GetPieceSize(); ++id) {
+            const std::string& piece = first_.IdToPiece(id);
+            set_token(id, first_.IsByte(id) || !first_.IsControl(id) ? decoding_.bytes(piece) : piece);
+        }
+        added_ = AddedTokens(read_added(), Normalizer());
+        const std::int64_t bos = first_.bos_id();
+        special_ = special_tokens([this](const std::string& token) { return id_of(token); },
+            bos < 0 ? SpecialTokens() : SpecialTokens{{bos}, {}});
+    }
+
+    Encoding encode(std::string_view text, bool add_special_tokens) const override
+    {
+        require_utf8(text);
+        Encoding encoding;
+        added_.split(
+            text,
+            [&](std::int64_t id, ByteRange range) {
+                encoding.ids.push_back(id);
+                encoding.ranges.push_back(range);
+            },
+            [&](const AlignedText& plain) { encode_plain(plain, encoding); });
+        return add_special_tokens ? surround(special_, std::move(encoding), text.size()) : encoding;
+    }
+
+private:
+    /// Control pieces ("<s>") are not found in text by the library itself.
+    std::vector<AddedToken> read_added()
+    {
+        std::vector<AddedToken> tokens = config_.added_tokens;
+        const auto add = [&](const AddedToken& token) {
+            if (std::none_of(tokens.begin(), tokens.end(), [&](const AddedToken& a) { return a.text == token.text; })) {
+                tokens.push_back(token);
+            }
+        };
+        for (int id = 0; id < first_.GetPieceSize(); ++id) {
+            if (first_.IsControl(id) || first_.IsUnknown(id)) {
+                add({first_.IdToPiece(id), id, true, false, false, false, false});
+            }
+        }
+        for (const AddedToken& token : read_added_tokens(folder_ / "added_tokens.json")) {
+            add(token);
+        }
+        for (const AddedToken& token : tokens) {
+            if (token.id < first_.GetPieceSize() && first_.IdToPiece(static_cast<int>(token.id)) != token.text) {
+                throw Error(folder_.string() + ": the added token '" + token.text + "' has the id "
+                    + std::to_string(token.id) + ", which is '" + first_.IdToPiece(static_cast<int>(token.id))
+                    + "' in tokenizer.model");
+            }
+            set_added(token);
+            added_ids_[token.text] = token.id;
+        }
+        return tokens;
+    }
+
+    std::int64_t id_of(const std::string& token) const
+    {
+        if (const auto added = added_ids_.find(token); added != added_ids_.end()) {
+            return added->second;
+        }
+        const int id = first_.PieceToId(token);
+        return first_.IdToPiece(id) == token ? id : -1;
+    }
+
+    void encode_plain(const AlignedText& plain, Encoding& encoding) const
+    {
+        const bool prefix = config_.legacy.value_or(false) || plain.sources.front().begin == 0;
+        ImmutableSentencePieceText pieces;
+        const auto status = (prefix ? first_ : further_).Encode(plain.text, pieces.mutable_proto());
+        if (!status.ok()) {
+            throw Error("a text of " + std::to_string(plain.text.size())
+                + " bytes could not be tokenized: " + status.ToString());
+        }
+        const std::size_t base = plain.sources.front().begin;
+        std::size_t byte = 0; // of a character that is spelled in bytes: all but the last come with an empty range
+        for (std::size_t i = 0; i < pieces.pieces_size(); ++i) {
+            const auto piece = pieces.pieces(static_cast<int>(i));
+            ByteRange range{base + piece.begin(), base + piece.end()};
+            if (first_.IsByte(static_cast<int>(piece.id()))) {
+                const bool last = piece.begin() < piece.end();
+                range = {range.begin + byte, last ? std::max(range.end, range.begin + byte) : range.begin + byte + 1};
+                byte = last ? 0 : byte + 1;
+            }
+            encoding.ids.push_back(piece.id());
+            encoding.ranges.push_back(range);
+        }
+    }
+
+    SentencePieceProcessor first_; ///< puts a space in front
+    SentencePieceProcessor further_; ///< does not
+    AddedTokens added_;
+    std::unordered_map<std::string, std::int64_t> added_ids_;
+    SpecialTokens special_;
+};
+
+} // namespace
+
+std::unique_ptr<Tokenizer> read_sentencepiece_tokenizer(const std::filesystem::path& model_folder)
+{
+    return std::make_unique<SentencePieceTokenizer>(model_folder);
+}
+
+} // namespace lava
