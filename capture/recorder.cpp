@@ -79,6 +79,8 @@ LayerView view_of(const Decoder& decoder, const Recording& recording, std::int64
     view.q_window = record.q_window;
     view.observed_attention = record.observed_attention;
     view.observed_attention_off_diagonal = record.observed_attention_off_diagonal;
+    view.q_pre_rope_mean = record.queries.mean;
+    view.q_pre_rope_cov = record.queries.covariance;
     view.w_o = decoder.w_o(layer);
     if (view.eval_len > 0) {
         view.q_eval = record.q_eval;
@@ -102,6 +104,7 @@ TraceWriter::Options writer_options(const StoreOptions& options)
 Recorder::Recorder(std::int64_t num_layers, std::int64_t window)
     : window_(window)
     , layers_(static_cast<std::size_t>(num_layers))
+    , statistics_(static_cast<std::size_t>(num_layers))
     , pieces_(static_cast<std::size_t>(num_layers))
 { }
 
@@ -110,7 +113,8 @@ bool Recorder::wants(std::string_view name) const
     if (evaluating_) {
         return is_step_tensor(name);
     }
-    return name == "q" || name == "observed_attention" || name == "observed_attention_off_diagonal";
+    return name == "q" || name == "q_pre_rope" || name == "observed_attention"
+        || name == "observed_attention_off_diagonal";
 }
 
 void Recorder::on(std::string_view name, std::int64_t layer, const at::Tensor& value)
@@ -123,6 +127,8 @@ void Recorder::on(std::string_view name, std::int64_t layer, const at::Tensor& v
     // clones: the decoder may reuse its tensors
     if (evaluating_) {
         pieces_[index][std::string(name)].push_back(value.clone());
+    } else if (name == "q_pre_rope") {
+        statistics_[index].add(value);
     } else if (name == "q") {
         record.q_window = value.narrow(1, value.size(1) - window_, window_).clone();
     } else if (name == "observed_attention") {
@@ -142,6 +148,7 @@ std::vector<LayerRecord> Recorder::take_layers()
             }
         }
         pieces_[layer].clear();
+        layers_[layer].queries = statistics_[layer].result();
     }
     return std::move(layers_);
 }
@@ -201,6 +208,9 @@ void write_recording(const Decoder& decoder, const Recording& recording, TraceIn
     info.eval_len = std::ssize(recording.eval_ids);
     info.window = recording.window;
     info.eval_ids = recording.eval_ids;
+    const RopeParameters rope = decoder.rope_parameters(info.seq_len);
+    info.rope_inv_freq = rope.inverse_frequencies;
+    info.rope_attention_scaling = rope.attention_scaling;
     TraceWriter writer(options.trace, info, writer_options(options));
     for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
         writer.write_layer(view_of(decoder, recording, layer));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "capture/prompts.h"
+#include "capture/query_statistics.h"
 #include "model/decoder.h"
 #include "traces/trace_info.h"
 
@@ -28,6 +29,7 @@ struct LayerRecord
 {
     at::Tensor q_window; ///< [num_heads, window, head_dim]
     at::Tensor observed_attention, observed_attention_off_diagonal; ///< [num_heads, seq_len], on the CPU
+    MeanAndCovariance queries; ///< before RoPE, on the CPU
     at::Tensor q_eval; ///< [num_heads, eval_len, head_dim]
     at::Tensor resid_pre, attn_out, resid_mid, mlp_out; ///< [eval_len, hidden_size]
 };
@@ -43,8 +45,8 @@ struct Recording
     at::Tensor logits; ///< [eval_len, vocab_size]; undefined without evaluation steps
 };
 
-/// Keeps what traces/FORMAT.md lists of the forward calls it observes: of the prompt's the last `window` queries and
-/// the column sums, of the later ones all queries and the residual stream.
+/// Keeps what traces/FORMAT.md lists of the forward calls it observes: of the prompt's the last `window` queries, the
+/// column sums and the queries' statistics, of the later ones all queries and the residual stream.
 class Recorder : public Observer
 {
 public:
@@ -60,6 +62,7 @@ private:
     std::int64_t window_;
     bool evaluating_ = false;
     std::vector<LayerRecord> layers_;
+    std::vector<QueryStatistics> statistics_; ///< per layer
     std::vector<std::map<std::string, std::vector<at::Tensor>, std::less<>>> pieces_; ///< per layer, of each step
 };
 

@@ -1,18 +1,13 @@
 #include "model/attention.h"
 
 #include "model/linear.h"
+#include "model/parallel.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/InferenceMode.h>
 
-#include <atomic>
 #include <cmath>
-#include <exception>
-#include <functional>
 #include <limits>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 namespace lava {
@@ -77,48 +72,6 @@ TileSums attend_tile(
     const auto z = at::mm(flat, problem.v[kv_head].narrow(0, 0, flat.size(1))).view({problem.group(), rows, -1});
     problem.z.select(1, kv_head).narrow(0, first, rows).copy_(z.transpose(0, 1));
     return column_sums ? tile_sums(problem, probabilities) : TileSums{};
-}
-
-/// One ATen thread while it lives, so that the arithmetic does not depend on the number of threads.
-class SingleThreaded
-{
-public:
-    SingleThreaded() { at::set_num_threads(1); }
-    ~SingleThreaded() { at::set_num_threads(before_); }
-    SingleThreaded(const SingleThreaded&) = delete;
-    SingleThreaded& operator=(const SingleThreaded&) = delete;
-
-private:
-    int before_ = at::get_num_threads();
-};
-
-/// Calls work(0) .. work(count - 1) on up to `workers` threads, one ATen thread each.
-void parallel_items(std::int64_t count, int workers, const std::function<void(std::int64_t)>& work)
-{
-    std::atomic<std::int64_t> next{0};
-    std::exception_ptr failure;
-    std::mutex failure_mutex;
-    const auto run = [&] {
-        try {
-            const c10::InferenceMode inference;
-            const SingleThreaded single;
-            for (std::int64_t item = next++; item < count; item = next++)
-                work(item);
-        } catch (...) {
-            const std::lock_guard lock(failure_mutex);
-            failure = std::current_exception();
-            next = count;
-        }
-    };
-    if (workers == 1) {
-        run();
-    } else {
-        std::vector<std::jthread> threads;
-        for (int i = 0; i < workers; ++i)
-            threads.emplace_back(run);
-    }
-    if (failure)
-        std::rethrow_exception(failure);
 }
 
 /// Adds the sums of a wave's tiles in their order.

@@ -120,6 +120,14 @@ at::Tensor Decoder::normalize(const at::Tensor& resid) const
     return rms_norm(resid, final_norm_, config_.rms_norm_eps);
 }
 
+RopeParameters Decoder::rope_parameters(std::int64_t) const
+{
+    const auto frequencies
+        = rope_inverse_frequencies(config_.shape.head_dim, config_.rope_theta, at::empty({0})).to(at::kDouble);
+    const auto* begin = frequencies.const_data_ptr<double>();
+    return {.inverse_frequencies = {begin, begin + frequencies.numel()}};
+}
+
 at::Tensor Decoder::w_o(std::int64_t layer) const
 {
     return layers_.at(static_cast<std::size_t>(layer))->w_o;

@@ -22,6 +22,8 @@ public:
     virtual ~Observer() = default;
 
     /// `name` is one of
+    ///   attn_in [n, hidden_size], what the attention reads: resid_pre after the norm,
+    ///   q_pre_rope [num_heads, n, head_dim], q before RoPE and after the model's q-norm,
     ///   q [num_heads, n, head_dim], k, v [num_kv_heads, n, head_dim] (q, k after RoPE),
     ///   z [n, num_heads * head_dim], attn_out, resid_pre, resid_mid, mlp_out, resid_post [n, hidden_size],
     ///   observed_attention, observed_attention_off_diagonal [num_heads, N], fp32: column sums of the attention
@@ -43,6 +45,13 @@ struct DecoderOptions
 {
     std::string device = "cpu"; ///< "cpu", "cuda", "cuda:1"
     std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on cuda, float32 on the CPU
+};
+
+/// What a trace keeps of the rotary embedding, so that it can be undone and applied at other positions.
+struct RopeParameters
+{
+    std::vector<double> inverse_frequencies; ///< [pairs], the angle of a pair per position
+    double attention_scaling = 1; ///< what queries and keys are multiplied by, too
 };
 
 struct LlamaLayer;
@@ -82,6 +91,9 @@ public:
 
     /// [hidden_size, num_heads * head_dim] of a layer, in the decoder's dtype.
     at::Tensor w_o(std::int64_t layer) const;
+
+    /// The rotary embedding as it is in a run of `seq_len` tokens.
+    RopeParameters rope_parameters(std::int64_t seq_len) const;
 
     /// Called after each layer of a forward pass, with (layers done, num_layers); for progress.
     std::function<void(std::int64_t, std::int64_t)> on_layer;

@@ -97,7 +97,10 @@ LlamaLayer::LlamaLayer(const WeightLoader& load, const ModelConfig& config, std:
 
 at::Tensor LlamaLayer::attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const
 {
-    const auto q = apply_rope(split_heads(project(x, w_q), head_dim), rope);
+    hook("attn_in", x);
+    const auto q_pre_rope = split_heads(project(x, w_q), head_dim);
+    hook("q_pre_rope", q_pre_rope);
+    const auto q = apply_rope(q_pre_rope, rope);
     const auto k = apply_rope(split_heads(project(x, w_k), head_dim), rope);
     const auto v = split_heads(project(x, w_v), head_dim);
     hook("q", q);

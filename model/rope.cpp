@@ -4,13 +4,16 @@
 
 namespace lava {
 
+at::Tensor rope_inverse_frequencies(std::int64_t head_dim, double theta, const at::Tensor& like)
+{
+    const auto exponents = at::arange(0, head_dim, 2, like.options().dtype(at::kFloat)) / static_cast<double>(head_dim);
+    return at::reciprocal(at::pow(at::Scalar(theta), exponents));
+}
+
 Rope rope(const at::Tensor& positions, std::int64_t head_dim, double theta, const at::Tensor& like)
 {
-    const auto options = like.options().dtype(at::kFloat);
-    const auto exponents = at::arange(0, head_dim, 2, options) / static_cast<double>(head_dim);
-    const auto inverse_frequency = at::reciprocal(at::pow(at::Scalar(theta), exponents)); // [head_dim / 2]
-    const auto exact = positions.to(options.device(), at::kFloat); // up to 2^24
-    const auto half = exact.unsqueeze(1) * inverse_frequency; // [n, head_dim / 2]
+    const auto exact = positions.to(like.device(), at::kFloat); // up to 2^24
+    const auto half = exact.unsqueeze(1) * rope_inverse_frequencies(head_dim, theta, like); // [n, head_dim / 2]
     const auto angles = at::cat({half, half}, 1);
     return {angles.cos().to(like.scalar_type()), angles.sin().to(like.scalar_type())};
 }

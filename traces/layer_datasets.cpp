@@ -24,6 +24,11 @@ Extents column_sums(const TraceInfo& info)
     return {info.shape.num_heads, info.seq_len};
 }
 
+Extents maxima(const TraceInfo& info)
+{
+    return {info.shape.num_kv_heads, info.seq_len};
+}
+
 Extents stream(const TraceInfo& info)
 {
     return {info.eval_len, info.shape.hidden_size};
@@ -36,8 +41,18 @@ constexpr LayerDataset table[] = {
         [](const TraceInfo& info) -> Extents {
             return {info.shape.num_heads, info.window, info.shape.head_dim};
         }},
-    {"observed_attention", &LayerView::observed_attention, Role::observed, column_sums},
-    {"observed_attention_off_diagonal", &LayerView::observed_attention_off_diagonal, Role::observed, column_sums},
+    {"observed_attention", &LayerView::observed_attention, Role::statistic, column_sums},
+    {"observed_attention_off_diagonal", &LayerView::observed_attention_off_diagonal, Role::statistic, column_sums},
+    {"q_pre_rope_mean", &LayerView::q_pre_rope_mean, Role::statistic,
+        [](const TraceInfo& info) -> Extents {
+            return {info.shape.num_heads, info.shape.head_dim};
+        }},
+    {"q_pre_rope_cov", &LayerView::q_pre_rope_cov, Role::statistic,
+        [](const TraceInfo& info) -> Extents {
+            return {info.shape.num_heads, info.shape.head_dim, info.shape.head_dim};
+        }},
+    {"repeat_maxima", &LayerView::repeat_maxima, Role::statistic, maxima},
+    {"repeat_maxima_plus", &LayerView::repeat_maxima_plus, Role::statistic, maxima},
     {"w_o", &LayerView::w_o, Role::weight,
         [](const TraceInfo& info) -> Extents {
             return {info.shape.hidden_size, info.shape.num_heads * info.shape.head_dim};

@@ -16,7 +16,7 @@ namespace lava {
 enum class Role
 {
     required, ///< k, v, q_window
-    observed, ///< column sums, float32 whatever the rest is stored as
+    statistic, ///< sums, means and maxima over the prompt: float32 whatever the rest is stored as
     weight, ///< may be linked from a weights file
     evaluation ///< of the evaluation steps
 };

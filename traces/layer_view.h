@@ -23,6 +23,10 @@ struct LayerView
         observed_attention; ///< [num_heads, seq_len], column sums of the causal attention over all prompt queries
     at::Tensor
         observed_attention_off_diagonal; ///< [num_heads, seq_len], the same without each token's attention to itself
+    at::Tensor q_pre_rope_mean; ///< [num_heads, head_dim], of the queries before RoPE at positions >= 4
+    at::Tensor q_pre_rope_cov; ///< [num_heads, head_dim, head_dim], their covariance, over n
+    at::Tensor repeat_maxima; ///< [num_kv_heads, seq_len], KVzip's: largest attention while the prompt is repeated
+    at::Tensor repeat_maxima_plus; ///< [num_kv_heads, seq_len], KVzip+'s
     at::Tensor w_o; ///< [hidden_size, num_heads * head_dim]
     at::Tensor b_o; ///< [hidden_size]; undefined where the model has none
 

@@ -34,7 +34,10 @@ Json to_json(const TraceInfo& info)
         {"dtype", info.run_dtype}, {"store", to_string(info.store_type)}, {"continuation", info.continuation},
         {"tokenization", info.tokenization}, {"seq_len", info.seq_len}, {"eval_len", info.eval_len},
         {"window", info.window}, {"spans", spans}, {"has_losses", info.has_losses}, {"has_outputs", info.has_outputs},
-        {"has_observed_attention", info.has_observed_attention}, {"has_logits", info.has_logits}};
+        {"has_observed_attention", info.has_observed_attention}, {"has_query_statistics", info.has_query_statistics},
+        {"has_repeat_maxima", info.has_repeat_maxima}, {"has_repeat_maxima_plus", info.has_repeat_maxima_plus},
+        {"has_logits", info.has_logits}, {"rope_inv_freq", info.rope_inv_freq},
+        {"rope_attention_scaling", info.rope_attention_scaling}};
 }
 
 std::string or_unknown(const std::string& text)
@@ -60,7 +63,10 @@ void print_info(const TraceInfo& info)
     std::cout << "recorded     losses: " << answer(info.has_losses)
               << ", attention outputs: " << answer(info.has_outputs)
               << ", observed attention: " << answer(info.has_observed_attention)
-              << ", logits: " << answer(info.has_logits) << '\n';
+              << ", logits: " << answer(info.has_logits)
+              << "\n             query statistics: " << answer(info.has_query_statistics)
+              << ", rotary embedding: " << answer(!info.rope_inv_freq.empty())
+              << ", repeat pass: " << answer(info.has_repeat_maxima) << '\n';
 }
 
 int run(const PrintText& command)

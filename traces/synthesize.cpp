@@ -37,7 +37,9 @@ enum class Topic : std::uint64_t
     query,
     w_o,
     resid_pre,
-    mlp_out
+    mlp_out,
+    query_statistics,
+    repeat
 };
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
@@ -242,6 +244,50 @@ at::Tensor column_sums(const SynthesisOptions& options, std::int64_t layer)
     return tensor;
 }
 
+/// Mean and covariance of the queries before RoPE: the covariance is a sum of squares plus a diagonal, as theirs are.
+void add_query_statistics(LayerView& view, const SynthesisOptions& options)
+{
+    const auto heads = options.shape.num_heads, dim = options.shape.head_dim;
+    view.q_pre_rope_mean = at::empty({heads, dim}, at::kFloat);
+    view.q_pre_rope_cov = at::empty({heads, dim, dim}, at::kFloat);
+    auto* mean = view.q_pre_rope_mean.mutable_data_ptr<float>();
+    auto* covariance = view.q_pre_rope_cov.mutable_data_ptr<float>();
+    for (std::int64_t head = 0; head < heads; ++head, mean += dim, covariance += dim * dim) {
+        const Random random(options.seed, view.layer, Topic::query_statistics, head);
+        const auto factor = [&](std::int64_t i) { return 0.5F * random.normal(static_cast<std::uint64_t>(dim + i)); };
+        for (std::int64_t i = 0; i < dim; ++i) {
+            mean[i] = random.normal(static_cast<std::uint64_t>(i));
+            for (std::int64_t j = 0; j < dim; ++j)
+                covariance[i * dim + j] = factor(i) * factor(j) + (i == j ? 1 : 0);
+        }
+    }
+}
+
+/// [num_kv_heads, seq_len] in [0, 1]: a token that is looked at is looked at while it is repeated, too.
+at::Tensor repeat_maxima(const SynthesisOptions& options, std::int64_t layer)
+{
+    const auto tensor = at::empty({options.shape.num_kv_heads, options.seq_len}, at::kFloat);
+    auto* row = tensor.mutable_data_ptr<float>();
+    for (std::int64_t head = 0; head < options.shape.num_kv_heads; ++head, row += options.seq_len) {
+        const HeadPattern pattern(options, layer, head);
+        const Random noise(options.seed, layer, Topic::repeat, head);
+        for (std::int64_t i = 0; i < options.seq_len; ++i) {
+            const auto share = static_cast<float>(noise.uniform(static_cast<std::uint64_t>(i)));
+            row[i] = share * (1 + pattern.gain(i)) / (1 + std::max(heavy_hitter_gain, sink_gain));
+        }
+    }
+    return tensor;
+}
+
+/// Those of theta = 10000, the original RoPE's.
+std::vector<double> inverse_frequencies(std::int64_t head_dim)
+{
+    std::vector<double> frequencies;
+    for (std::int64_t i = 0; i < head_dim / 2; ++i)
+        frequencies.push_back(std::pow(1e4, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim)));
+    return frequencies;
+}
+
 void add_evaluation(LayerView& view, const SynthesisOptions& options)
 {
     const Rows steps = {options.seq_len, options.seq_len + options.eval_len};
@@ -280,6 +326,10 @@ TraceInfo synthesize_info(const SynthesisOptions& options)
     info.has_losses = options.eval_len > 0 && options.shape.hidden_size > 0;
     info.has_outputs = info.has_losses;
     info.has_observed_attention = true;
+    info.has_query_statistics = true;
+    info.has_repeat_maxima = true;
+    info.has_repeat_maxima_plus = true;
+    info.rope_inv_freq = inverse_frequencies(std::max<std::int64_t>(options.shape.head_dim, 0));
     check_metadata(info, "synthetic trace");
     return info;
 }
@@ -297,6 +347,9 @@ LayerView synthesize_layer(const SynthesisOptions& options, std::int64_t layer)
     view.q_window = queries(options, layer, {options.seq_len - options.window, options.seq_len});
     view.observed_attention_off_diagonal = column_sums(options, layer);
     view.observed_attention = view.observed_attention_off_diagonal + own_attention(options);
+    add_query_statistics(view, options);
+    view.repeat_maxima = repeat_maxima(options, layer);
+    view.repeat_maxima_plus = view.repeat_maxima * view.v.norm(2, 2);
     const auto inputs = options.shape.num_heads * options.shape.head_dim;
     const auto w_o_scale = 1 / std::sqrt(static_cast<float>(inputs));
     if (options.shape.hidden_size > 0)

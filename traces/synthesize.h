@@ -25,8 +25,9 @@ TraceInfo synthesize_info(const SynthesisOptions& options);
 /// Layer `layer`, without any other: the first tokens are sinks, some later ones heavy hitters, near ones are favoured;
 /// each head has its temperature and value scale. attn_out is the attention output of these tensors and resid_mid its
 /// sum with resid_pre, so the layer verifies; layers do not follow from each other. observed_attention is plausible (it
-/// falls with the number of queries that see a token), not computed. The same options give the same layer, anywhere
-/// and with any number of threads, as far as exp, sin, cos and the matrix products of LibTorch agree.
+/// falls with the number of queries that see a token), not computed, and so are the query statistics and the repeat
+/// pass. The same options give the same layer, anywhere and with any number of threads, as far as exp, sin, cos and the
+/// matrix products of LibTorch agree.
 LayerView synthesize_layer(const SynthesisOptions& options, std::int64_t layer);
 
 /// Writes all layers. W_O goes inside the trace.

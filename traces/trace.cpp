@@ -63,7 +63,7 @@ StoreType check_dataset(const h5::Group& group, const LayerDataset& dataset, con
 {
     const auto extents = dataset.extents(info);
     const auto type = check_tensor(group, dataset.name, extents);
-    if (dataset.role == Role::observed && type != StoreType::f32)
+    if (dataset.role == Role::statistic && type != StoreType::f32)
         group.fail(dataset.name, "expected float32, found " + std::string(to_string(type)));
     return type;
 }
@@ -95,6 +95,9 @@ void check_layers(const h5::Group& root, TraceInfo& info)
     info.has_losses = info.eval_len > 0 && has("q_eval") && has("k_eval") && has("v_eval") && has("w_o");
     info.has_outputs = info.has_losses && has("attn_out");
     info.has_observed_attention = has("observed_attention");
+    info.has_query_statistics = has("q_pre_rope_mean") && has("q_pre_rope_cov");
+    info.has_repeat_maxima = has("repeat_maxima");
+    info.has_repeat_maxima_plus = has("repeat_maxima_plus");
 }
 
 void check_logits(const h5::Group& root, TraceInfo& info)

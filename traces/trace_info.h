@@ -10,7 +10,7 @@ namespace lava {
 
 /// The format this build writes. A reader refuses a newer major version; a newer minor version only adds.
 inline constexpr std::int64_t trace_format_major = 1;
-inline constexpr std::int64_t trace_format_minor = 0;
+inline constexpr std::int64_t trace_format_minor = 1;
 
 /// A named stretch of prompt tokens, half open.
 struct Span
@@ -48,6 +48,9 @@ struct TraceInfo
 
     ModelShape shape;
     std::int64_t vocab_size = 0; ///< 0 where unknown
+    /// The pairs (i, i + size) of a head's first 2 * size numbers turn by position * rope_inv_freq[i]; empty: unknown.
+    std::vector<double> rope_inv_freq;
+    double rope_attention_scaling = 1; ///< what the rotary embedding multiplies queries and keys by (yarn, longrope)
     std::int64_t seq_len = 0; ///< N, tokens of the prompt
     std::int64_t eval_len = 0; ///< T, evaluation steps; 0 where the trace has no loss part
     std::int64_t window = 0; ///< query rows recorded: the last `window` tokens of the prompt
@@ -61,6 +64,9 @@ struct TraceInfo
     bool has_losses = false; ///< q_eval, k_eval, v_eval, w_o in every layer: what losses 1-3 and the bounds need
     bool has_outputs = false; ///< attn_out too, so that the trace can be verified against itself
     bool has_observed_attention = false; ///< column sums over the prompt's queries, which H2O needs
+    bool has_query_statistics = false; ///< q_pre_rope_mean and q_pre_rope_cov, which expected attention needs
+    bool has_repeat_maxima = false; ///< of the repeat pass, which KVzip needs
+    bool has_repeat_maxima_plus = false; ///< the same for KVzip+
     bool has_logits = false;
 };
 

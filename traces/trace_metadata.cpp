@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <limits>
 
 namespace lava {
@@ -64,6 +65,20 @@ void check_spans(const TraceInfo& info, const std::string& file)
                 + "), at least one, found [" + std::to_string(span.begin) + ", " + std::to_string(span.end) + ")");
 }
 
+void check_rope(const TraceInfo& info, const std::string& file)
+{
+    if (const auto found = static_cast<std::int64_t>(info.rope_inv_freq.size()); found > info.shape.head_dim / 2)
+        throw Error(file + ": /model/rope_inv_freq: expected at most head_dim / 2 numbers, "
+            + std::to_string(info.shape.head_dim / 2) + ", found " + std::to_string(found));
+    for (std::size_t i = 0; i < info.rope_inv_freq.size(); ++i)
+        if (!std::isfinite(info.rope_inv_freq[i]))
+            throw Error(file + ": /model/rope_inv_freq: expected finite numbers, found "
+                + std::to_string(info.rope_inv_freq[i]) + " at [" + std::to_string(i) + "]");
+    if (!std::isfinite(info.rope_attention_scaling) || info.rope_attention_scaling <= 0)
+        throw Error(file + ": /model: rope_attention_scaling: expected a number above 0, found "
+            + std::to_string(info.rope_attention_scaling));
+}
+
 /// Cuts `bytes` at `offsets`; appends `count` texts from entry `first` on.
 std::vector<std::string> cut_texts(const std::vector<std::uint8_t>& bytes, const std::vector<std::int64_t>& offsets,
     std::size_t first, std::size_t count)
@@ -114,6 +129,14 @@ void read_tokens(const h5::Group& root, TraceInfo& info)
     if (tokens.has("eval_ids"))
         info.eval_ids = tokens.read<std::int64_t>("eval_ids", {info.eval_len});
     read_texts(tokens, info);
+}
+
+void read_rope(const h5::Group& model, TraceInfo& info)
+{
+    if (model.has("rope_inv_freq"))
+        info.rope_inv_freq = model.read<double>("rope_inv_freq", {-1});
+    if (model.has_attribute("rope_attention_scaling"))
+        info.rope_attention_scaling = model.float_attribute("rope_attention_scaling");
 }
 
 void read_spans(const h5::Group& root, TraceInfo& info)
@@ -169,6 +192,7 @@ void check_metadata(const TraceInfo& info, const std::string& file)
     if (!info.eval_texts.empty() && info.prompt_texts.empty())
         throw Error(file + ": /tokens/text_offsets: expected the prompt's texts before those of the steps");
     check_spans(info, file);
+    check_rope(info, file);
 }
 
 void check_format(const h5::Group& root, const std::string& format)
@@ -214,6 +238,7 @@ TraceInfo read_metadata(const h5::Group& root)
     info.shape.head_dim = model.int_attribute("head_dim");
     info.shape.hidden_size = optional_int(model, "hidden_size");
     info.vocab_size = optional_int(model, "vocab_size");
+    read_rope(model, info);
     const auto run = root.group("run");
     info.device = optional_string(run, "device");
     info.run_dtype = optional_string(run, "dtype");
@@ -243,6 +268,10 @@ void write_metadata(const h5::Group& root, const TraceInfo& info)
     model.set_attribute("head_dim", info.shape.head_dim);
     model.set_attribute("hidden_size", info.shape.hidden_size);
     model.set_attribute("vocab_size", info.vocab_size);
+    if (!info.rope_inv_freq.empty()) {
+        model.write("rope_inv_freq", {static_cast<std::int64_t>(info.rope_inv_freq.size())}, info.rope_inv_freq);
+        model.set_attribute("rope_attention_scaling", info.rope_attention_scaling);
+    }
     const auto run = root.create_group("run");
     run.set_attribute("device", info.device);
     run.set_attribute("dtype", info.run_dtype);

@@ -157,7 +157,7 @@ void TraceWriter::write_layer(const LayerView& view)
             state_->write_weight(group, dataset, view);
             continue;
         }
-        const auto store = dataset.role == Role::observed ? StoreType::f32 : state_->options.store;
+        const auto store = dataset.role == Role::statistic ? StoreType::f32 : state_->options.store;
         write_tensor(group, dataset.name, tensor, store, state_->options.deflate);
     }
     state_->written.insert(view.layer);

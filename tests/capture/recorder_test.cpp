@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 
 namespace lava {
@@ -35,7 +36,7 @@ protected:
     }
     void TearDown() override { std::filesystem::remove(file_); }
 
-    Trace written(const Recording& recording, StoreType store = StoreType::f32) const
+    Trace written(const Recording& recording, StoreType store = StoreType::f32, const Ids& ids = prompt_ids) const
     {
         TraceInfo info;
         info.generator = "test";
@@ -43,7 +44,7 @@ protected:
         info.run_dtype = "float32";
         info.device = "cpu";
         info.continuation = recording.eval_ids.empty() ? "" : "greedy";
-        info.prompt_ids = prompt_ids;
+        info.prompt_ids = ids;
         write_recording(*decoder_, recording, info, {file_, {}, store}, [] {});
         return Trace(file_);
     }
@@ -107,6 +108,63 @@ TEST_F(StoriesRecording, WindowIsTheLastQueriesOfThePrompt)
     for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
         const at::Tensor expected = observer.queries[static_cast<std::size_t>(layer)].narrow(1, 12, 8);
         EXPECT_TRUE(at::equal(trace.layer(layer).q_window, expected)) << layer;
+    }
+}
+
+/// Keeps the last q_pre_rope and q of each layer.
+struct RopeObserver : Observer
+{
+    void on(std::string_view name, std::int64_t, const at::Tensor& value) override
+    {
+        if (wants(name)) {
+            (name == "q" ? after : before).push_back(value.clone());
+        }
+    }
+    bool wants(std::string_view name) const override { return name == "q" || name == "q_pre_rope"; }
+    std::vector<at::Tensor> before, after;
+};
+
+TEST_F(StoriesRecording, QueryStatisticsAreThoseOfThePromptFromPositionFourOn)
+{
+    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    EXPECT_TRUE(trace.info().has_query_statistics);
+    RopeObserver observer;
+    KvCache cache;
+    decoder_->forward(prompt_ids, cache, &observer, false);
+    for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
+        const at::Tensor q = observer.before[static_cast<std::size_t>(layer)].narrow(1, 4, 16).to(at::kDouble);
+        const at::Tensor mean = q.mean(1), centered = q - mean.unsqueeze(1);
+        const at::Tensor covariance = at::matmul(centered.transpose(1, 2), centered) / 16;
+        const LayerView view = trace.layer(layer);
+        EXPECT_TRUE(at::allclose(view.q_pre_rope_mean, mean.to(at::kFloat), 1e-6, 1e-6)) << layer;
+        EXPECT_TRUE(at::allclose(view.q_pre_rope_cov, covariance.to(at::kFloat), 1e-6, 1e-6)) << layer;
+    }
+}
+
+TEST_F(StoriesRecording, OfFourTokensOrFewerHasNoQueryStatistics)
+{
+    const TraceInfo four
+        = written(record(*decoder_, {1, 403, 407, 261}, {}, 4), StoreType::f32, {1, 403, 407, 261}).info();
+    EXPECT_FALSE(four.has_query_statistics);
+    EXPECT_TRUE(four.has_observed_attention);
+}
+
+TEST_F(StoriesRecording, RopeFrequenciesTurnTheQueries)
+{
+    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    RopeObserver observer;
+    KvCache cache;
+    decoder_->forward(prompt_ids, cache, &observer, false);
+    const auto& frequencies = trace.info().rope_inv_freq;
+    const auto pairs = std::ssize(frequencies);
+    ASSERT_EQ(pairs, trace.info().shape.head_dim / 2);
+    EXPECT_EQ(trace.info().rope_attention_scaling, 1);
+    const at::Tensor &q = observer.before[3][5][17], &turned = observer.after[3][5][17]; // [head_dim]
+    for (std::int64_t i = 0; i < pairs; ++i) {
+        const double angle = 17 * frequencies[static_cast<std::size_t>(i)];
+        const auto first = q[i].item<double>(), second = q[i + pairs].item<double>();
+        EXPECT_NEAR(turned[i].item<double>(), first * std::cos(angle) - second * std::sin(angle), 1e-5);
+        EXPECT_NEAR(turned[i + pairs].item<double>(), second * std::cos(angle) + first * std::sin(angle), 1e-5);
     }
 }
 

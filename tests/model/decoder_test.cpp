@@ -113,10 +113,10 @@ TEST(Decoder, ShowsEveryHookInTheShapeItPromises)
     Recorder recorder(3);
     decoder.forward(std::span(ids).subspan(20, 7), cache, &recorder, false);
 
-    const std::map<std::string, std::vector<std::int64_t>> expected{{"q", {8, 7, 8}}, {"k", {4, 7, 8}},
-        {"v", {4, 7, 8}}, {"z", {7, 64}}, {"attn_out", {7, 64}}, {"resid_pre", {7, 64}}, {"resid_mid", {7, 64}},
-        {"mlp_out", {7, 64}}, {"resid_post", {7, 64}}, {"observed_attention", {8, 27}},
-        {"observed_attention_off_diagonal", {8, 27}}};
+    const std::map<std::string, std::vector<std::int64_t>> expected{{"attn_in", {7, 64}}, {"q_pre_rope", {8, 7, 8}},
+        {"q", {8, 7, 8}}, {"k", {4, 7, 8}}, {"v", {4, 7, 8}}, {"z", {7, 64}}, {"attn_out", {7, 64}},
+        {"resid_pre", {7, 64}}, {"resid_mid", {7, 64}}, {"mlp_out", {7, 64}}, {"resid_post", {7, 64}},
+        {"observed_attention", {8, 27}}, {"observed_attention_off_diagonal", {8, 27}}};
     std::map<std::string, std::vector<std::int64_t>> found;
     for (const auto& [name, value] : recorder.seen)
         found[name] = value.sizes().vec();

@@ -131,9 +131,25 @@ class PythonTraces(unittest.TestCase):
         self.assertEqual((info["model"], info["vocab_size"], info["has_logits"]), ("mine", 7, True))
         np.testing.assert_array_equal(printed(self.path("x.h5"), "logits"), logits.ravel())
         with lava_trace.read_trace(self.path("x.h5")) as trace:
+            self.assertIsNone(trace.info["rope_inv_freq"])
             self.assertEqual(trace.info["prompt_texts"][-2:], ["é".encode(), b"\xff"])
             self.assertEqual(trace.info["eval_texts"], [b"a", b"", b"b"])
             np.testing.assert_array_equal(trace.logits, logits)
+
+    def test_the_rotary_embedding_and_the_query_statistics_arrive(self):
+        keys = [*NEEDED, "q_pre_rope_mean", "q_pre_rope_cov", "repeat_maxima"]
+        layer = random_layer(0, keys)
+        lava_trace.write_trace(self.path("x.h5"), [layer], rope_inv_freq=[1.0, 0.1], rope_attention_scaling=1.5,
+                               store="bf16")
+        info = self.info("x.h5")
+        self.assertEqual((info["rope_inv_freq"], info["rope_attention_scaling"]), ([1.0, 0.1], 1.5))
+        self.assertTrue(info["has_query_statistics"] and info["has_repeat_maxima"])
+        self.assertFalse(info["has_repeat_maxima_plus"])
+        np.testing.assert_array_equal(printed(self.path("x.h5"), "layers/00/q_pre_rope_cov").astype("f4"),
+                                      layer["q_pre_rope_cov"].astype("f4").ravel())
+        with lava_trace.read_trace(self.path("x.h5")) as trace:
+            np.testing.assert_array_equal(trace.info["rope_inv_freq"], [1.0, 0.1])
+            self.assertEqual(trace.info["rope_attention_scaling"], 1.5)
 
     def test_bfloat16_rounds_to_nearest_even(self):
         halfway = np.array([1 + 2 ** -8, 1 + 3 * 2 ** -8, 1 + 2 ** -8 + 2 ** -20, -3.0], "f4")
@@ -167,6 +183,8 @@ class PythonTraces(unittest.TestCase):
                 ([], {}, "layers: expected at least one"),
                 ([good], {"spans": [("x", 5, 21)]}, r"span x: expected tokens within \[0, 20\)"),
                 ([good], {"eval_ids": [1]}, "eval_ids: expected 3, found 1"),
+                ([good], {"rope_inv_freq": [1.0, 0.5, 0.1]}, "rope_inv_freq: expected at most head_dim / 2 = 2"),
+                ([good], {"rope_attention_scaling": 0}, "rope_attention_scaling: expected a number above 0, found 0"),
                 ([good], {"store": "int8"}, "store: expected one of f32, f16, bf16")):
             with self.assertRaisesRegex(ValueError, message):
                 lava_trace.write_trace(self.path("x.h5"), layers, **options)
@@ -176,9 +194,9 @@ class PythonTraces(unittest.TestCase):
         lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)])
         with lava_trace.h5py.File(self.path("x.h5"), "r+") as file:
             file.attrs["format_major"] = 2
-        with self.assertRaisesRegex(ValueError, "format version 2.0 is newer than 1.0"):
+        with self.assertRaisesRegex(ValueError, "format version 2.1 is newer than 1.1"):
             lava_trace.read_trace(self.path("x.h5"))
-        self.assertIn("format version 2.0 is newer than 1.0", run("info", self.path("x.h5"), expect=1))
+        self.assertIn("format version 2.1 is newer than 1.1", run("info", self.path("x.h5"), expect=1))
 
 
 if __name__ == "__main__":

@@ -152,13 +152,54 @@ TEST(TraceReader, RefusesANewerMajorVersionAndNamesBoth)
         raw_attribute(file, "/", "format_major", std::int64_t(2));
         raw_attribute(file, "/", "format_minor", std::int64_t(3));
     }),
-        "format version 2.3 is newer than 1.0, the newest that this program reads");
+        "format version 2.3 is newer than 1.1, the newest that this program reads");
     const TemporaryFolder folder;
     const Trace trace(raw_trace(folder / "x.h5", [](hid_t file) {
         raw_attribute(file, "/", "format_minor", std::int64_t(7));
         raw_floats(file, "/layers/00/something_new", {3});
     }));
     EXPECT_EQ(trace.info().format_minor, 7);
+}
+
+TEST(TraceReader, ReadsWhatVersionOnePointOneAdded)
+{
+    const TemporaryFolder folder;
+    const auto old = raw_trace(folder / "old.h5");
+    const Trace before(old);
+    EXPECT_FALSE(before.info().has_query_statistics || before.info().has_repeat_maxima);
+    EXPECT_TRUE(before.info().rope_inv_freq.empty());
+    EXPECT_EQ(before.info().rope_attention_scaling, 1);
+    const Trace trace(raw_trace(folder / "x.h5", [](hid_t file) {
+        for (const std::string layer : {"/layers/00/", "/layers/01/"}) {
+            raw_floats(file, (layer + "q_pre_rope_mean").c_str(), {4, 3});
+            raw_floats(file, (layer + "q_pre_rope_cov").c_str(), {4, 3, 3});
+            raw_floats(file, (layer + "repeat_maxima").c_str(), {2, 6});
+        }
+        const double frequency = 0.1; // not a float32
+        raw_dataset(file, "/model/rope_inv_freq", H5T_IEEE_F64LE, {1}, &frequency);
+    }));
+    EXPECT_TRUE(trace.info().has_query_statistics && trace.info().has_repeat_maxima);
+    EXPECT_FALSE(trace.info().has_repeat_maxima_plus);
+    EXPECT_THAT(trace.info().rope_inv_freq, ElementsAre(0.1));
+    const auto layer = trace.layer(1);
+    EXPECT_FLOAT_EQ(layer.q_pre_rope_mean[3][2].item<float>(), 0.25F * 12);
+    EXPECT_FLOAT_EQ(layer.q_pre_rope_cov[3][2][0].item<float>(), 0.25F * 34);
+    EXPECT_FLOAT_EQ(layer.repeat_maxima[1][5].item<float>(), 0.25F * 12);
+    EXPECT_FALSE(layer.repeat_maxima_plus.defined());
+}
+
+TEST(TraceReader, RefusesARotaryEmbeddingThatDoesNotFit)
+{
+    const auto rope = [](const std::vector<double>& frequencies) {
+        return refusal([&](hid_t file) {
+            raw_dataset(file, "/model/rope_inv_freq", H5T_IEEE_F64LE, {frequencies.size()}, frequencies.data());
+        });
+    };
+    EXPECT_EQ(rope({1, 0.5}), "/model/rope_inv_freq: expected at most head_dim / 2 numbers, 1, found 2");
+    EXPECT_EQ(rope({std::numeric_limits<double>::infinity()}),
+        "/model/rope_inv_freq: expected finite numbers, found inf at [0]");
+    EXPECT_EQ(refusal([](hid_t file) { raw_attribute(file, "/model", "rope_attention_scaling", std::int64_t(0)); }),
+        "/model: rope_attention_scaling: expected a number above 0, found 0.000000");
 }
 
 TEST(TraceReader, RefusesSizesThatContradictEachOther)
@@ -187,6 +228,10 @@ TEST(TraceReader, RefusesDatasetsThatDoNotFit)
         raw_floats(file, "/layers/01/k", {2, 5, 3});
     }),
         "/layers/01/k: expected [2, 6, 3], found [2, 5, 3]");
+    EXPECT_EQ(refusal([](hid_t file) {
+        raw_floats(file, "/layers/00/q_pre_rope_cov", {4, 3, 3});
+    }),
+        "/layers/01/q_pre_rope_cov: missing, expected one as in /layers/00");
     EXPECT_EQ(refusal([](hid_t file) { raw_floats(file, "/layers/01/attn_out", {10}); }),
         "/layers/01/attn_out: expected [2, 5], found [10]");
     EXPECT_EQ(

@@ -44,6 +44,7 @@ TraceInfo small_info()
     info.prompt_texts.assign(20, "\xff");
     info.eval_ids = {1, 2, 3};
     info.eval_texts = {"x", "", "yz"};
+    info.rope_attention_scaling = 1.25;
     return info;
 }
 
@@ -87,6 +88,8 @@ TEST(TraceWriter, IsReadBackAsItWas)
     EXPECT_EQ(trace.info().eval_ids, info.eval_ids);
     EXPECT_EQ(trace.info().spans, info.spans);
     EXPECT_EQ(trace.info().weights_sha256, "abc");
+    EXPECT_EQ(trace.info().rope_inv_freq, info.rope_inv_freq);
+    EXPECT_EQ(trace.info().rope_attention_scaling, 1.25);
     const auto expected = synthesize_layer(small(), 1);
     const auto found = trace.layer(1);
     EXPECT_TRUE(found.k.equal(expected.k) && found.attn_out.equal(expected.attn_out) && found.w_o.equal(expected.w_o));
@@ -103,6 +106,7 @@ TEST(TraceWriter, RoundsToTheStoredTypeAndNoFurther)
         const auto written = synthesize_layer(small(), 0);
         EXPECT_TRUE(trace.layer(0).v.equal(written.v.to(scalar).to(at::kFloat)));
         EXPECT_TRUE(trace.layer(0).observed_attention.equal(written.observed_attention)) << "column sums stay float32";
+        EXPECT_TRUE(trace.layer(0).q_pre_rope_cov.equal(written.q_pre_rope_cov)) << "statistics stay float32";
     }
 }
 

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 FORMAT_MAJOR = 1
-FORMAT_MINOR = 0
+FORMAT_MINOR = 1
 
 # Per layer, with the sizes of their axes. k, v and q_window are needed, all else is optional; "Hq*d" is Hq times d.
 LAYER_KEYS = {
@@ -32,6 +32,10 @@ LAYER_KEYS = {
     "q_window": ("Hq", "W", "d"),
     "observed_attention": ("Hq", "N"),
     "observed_attention_off_diagonal": ("Hq", "N"),
+    "q_pre_rope_mean": ("Hq", "d"),
+    "q_pre_rope_cov": ("Hq", "d", "d"),
+    "repeat_maxima": ("Hkv", "N"),
+    "repeat_maxima_plus": ("Hkv", "N"),
     "w_o": ("D", "Hq*d"),
     "b_o": ("D",),
     "q_eval": ("Hq", "T", "d"),
@@ -43,14 +47,16 @@ LAYER_KEYS = {
     "mlp_out": ("T", "D"),
 }
 REQUIRED_KEYS = ("k", "v", "q_window")
-FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal")
+FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal", "q_pre_rope_mean", "q_pre_rope_cov",
+                       "repeat_maxima", "repeat_maxima_plus")
 WEIGHT_KEYS = ("w_o", "b_o")
 STORES = ("f32", "f16", "bf16")
 
 
 def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_size=None, hidden_size=None, device="",
                 dtype="", continuation="", tokenization="", prompt_ids=None, eval_ids=None, prompt_texts=None,
-                eval_texts=None, spans=(), logits=None, store="f32", weights_file=None, generator="lava_trace.py"):
+                eval_texts=None, spans=(), logits=None, store="f32", weights_file=None, generator="lava_trace.py",
+                rope_inv_freq=None, rope_attention_scaling=1.0):
     """Write a trace to `path`, whole or not at all.
 
     layers        a sequence of dicts of arrays (numpy, or torch tensors), all layers with the same keys:
@@ -59,6 +65,11 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
         observed_attention, observed_attention_off_diagonal
                      [Hq, N]      column sums of the causal attention over all N prompt queries, with and without
                                   each token's attention to itself
+        q_pre_rope_mean, q_pre_rope_cov
+                     [Hq, d], [Hq, d, d]  mean and covariance (over n) of the queries before the rotary embedding, of
+                                  the positions from 4 on
+        repeat_maxima, repeat_maxima_plus
+                     [Hkv, N]     KVzip's and KVzip+'s scores (traces/FORMAT.md, "The repeat pass")
         q_eval       [Hq, T, d]   queries of T steps after the prompt, on which losses are measured
         k_eval, v_eval [Hkv, T, d]  their keys and values
         w_o, b_o     [D, Hq * d], [D]  the attention's output projection (o_proj.weight) and its bias
@@ -75,6 +86,8 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
     store         "f32", "f16" or "bf16": how the layers' tensors are stored
     weights_file  where w_o and b_o go, to be shared by the traces of a model; linked from the trace, so the two must
                   stay where they are relative to each other. An existing file of the same model is used as it is.
+    rope_inv_freq [r], r <= d / 2: the angle per position of the pairs (i, i + r) of a head's first 2r numbers
+    rope_attention_scaling  what the rotary embedding also multiplies queries and keys by
 
     Raises ValueError, naming layer, key, expected and found, where something does not fit.
     """
@@ -89,6 +102,7 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
     tokens = _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes)
     spans = _spans(spans, sizes)
     logits = _logits(logits, sizes)
+    rope = _rope(rope_inv_freq, rope_attention_scaling, sizes)
     link = None
     if weights_file is not None and "w_o" in layers[0]:
         weights_sha256 = weights_sha256 or _weights_hash(layers)
@@ -99,6 +113,9 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
     }
     with _Output(path) as file:
         _write_head(file, strings, sizes, generator)
+        if rope is not None:
+            file["model"]["rope_inv_freq"] = rope
+            file["model"].attrs["rope_attention_scaling"] = np.float64(rope_attention_scaling)
         _write_tokens(file.create_group("tokens"), tokens)
         if spans:
             dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
@@ -121,7 +138,8 @@ class Trace:
 
     info has num_layers, num_heads, num_kv_heads, head_dim, hidden_size, vocab_size, seq_len, eval_len, window; name,
     config, weights_sha256, device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
-    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)).
+    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)), rope_inv_freq (an
+    array or None), rope_attention_scaling.
     """
 
     def __init__(self, path):
@@ -288,6 +306,18 @@ def _spans(spans, sizes):
     return tuples
 
 
+def _rope(inv_freq, scaling, sizes):
+    if not (np.isfinite(scaling) and scaling > 0):
+        raise ValueError(f"rope_attention_scaling: expected a number above 0, found {scaling}")
+    if inv_freq is None:
+        return None
+    inv_freq = np.asarray(_as_array(inv_freq), "<f8")
+    if inv_freq.ndim != 1 or inv_freq.size > sizes["d"] // 2 or not np.isfinite(inv_freq).all():
+        raise ValueError(f"rope_inv_freq: expected at most head_dim / 2 = {sizes['d'] // 2} finite numbers, "
+                         f"found {list(inv_freq.shape)}")
+    return inv_freq
+
+
 def _logits(logits, sizes):
     if logits is None:
         return None
@@ -426,7 +456,11 @@ def _read_info(file):
     info = {"generator": file.attrs.get("generator", "")}
     for group in ("model", "run"):
         for key, value in file[group].attrs.items():
-            info[key] = value if isinstance(value, str) else int(value)
+            number = float if np.asarray(value).dtype.kind == "f" else int
+            info[key] = value if isinstance(value, str) else number(value)
+    model = file["model"]
+    info["rope_inv_freq"] = model["rope_inv_freq"][()] if "rope_inv_freq" in model else None
+    info.setdefault("rope_attention_scaling", 1.0)
     tokens = file.get("tokens", {})
     for key in ("prompt_ids", "eval_ids"):
         info[key] = tokens[key][()] if key in tokens else None
