@@ -66,6 +66,7 @@ constexpr Field<PolicyReplay, std::string> policy_strings[] = {
     {"policy", &PolicyReplay::policy},
     {"name", &PolicyReplay::name},
     {"variant", &PolicyReplay::variant},
+    {"match", &PolicyReplay::match},
 };
 
 constexpr Field<PolicyReplay, std::vector<std::int64_t>> grid_arrays[] = {
@@ -244,22 +245,35 @@ bool fits_u16(const TraceInfo& trace)
     return trace.seq_len <= std::numeric_limits<std::uint16_t>::max();
 }
 
-void write_ranking(const Group& group, const TraceInfo& trace, const std::vector<std::uint32_t>& ranking)
+/// [R, L, H, N], or [L, H, N] where one ranking serves all budgets.
+void write_ranking(const Group& group, const TraceInfo& trace, const PolicyReplay& replay, std::int64_t heads)
 {
-    const auto shape = {trace.shape.num_layers, trace.shape.num_kv_heads, trace.seq_len};
+    std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
+    const auto each = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]);
+    if (replay.ranking.size() != each)
+        shape.insert(shape.begin(), static_cast<std::int64_t>(replay.ranking.size() / each));
     if (fits_u16(trace))
-        group.write("ranking", shape, std::vector<std::uint16_t>(ranking.begin(), ranking.end()), packed);
+        group.write("ranking", shape, std::vector<std::uint16_t>(replay.ranking.begin(), replay.ranking.end()), packed);
     else
-        group.write("ranking", shape, ranking, packed);
+        group.write("ranking", shape, replay.ranking, packed);
 }
 
-std::vector<std::uint32_t> read_ranking(const Group& group, const TraceInfo& trace)
+std::vector<std::uint32_t> read_ranking(
+    const Group& group, const TraceInfo& trace, std::int64_t heads, std::int64_t budgets)
 {
-    const auto shape = {trace.shape.num_layers, trace.shape.num_kv_heads, trace.seq_len};
+    std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
+    if (group.info("ranking").shape.size() == 4)
+        shape.insert(shape.begin(), budgets);
     if (!fits_u16(trace))
         return group.read<std::uint32_t>("ranking", shape);
     const auto ranking = group.read<std::uint16_t>("ranking", shape);
     return {ranking.begin(), ranking.end()};
+}
+
+/// The value of an attribute that reports of version 1.0 lack.
+std::int64_t attribute_or(const Group& group, const char* name, std::int64_t otherwise)
+{
+    return group.has_attribute(name) ? group.int_attribute(name) : otherwise;
 }
 
 void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay)
@@ -267,9 +281,11 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
     const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+    const auto heads = replay.cache_heads == 0 ? shape.num_kv_heads : replay.cache_heads;
     for (const auto& [name, member] : policy_strings)
         group.set_attribute(name, std::string_view(replay.*member));
     group.set_attribute("window", replay.window);
+    group.set_attribute("cache_heads", heads);
     std::vector<std::string> parameters;
     for (const auto& [key, value] : replay.parameters)
         parameters.insert(parameters.end(), {key, value});
@@ -277,8 +293,12 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     group.write("budgets", {grid}, replay.budgets);
     for (const auto& [name, member] : grid_arrays)
         group.write(name, {grid}, replay.*member);
-    group.write("counts", {grid, shape.num_layers, shape.num_kv_heads}, replay.counts, packed);
-    write_ranking(group, trace, replay.ranking);
+    group.write("nominal", {grid}, replay.nominal.empty() ? replay.budgets : replay.nominal);
+    group.write("counts", {grid, shape.num_layers, heads}, replay.counts, packed);
+    if (replay.ranking_of >= 0)
+        group.set_attribute("ranking_of", replay.ranking_of);
+    else if (!replay.ranking.empty())
+        write_ranking(group, trace, replay, heads);
     if (!report.has_losses())
         return;
     for (const auto& [name, member] : head_losses_arrays)
@@ -304,16 +324,26 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
     PolicyReplay replay;
-    for (const auto& [name, member] : policy_strings)
-        replay.*member = group.string_attribute(name);
+    for (const auto& [name, member] : policy_strings) {
+        if (name != std::string_view("match") || group.has_attribute(name)) // reports of version 1.0 lack it
+            replay.*member = group.string_attribute(name);
+    }
     replay.window = group.int_attribute("window");
     replay.parameters = read_parameters(group);
     replay.budgets = group.read<std::int64_t>("budgets", {-1});
     const auto grid = static_cast<std::int64_t>(replay.budgets.size());
     for (const auto& [name, member] : grid_arrays)
         replay.*member = group.read<std::int64_t>(name, {grid});
-    replay.counts = group.read<std::int64_t>("counts", {grid, shape.num_layers, shape.num_kv_heads});
-    replay.ranking = read_ranking(group, trace);
+    replay.nominal = group.has("nominal") ? group.read<std::int64_t>("nominal", {grid}) : replay.budgets;
+    replay.cache_heads = attribute_or(group, "cache_heads", shape.num_kv_heads);
+    if (replay.cache_heads != shape.num_kv_heads && replay.cache_heads != shape.num_heads)
+        group.fail("",
+            "attribute cache_heads: expected " + std::to_string(shape.num_kv_heads) + " or "
+                + std::to_string(shape.num_heads) + ", found " + std::to_string(replay.cache_heads));
+    replay.ranking_of = attribute_or(group, "ranking_of", -1);
+    replay.counts = group.read<std::int64_t>("counts", {grid, shape.num_layers, replay.cache_heads});
+    if (group.has("ranking"))
+        replay.ranking = read_ranking(group, trace, replay.cache_heads, grid);
     if (!report.has_losses())
         return replay;
     for (const auto& [name, member] : head_losses_arrays)
@@ -363,6 +393,31 @@ void write_root(const Group& root, const ReplayReport& report)
 }
 
 } // namespace
+
+std::int64_t ReplayReport::cache_heads(std::size_t policy) const
+{
+    return policies[policy].cache_heads == 0 ? trace.shape.num_kv_heads : policies[policy].cache_heads;
+}
+
+bool ReplayReport::ranks_by_budget(std::size_t policy) const
+{
+    const PolicyReplay& own = policies[policy];
+    const PolicyReplay& owner = own.ranking_of < 0 ? own : policies[static_cast<std::size_t>(own.ranking_of)];
+    const std::int64_t each = trace.shape.num_layers * cache_heads(policy) * trace.seq_len;
+    return static_cast<std::int64_t>(owner.ranking.size()) > each;
+}
+
+std::span<const std::uint32_t> ReplayReport::ranking(std::size_t policy, std::size_t budget, std::int64_t layer) const
+{
+    const PolicyReplay& own = policies[policy];
+    const PolicyReplay& owner = own.ranking_of < 0 ? own : policies[static_cast<std::size_t>(own.ranking_of)];
+    if (owner.ranking.empty())
+        throw Error(file + ": " + own.policy + ": the report keeps no rankings, so it does not say which entries stay");
+    const auto layer_size = static_cast<std::size_t>(cache_heads(policy) * trace.seq_len);
+    const auto layers = static_cast<std::size_t>(trace.shape.num_layers);
+    const std::size_t first = (ranks_by_budget(policy) ? budget * layers : 0) + static_cast<std::size_t>(layer);
+    return std::span(owner.ranking).subspan(first * layer_size, layer_size);
+}
 
 void write_report(const std::filesystem::path& file, const ReplayReport& report)
 {

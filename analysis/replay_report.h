@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,7 +12,7 @@
 namespace lava {
 
 inline constexpr std::int64_t report_format_major = 1;
-inline constexpr std::int64_t report_format_minor = 0;
+inline constexpr std::int64_t report_format_minor = 1;
 
 /// One policy replayed over its grid of budgets. G = budgets.size(); L, Hq, Hkv, N, T as in TraceInfo.
 /// Arrays are flat, row major, in the order of the bracketed shape. Loss arrays are empty where the trace has no loss
@@ -23,12 +24,20 @@ struct PolicyReplay
     std::string variant; ///< "official", or empty
     std::vector<std::pair<std::string, std::string>> parameters; ///< all of them, defaults included
     std::int64_t window = 0; ///< recent tokens that the policy never evicts
+    std::int64_t cache_heads = 0; ///< H: heads of a layer that keep caches of their own, Hkv or Hq; 0: Hkv
+    /// What budgets and asked are compared by: "nominal" (the rule was given the budget), "retained" (the rule was
+    /// given the number whose retained total is nearest), "both" (the budget is that number).
+    std::string match = "nominal";
 
     std::vector<std::int64_t> budgets; ///< [G] ascending: entries per KV head on average, window included
-    std::vector<std::int64_t> asked; ///< [G] budget * L * Hkv
+    std::vector<std::int64_t> nominal; ///< [G] what the policy's rule was given; empty: the budgets
+    std::vector<std::int64_t> asked; ///< [G] budget * L * H
     std::vector<std::int64_t> granted; ///< [G] what the policy's own rule allotted, before clipping to what exists
-    std::vector<std::uint32_t> ranking; ///< [L, Hkv, N] every prompt position once per head, the one kept longest first
-    std::vector<std::int64_t> counts; ///< [G, L, Hkv] entries retained: that many of the head's ranking
+    /// [R, L, H, N] every prompt position once per head, the one kept longest first; R is 1, or G where a policy ranks
+    /// anew for every budget. Empty where `ranking_of` says whose it is, or where the report keeps none.
+    std::vector<std::uint32_t> ranking;
+    std::int64_t ranking_of = -1; ///< index of the policy whose rankings these are too; -1: its own
+    std::vector<std::int64_t> counts; ///< [G, L, H] entries retained: that many of the head's ranking
 
     // Per evaluation step, absolute (method: section 2, points 1-3; A and Â normalised).
     std::vector<float> head_l1; ///< [G, L, Hq, T] ||A - Â||_1
@@ -61,6 +70,13 @@ struct ReplayReport
     std::vector<PolicyReplay> policies;
 
     bool has_losses() const { return !norms.attn_out_l1.empty(); }
+
+    /// H of a policy.
+    std::int64_t cache_heads(std::size_t policy) const;
+    /// Whether the policy has a ranking for each budget.
+    bool ranks_by_budget(std::size_t policy) const;
+    /// [H, N] of a layer at a budget. Throws Error where the report keeps no rankings.
+    std::span<const std::uint32_t> ranking(std::size_t policy, std::size_t budget, std::int64_t layer) const;
 };
 
 /// Writes by way of `file`.part and a rename. Throws Error.

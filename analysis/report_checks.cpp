@@ -121,7 +121,7 @@ private:
     {
         const ModelShape& shape = report_.trace.shape;
         const auto grid = static_cast<std::int64_t>(replay.budgets.size());
-        check_length(path + "/counts", replay.counts.size(), grid * shape.num_layers * shape.num_kv_heads, false);
+        check_length(path + "/counts", replay.counts.size(), grid * shape.num_layers * heads_of(replay), false);
         for (const std::int64_t count : replay.counts) {
             if (count < 0 || count > report_.trace.seq_len)
                 refuse(path + "/counts",
@@ -134,9 +134,16 @@ private:
     {
         const ModelShape& shape = report_.trace.shape;
         const auto seq_len = static_cast<std::size_t>(report_.trace.seq_len);
-        const std::int64_t heads = shape.num_layers * shape.num_kv_heads;
-        check_length(path + "/ranking", replay.ranking.size(), heads * report_.trace.seq_len, false);
-        for (std::int64_t head = 0; head < heads; ++head) {
+        const std::int64_t cache_heads = heads_of(replay);
+        const std::int64_t heads = shape.num_layers * cache_heads;
+        check_ranking_of(replay, path);
+        if (replay.ranking.empty())
+            return; // kept with another policy, or not at all
+        const auto rankings = replay.ranking.size() == static_cast<std::size_t>(heads) * seq_len
+            ? 1
+            : static_cast<std::int64_t>(replay.budgets.size());
+        check_length(path + "/ranking", replay.ranking.size(), rankings * heads * report_.trace.seq_len, false);
+        for (std::int64_t head = 0; head < rankings * heads; ++head) {
             std::vector<bool> seen(seq_len);
             const auto row = std::span(replay.ranking).subspan(static_cast<std::size_t>(head) * seq_len, seq_len);
             for (const std::uint32_t position : row) {
@@ -147,10 +154,27 @@ private:
                 refuse(path + "/ranking",
                     "expected every position below " + std::to_string(seq_len) + " once, found "
                         + std::to_string(position) + (position < seq_len ? " twice" : "") + " in layer "
-                        + std::to_string(head / shape.num_kv_heads) + ", KV head "
-                        + std::to_string(head % shape.num_kv_heads));
+                        + std::to_string(head / cache_heads % shape.num_layers) + ", KV head "
+                        + std::to_string(head % cache_heads));
             }
         }
+    }
+
+    void check_ranking_of(const PolicyReplay& replay, const std::string& path) const
+    {
+        if (replay.ranking_of < 0)
+            return;
+        const auto owner = static_cast<std::size_t>(replay.ranking_of);
+        if (owner >= report_.policies.size() || report_.policies[owner].ranking_of >= 0
+            || heads_of(report_.policies[owner]) != heads_of(replay))
+            refuse(path,
+                "attribute ranking_of: expected a policy with a ranking of its own, found "
+                    + std::to_string(replay.ranking_of));
+    }
+
+    std::int64_t heads_of(const PolicyReplay& replay) const
+    {
+        return replay.cache_heads == 0 ? report_.trace.shape.num_kv_heads : replay.cache_heads;
     }
 
     std::string file_;

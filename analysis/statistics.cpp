@@ -34,7 +34,7 @@ Range all_layers(const Cell& cell)
 
 Range all_kv_heads(const Cell& cell)
 {
-    return {0, trace(cell).shape.num_kv_heads};
+    return {0, cell.cache_heads()};
 }
 
 template <typename T> double sum(std::span<const T> values)
@@ -122,9 +122,8 @@ std::optional<LossSummary> summarize(const Cell& cell, Range layers)
 /// What the head retains, in ranking order.
 std::span<const std::uint32_t> kept(const Cell& cell, HeadId head)
 {
-    const std::int64_t row = head.layer * trace(cell).shape.num_kv_heads + head.kv_head;
-    return std::span<const std::uint32_t>(cell.replay().ranking)
-        .subspan(index(row * trace(cell).seq_len), index(retained(cell, head)));
+    return cell.report.ranking(cell.policy, cell.budget, head.layer)
+        .subspan(index(head.kv_head * trace(cell).seq_len), index(retained(cell, head)));
 }
 
 /// [seq_len] How many of the given heads keep each prompt position.
@@ -162,13 +161,13 @@ std::int64_t retained(const Cell& cell, HeadId head)
 {
     const ModelShape& shape = trace(cell).shape;
     const std::int64_t run = static_cast<std::int64_t>(cell.budget) * shape.num_layers;
-    return cell.replay().counts[index((run + head.layer) * shape.num_kv_heads + head.kv_head)];
+    return cell.replay().counts[index((run + head.layer) * cell.cache_heads() + head.kv_head)];
 }
 
 std::int64_t retained(const Cell& cell, std::int64_t layer)
 {
     std::int64_t total = 0;
-    for (std::int64_t kv_head = 0; kv_head < trace(cell).shape.num_kv_heads; ++kv_head)
+    for (std::int64_t kv_head = 0; kv_head < cell.cache_heads(); ++kv_head)
         total += retained(cell, HeadId{layer, kv_head});
     return total;
 }
@@ -230,7 +229,7 @@ std::vector<SpanFate> span_fates(const Cell& cell)
     const std::vector<std::int64_t> count = keepers(cell, all_layers(cell), all_kv_heads(cell));
     std::vector<SpanFate> fates;
     for (const Span& span : trace(cell).spans)
-        fates.push_back(fate(count, span, shape.num_layers * shape.num_kv_heads));
+        fates.push_back(fate(count, span, shape.num_layers * cell.cache_heads()));
     return fates;
 }
 

@@ -36,6 +36,7 @@ struct Cell
     std::size_t budget = 0; ///< index into that policy's budgets
 
     const PolicyReplay& replay() const { return report.policies[policy]; }
+    std::int64_t cache_heads() const { return report.cache_heads(policy); }
 };
 
 /// Entries retained by one KV head, a layer, the run.

@@ -209,7 +209,7 @@ void for_each_part(const Cell& cell, Detail detail, const std::function<void(Hea
 {
     const ModelShape& shape = cell.report.trace.shape;
     for (std::int64_t layer = 0; layer < (detail == Detail::run ? 1 : shape.num_layers); ++layer) {
-        for (std::int64_t kv_head = 0; kv_head < (detail == Detail::head ? shape.num_kv_heads : 1); ++kv_head)
+        for (std::int64_t kv_head = 0; kv_head < (detail == Detail::head ? cell.cache_heads() : 1); ++kv_head)
             visit({layer, kv_head});
     }
 }
@@ -372,7 +372,7 @@ std::string retained_json(const Cell& cell)
     nlohmann::ordered_json kept = nlohmann::ordered_json::array();
     for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
         kept.push_back(nlohmann::ordered_json::array());
-        for (std::int64_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head)
+        for (std::int64_t kv_head = 0; kv_head < cell.cache_heads(); ++kv_head)
             kept.back().push_back(kept_positions(cell, {layer, kv_head}));
     }
     nlohmann::ordered_json object;

@@ -39,17 +39,33 @@ std::vector<std::size_t> indices_where(const std::vector<std::int64_t>& values, 
     return chosen;
 }
 
+// The share of each head's mass that its best `per_head` entries hold; protected entries have no score.
 std::vector<double> concentration(const RankedLayer& layer, const BudgetRequest& request, std::int64_t per_head)
 {
     const auto evictable = request.evictable();
     std::vector<double> scale;
     for (std::int64_t head = 0; head < request.shape.num_kv_heads; ++head) {
         const auto begin = layer.sorted.begin() + head * evictable;
-        const auto top = std::accumulate(begin, begin + std::min(per_head, evictable), 0.0);
-        const auto all = std::accumulate(begin, begin + evictable, 0.0);
+        const auto scored = std::find_if(begin, begin + evictable, [](float score) { return std::isfinite(score); });
+        const auto top = std::accumulate(scored, std::max(scored, begin + std::min(per_head, evictable)), 0.0);
+        const auto all = std::accumulate(scored, begin + evictable, 0.0);
         scale.push_back(all > 0 ? top / all : 0.0);
     }
     return scale;
+}
+
+// Entries of each head among the layer's `count` best.
+std::vector<std::int64_t> layer_wide(const RankedLayer& layer, std::int64_t num_heads, std::int64_t count)
+{
+    const auto evictable = static_cast<std::int64_t>(layer.merged.size()) / num_heads;
+    std::vector<std::int64_t> counts;
+    for (std::int64_t head = 0; head < num_heads; ++head) {
+        const auto begin = layer.merged.begin() + head * evictable; // ascending
+        counts.push_back(
+            std::lower_bound(begin, begin + evictable, static_cast<std::uint64_t>(std::max<std::int64_t>(count, 0)))
+            - begin);
+    }
+    return counts;
 }
 
 } // namespace
@@ -161,7 +177,7 @@ std::vector<std::int64_t> layer_wide_counts(
     const auto next_score = [&](std::int64_t head) {
         const double score
             = sorted[static_cast<std::size_t>(head * evictable + counts[static_cast<std::size_t>(head)])];
-        return head_scale.empty() ? score : score * head_scale[static_cast<std::size_t>(head)];
+        return head_scale.empty() || std::isinf(score) ? score : score * head_scale[static_cast<std::size_t>(head)];
     };
     for (std::int64_t taken = 0; taken < std::min(count, num_kv_heads * evictable); ++taken) {
         std::int64_t best = -1;
@@ -195,9 +211,11 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
             allocation.retained.insert(allocation.retained.end(), static_cast<std::size_t>(heads), evictable);
             continue;
         }
-        const auto scale = rule.normalize ? concentration(layers[layer], request, number) : std::vector<double>{};
+        const auto counts = rule.normalize ? layer_wide_counts(layers[layer].sorted, heads, heads * number,
+                                concentration(layers[layer], request, number))
+                                           : layer_wide(layers[layer], heads, heads * number);
         const auto floor = static_cast<float>(rule.floor(number));
-        for (const auto count : layer_wide_counts(layers[layer].sorted, heads, heads * number, scale)) {
+        for (const auto count : counts) {
             const auto capacity = std::nearbyint(static_cast<float>(count) * adaptive_share + floor);
             allocation.granted.push_back(static_cast<std::int64_t>(capacity));
             allocation.retained.push_back(std::clamp<std::int64_t>(allocation.granted.back(), 0, evictable));

@@ -50,8 +50,9 @@ struct AdaptiveHeads
 Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const std::int64_t> per_head,
     const BudgetRequest& request, const AdaptiveHeads& rule);
 
-/// Entries of each head among the layer's `count` best. `sorted`: [num_kv_heads, evictable], each head descending.
-std::vector<std::int64_t> layer_wide_counts(std::span<const float> sorted, std::int64_t num_kv_heads,
-    std::int64_t count, std::span<const double> head_scale = {});
+/// Entries of each head among the layer's `count` best after a head's scores were scaled. `sorted`: [num_kv_heads,
+/// evictable], each head descending; `head_scale`: [num_kv_heads].
+std::vector<std::int64_t> layer_wide_counts(
+    std::span<const float> sorted, std::int64_t num_kv_heads, std::int64_t count, std::span<const double> head_scale);
 
 } // namespace lava

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
+#include <map>
 #include <string>
 
 namespace lava {
 
 namespace {
+
+using Budgets = std::map<std::int64_t, std::optional<double>>;
 
 [[noreturn]] void malformed(std::string_view item)
 {
@@ -27,7 +29,8 @@ template <typename Number> Number parse_number(std::string_view text, std::strin
     return number;
 }
 
-void add(std::set<std::int64_t>& budgets, std::int64_t budget, std::string_view item, std::int64_t seq_len)
+void add(Budgets& budgets, std::int64_t budget, std::string_view item, std::int64_t seq_len,
+    std::optional<double> ratio = {})
 {
     if (budget < 1) {
         throw UsageError("--budget: expected at least 1 entry, found '" + std::string(item) + "'"
@@ -37,11 +40,12 @@ void add(std::set<std::int64_t>& budgets, std::int64_t budget, std::string_view 
         throw Error("--budget: expected at most the prompt's " + std::to_string(seq_len) + " tokens, found '"
             + std::string(item) + "'");
     }
-    budgets.insert(budget);
+    auto& known = budgets[budget];
+    known = ratio ? ratio : known;
 }
 
 // a:b:xK
-void add_range(std::set<std::int64_t>& budgets, std::string_view item, std::int64_t seq_len)
+void add_range(Budgets& budgets, std::string_view item, std::int64_t seq_len)
 {
     const auto first = item.find(':');
     const auto second = item.find(':', first + 1);
@@ -63,7 +67,7 @@ void add_range(std::set<std::int64_t>& budgets, std::string_view item, std::int6
     }
     for (double budget = static_cast<double>(from); budget <= static_cast<double>(std::min(to, seq_len));
          budget *= factor) {
-        budgets.insert(static_cast<std::int64_t>(budget));
+        budgets.try_emplace(static_cast<std::int64_t>(budget));
     }
 }
 
@@ -75,13 +79,13 @@ double checked_fraction(double value, double most, std::string_view item)
     return value;
 }
 
-void add_item(std::set<std::int64_t>& budgets, std::string_view item, std::int64_t seq_len)
+void add_item(Budgets& budgets, std::string_view item, std::int64_t seq_len)
 {
     const auto n = static_cast<double>(seq_len);
     constexpr std::string_view ratio = "ratio:";
     if (item.starts_with(ratio)) {
         const auto r = checked_fraction(parse_number<double>(item.substr(ratio.size()), item), 1, item);
-        add(budgets, std::max<std::int64_t>(1, static_cast<std::int64_t>(n * (1 - r))), item, seq_len);
+        add(budgets, std::max<std::int64_t>(1, static_cast<std::int64_t>(n * (1 - r))), item, seq_len, r);
     } else if (item.ends_with('%')) {
         const auto percent = parse_number<double>(item.substr(0, item.size() - 1), item);
         if (!std::isfinite(percent) || percent > 1e6) {
@@ -95,11 +99,20 @@ void add_item(std::set<std::int64_t>& budgets, std::string_view item, std::int64
     }
 }
 
+std::vector<Budget> listed(const Budgets& budgets)
+{
+    std::vector<Budget> list;
+    for (const auto& [entries, ratio] : budgets) {
+        list.push_back({entries, ratio});
+    }
+    return list;
+}
+
 } // namespace
 
-std::vector<std::int64_t> parse_budgets(std::string_view list, std::int64_t seq_len)
+std::vector<Budget> parse_budgets(std::string_view list, std::int64_t seq_len)
 {
-    std::set<std::int64_t> budgets;
+    Budgets budgets;
     while (true) {
         const auto comma = list.find(',');
         add_item(budgets, list.substr(0, comma), seq_len);
@@ -111,21 +124,21 @@ std::vector<std::int64_t> parse_budgets(std::string_view list, std::int64_t seq_
     if (budgets.empty()) {
         throw Error("--budget: no budget of the range is within the prompt's " + std::to_string(seq_len) + " tokens");
     }
-    return {budgets.begin(), budgets.end()};
+    return listed(budgets);
 }
 
-std::vector<std::int64_t> default_budgets(std::int64_t seq_len, std::int64_t reserved)
+std::vector<Budget> default_budgets(std::int64_t seq_len, std::int64_t reserved)
 {
     constexpr int count = 12;
     const auto comfortable = std::max<std::int64_t>(16, 2 * reserved);
     const auto least = comfortable < seq_len ? comfortable : std::min(reserved + 1, seq_len);
     const auto ratio = static_cast<double>(seq_len) / static_cast<double>(least);
-    std::set<std::int64_t> budgets{least, seq_len};
+    Budgets budgets{{least, {}}, {seq_len, {}}};
     for (int i = 1; i + 1 < count; ++i) {
-        budgets.insert(
+        budgets.try_emplace(
             std::llround(static_cast<double>(least) * std::pow(ratio, static_cast<double>(i) / (count - 1))));
     }
-    return {budgets.begin(), budgets.end()};
+    return listed(budgets);
 }
 
 } // namespace lava

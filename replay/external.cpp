@@ -82,7 +82,6 @@ External::External(const PolicyParams& params)
         for (const auto& positions : layer) {
             const auto where = file_ + ": " + at_head(kept_.size() - 1, heads.size());
             heads.push_back(read_positions(where, positions, seq_len_));
-            total_ += static_cast<std::int64_t>(heads.back().size());
         }
     }
 }

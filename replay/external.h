@@ -16,7 +16,7 @@ public:
     /// Throws Error naming the file, expected and found.
     explicit External(const PolicyParams& params);
 
-    std::optional<std::int64_t> fixed_total() const override { return total_; }
+    bool ignores_budget() const override { return true; }
     LayerScores score(const LayerInputs& layer) const override;
     Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;
 
@@ -25,7 +25,6 @@ public:
 private:
     std::string file_;
     std::int64_t seq_len_ = 0;
-    std::int64_t total_ = 0;
     std::vector<std::vector<std::vector<std::int64_t>>> kept_; // [layer][kv_head][positions, ascending]
 };
 

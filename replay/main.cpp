@@ -45,7 +45,7 @@ ReplayReport replay_trace(const ReplayCommand& command)
     observer.note = [](const std::string& note) { std::cerr << "lava-replay: note: " << note << '\n'; };
     observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
     observer.step = [&] { progress->step(); };
-    return replay(trace, {command.policies, command.budgets, command.threads, command.verify}, observer);
+    return replay(trace, {command.policies, command.budgets, command.threads, command.match, command.verify}, observer);
 }
 
 void write_outputs(const ReplayCommand& command, const ReplayReport& report)

@@ -30,6 +30,10 @@ po::options_description visible_options()
         "report to write (HDF5), for lava-analyze and lava-gui");
     add("csv", po::value<std::string>()->value_name("FILE"), "comparison table to write as CSV");
     add("json", po::value<std::string>()->value_name("FILE"), "comparison table to write as JSON");
+    add("match", po::value<std::string>()->value_name("nominal|retained|both"),
+        "what a budget is compared by: the number given to each policy's rule, the total that is then retained (the "
+        "rule "
+        "is given the number that comes nearest), or both side by side (default: nominal)");
     add("threads", po::value<int>()->value_name("N"), "threads; any number gives the same bytes (default: all cores)");
     add("verify", "check the trace against itself before any loss is computed (the default)");
     add("no-verify", "do not");
@@ -89,6 +93,15 @@ TableFormat list_format(const po::variables_map& values)
     return text == "json" ? TableFormat::json : TableFormat::text;
 }
 
+BudgetMatch match_option(const po::variables_map& values)
+{
+    const auto text = values.contains("match") ? values["match"].as<std::string>() : "nominal";
+    if (text != "nominal" && text != "retained" && text != "both") {
+        throw UsageError("--match: expected nominal, retained or both, found '" + text + "'");
+    }
+    return text == "nominal" ? BudgetMatch::nominal : text == "retained" ? BudgetMatch::retained : BudgetMatch::both;
+}
+
 std::string joined(const std::vector<std::string>& lists)
 {
     std::string text;
@@ -127,6 +140,7 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
             throw UsageError("--budget: expected a list of budgets, found ''");
         }
     }
+    command.match = match_option(values);
     command.threads = values.contains("threads") ? values["threads"].as<int>() : default_threads();
     if (command.threads < 1 || command.threads > 4096) {
         throw UsageError("--threads: expected 1 to 4096, found " + std::to_string(command.threads));

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "analysis/table.h"
-#include "replay/registry.h"
+#include "replay/replay.h"
 
 #include <filesystem>
 #include <string>
@@ -29,6 +29,7 @@ struct ReplayCommand
     std::filesystem::path csv;
     std::filesystem::path json;
     int threads = 1;
+    BudgetMatch match = BudgetMatch::nominal;
     bool verify = true;
 };
 

@@ -55,6 +55,10 @@ std::string expectation(const ParameterInfo& info)
         return "a number" + range(info);
     case ParameterInfo::Kind::choice:
         return "one of " + join(info.choices);
+    case ParameterInfo::Kind::text:
+        return "a value";
+    case ParameterInfo::Kind::policy:
+        return "a policy, in brackets where it has parameters of its own";
     case ParameterInfo::Kind::file:
         break;
     }
@@ -86,6 +90,8 @@ std::string canonical(const ParameterInfo& info, std::string_view value)
     case ParameterInfo::Kind::choice:
         return std::find(info.choices.begin(), info.choices.end(), value) == info.choices.end() ? std::string()
                                                                                                 : std::string(value);
+    case ParameterInfo::Kind::text:
+    case ParameterInfo::Kind::policy:
     case ParameterInfo::Kind::file:
         break;
     }
@@ -118,6 +124,16 @@ ParameterInfo choice_parameter(
 {
     return {std::move(name), ParameterInfo::Kind::choice, std::move(default_value), 0, 0, std::move(choices),
         std::move(help)};
+}
+
+ParameterInfo text_parameter(std::string name, std::string default_value, std::string help)
+{
+    return {std::move(name), ParameterInfo::Kind::text, std::move(default_value), 0, 0, {}, std::move(help)};
+}
+
+ParameterInfo policy_parameter(std::string name, std::string default_value, std::string help)
+{
+    return {std::move(name), ParameterInfo::Kind::policy, std::move(default_value), 0, 0, {}, std::move(help)};
 }
 
 ParameterInfo file_parameter(std::string name, std::string help)
@@ -160,6 +176,11 @@ ParameterInfo beta_parameter()
 ParameterInfo normalize_parameter()
 {
     return choice_parameter("normalize", "off", {"on", "off"}, "weigh a head by the mass of its top entries");
+}
+
+ParameterInfo protect_parameter()
+{
+    return text_parameter("protect", "none", "entries that rank first: first:N, last:N, span:NAME joined by '+'");
 }
 
 void PolicyParams::set(const ParameterInfo& info, std::string_view policy, std::string_view value)

@@ -18,6 +18,8 @@ struct ParameterInfo
         odd,
         real,
         choice,
+        text, ///< checked by whom it means something to
+        policy, ///< another policy, in brackets where it has parameters of its own: base=[snapkv:window=16]
         file
     };
 
@@ -37,6 +39,8 @@ ParameterInfo real_parameter(
     std::string name, std::string default_value, double minimum, double maximum, std::string help);
 ParameterInfo choice_parameter(
     std::string name, std::string default_value, std::vector<std::string> choices, std::string help);
+ParameterInfo text_parameter(std::string name, std::string default_value, std::string help);
+ParameterInfo policy_parameter(std::string name, std::string default_value, std::string help);
 ParameterInfo file_parameter(std::string name, std::string help);
 
 // Parameters that several policies share.
@@ -47,6 +51,7 @@ ParameterInfo gqa_parameter(std::string default_value);
 ParameterInfo alpha_parameter(std::string default_value);
 ParameterInfo beta_parameter();
 ParameterInfo normalize_parameter();
+ParameterInfo protect_parameter();
 
 /// Values of a policy's parameters, every one of them, checked.
 class PolicyParams

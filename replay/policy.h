@@ -18,27 +18,48 @@ struct LayerScores
     at::Tensor
         entries; ///< [num_kv_heads, seq_len - window] fp32, finite; higher is kept longer, ties keep the older entry
     double weight = 1; ///< the layer's claim on the total budget, for policies whose layers share one
+    std::vector<at::Tensor> parts
+        = {}; ///< what at_budget() needs besides, for policies that score anew for every budget
 };
 
 /// A layer after its scores were sorted: what is left of it when budgets are divided.
 struct RankedLayer
 {
-    std::vector<std::uint32_t> ranking; ///< [num_kv_heads, seq_len]: the window, newest first, then by score
-    std::vector<float>
-        sorted; ///< [num_kv_heads, evictable] scores in that order; empty unless the policy compares heads
+    /// [num_kv_heads, seq_len]: the window, newest first, then protected entries, oldest first, then by score
+    std::vector<std::uint32_t> ranking;
+    /// [num_kv_heads, evictable] scores in that order, protected entries' infinite; empty unless the policy compares
+    /// heads
+    std::vector<float> sorted;
+    /// [num_kv_heads, evictable]: the place of each of those scores among all of the layer, ties to the lower head,
+    /// then the older entry
+    std::vector<std::uint32_t> merged;
     double weight = 1;
 };
 
 /// One budget to divide.
 struct BudgetRequest
 {
-    ModelShape shape;
+    ModelShape shape; ///< num_kv_heads: heads that keep caches of their own, as many as query heads for some policies
     std::int64_t seq_len = 0;
     std::int64_t window = 0; ///< recent tokens that the policy never evicts
     std::int64_t budget = 0; ///< entries per KV head on average, window included
+    std::optional<double> ratio = {}; ///< the share to evict, where the budget was given as one (kvpress)
 
     std::int64_t evictable() const { return seq_len - window; }
     std::int64_t spare() const { return budget - window; } ///< what is left of the budget for evictable entries
+    std::int64_t heads() const { return shape.num_layers * shape.num_kv_heads; } ///< of the model
+
+    /// The budget's share of `count` things: int(count * (1 - ratio)) in kvpress's order of operations, or
+    /// count * budget / seq_len rounded down.
+    std::int64_t share(std::int64_t count) const
+    {
+        return ratio ? static_cast<std::int64_t>(static_cast<double>(count) * (1 - *ratio)) : count * budget / seq_len;
+    }
+    /// The share that is evicted: kvpress's compression_ratio.
+    double evicted_share() const
+    {
+        return ratio.value_or(1 - static_cast<double>(budget) / static_cast<double>(seq_len));
+    }
 };
 
 /// Evictable entries of every KV head, [num_layers, num_kv_heads].
@@ -48,8 +69,18 @@ struct Allocation
     std::vector<std::int64_t> retained; ///< really kept; at most `evictable`
 };
 
-/// A policy ranks the entries of a layer and divides a budget. Both are pure: same input, same answer. Which entries
-/// stay follows: the window and each head's first `retained` entries by score.
+/// What a policy reads of a trace besides keys, values and the last queries.
+struct PolicyNeeds
+{
+    bool observed_attention = false; ///< column sums over all prompt queries
+    bool output_projection = false; ///< W_O
+    bool query_statistics = false; ///< mean and covariance of the queries before RoPE
+    bool rope = false; ///< the rotation's frequencies
+    bool repeat_maxima = false; ///< KVzip's scores from a second pass
+};
+
+/// A policy ranks the entries of a layer and divides a budget. All of it is pure: same input, same answer. Which
+/// entries stay follows: the window and each head's first `retained` entries by score.
 class Policy
 {
 public:
@@ -61,14 +92,21 @@ public:
     virtual std::int64_t reserved() const { return window(); }
     /// Query rows of the window that scores are computed from.
     virtual std::int64_t query_rows() const { return 0; }
-    /// Divides a layer between its heads by their scores, so that allocate() needs RankedLayer::sorted.
+    virtual PolicyNeeds needs() const { return {}; }
+    /// Divides a layer, or the model, between heads by their scores, so that allocate() needs RankedLayer::sorted.
     virtual bool compares_heads() const { return false; }
-    /// Needs the column sums over all prompt queries.
-    virtual bool needs_observed_attention() const { return false; }
-    /// A policy that keeps one given set whatever the budget: its budgets are this one alone, in entries of the run.
-    virtual std::optional<std::int64_t> fixed_total() const { return std::nullopt; }
+    /// Keeps a cache for every query head, of its own choice: what it is asked to score has num_kv_heads = num_heads,
+    /// and a budget is that of a query head.
+    virtual bool per_query_head() const { return false; }
+    /// What it keeps follows from a set, a threshold or the data, not from a budget: replayed once, at what comes out.
+    virtual bool ignores_budget() const { return false; }
+    /// A larger budget's ranking is another one, so that at_budget() is asked for every budget.
+    virtual bool ranks_by_budget() const { return false; }
 
+    /// Throws Error where the policy's own file does not fit the trace.
     virtual LayerScores score(const LayerInputs& layer) const = 0;
+    /// The scores at one budget, from what score() gave, for policies that rank by budget.
+    virtual LayerScores at_budget(const LayerScores& scores, const BudgetRequest&) const { return scores; }
     virtual Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const = 0;
 };
 

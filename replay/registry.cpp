@@ -30,7 +30,16 @@ template <typename P> std::unique_ptr<Policy> make(const PolicyParams& params)
 template <typename P>
 PolicyInfo row(std::string name, std::string summary, std::string citation, std::vector<VariantInfo> variants = {})
 {
-    return {std::move(name), std::move(summary), std::move(citation), P::parameters(), std::move(variants), make<P>};
+    auto parameters = P::parameters();
+    parameters.push_back(protect_parameter());
+    return {
+        std::move(name), std::move(summary), std::move(citation), std::move(parameters), std::move(variants), make<P>};
+}
+
+// A policy that has nothing to protect: it keeps all, or a given set.
+template <typename P> PolicyInfo unprotected_row(std::string name, std::string summary, std::string citation)
+{
+    return {std::move(name), std::move(summary), std::move(citation), P::parameters(), {}, make<P>};
 }
 
 using LavaPaper = LavaOf<Lava::Layers::entropy, Lava::Heads::layer_wide>;
@@ -54,7 +63,7 @@ std::vector<VariantInfo> official_lava(bool has_head_floor, bool in_default_set 
 std::vector<PolicyInfo> make_policies()
 {
     std::vector<PolicyInfo> rows{
-        row<Full>("full", "evicts nothing", "reference: loss 0"),
+        unprotected_row<Full>("full", "evicts nothing", "reference: loss 0"),
         row<Random>("random", "window, and random entries", "baseline"),
         row<StreamingLlm>("streaming-llm", "first tokens and the most recent", "Xiao et al. 2024, arXiv:2309.17453"),
         row<H2O>("h2o", "most attended to by all queries, and the most recent", "Zhang et al. 2023, arXiv:2306.14048"),
@@ -71,7 +80,7 @@ std::vector<PolicyInfo> make_policies()
         row<LavaUniform>("lava-uniform", "lava with equal layers", lava_paper, official_lava(true)),
         row<LavaPyramid>("lava-pyramid", "lava with a pyramid of layers", lava_paper, official_lava(true)),
         row<LavaNoHead>("lava-nohead", "lava with equal heads", lava_paper, official_lava(false)),
-        row<External>("external", "a retained set from a file", "JSON of lava-analyze retained"),
+        unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained"),
     };
     rows.back().in_default_set = false;
     return rows;
@@ -99,9 +108,15 @@ std::string_view trimmed(std::string_view text)
                                            : text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
-void apply(PolicySpec& spec, std::string_view assignment, std::set<std::string>& given)
+// base=[snapkv:window=16] names its policy without the brackets, in canonical spelling.
+std::string canonical_base(std::string_view text)
 {
-    const auto& info = *spec.info;
+    const bool bracketed = text.size() > 1 && text.front() == '[' && text.back() == ']';
+    return parse_policy(bracketed ? text.substr(1, text.size() - 2) : text).canonical;
+}
+
+const ParameterInfo& parameter_named(const PolicyInfo& info, std::string_view assignment)
+{
     const auto equals = assignment.find('=');
     const auto key = trimmed(assignment.substr(0, equals));
     const auto* parameter = find_named(info.parameters, key);
@@ -112,27 +127,45 @@ void apply(PolicySpec& spec, std::string_view assignment, std::set<std::string>&
     if (equals == std::string_view::npos) {
         throw UsageError("policy " + info.name + ": " + parameter->name + ": expected KEY=VALUE, found no value");
     }
-    if (!given.insert(parameter->name).second) {
-        throw UsageError("policy " + info.name + ": " + parameter->name + ": expected one value, found two");
+    return *parameter;
+}
+
+void apply(PolicySpec& spec, const ParameterInfo& parameter, std::string_view value, std::set<std::string>& given)
+{
+    const auto& info = *spec.info;
+    if (!given.insert(parameter.name).second) {
+        throw UsageError("policy " + info.name + ": " + parameter.name + ": expected one value, found two");
     }
-    spec.params.set(*parameter, info.name, trimmed(assignment.substr(equals + 1)));
+    const bool is_policy = parameter.kind == ParameterInfo::Kind::policy;
+    spec.params.set(parameter, info.name, is_policy ? canonical_base(value) : value);
+}
+
+// Where the first assignment ends: at a comma that is not inside brackets.
+std::size_t assignment_end(std::string_view assignments)
+{
+    int depth = 0;
+    for (std::size_t i = 0; i < assignments.size(); ++i) {
+        depth += assignments[i] == '[' ? 1 : assignments[i] == ']' ? -1 : 0;
+        if (assignments[i] == ',' && depth <= 0) {
+            return i;
+        }
+    }
+    return std::string_view::npos;
 }
 
 void apply_all(PolicySpec& spec, std::string_view assignments)
 {
     std::set<std::string> given;
-    // a file name may hold commas and colons: it takes the rest
-    if (!spec.info->parameters.empty() && spec.info->parameters.front().kind == ParameterInfo::Kind::file) {
-        apply(spec, assignments, given);
-        return;
-    }
     while (true) {
-        const auto comma = assignments.find(',');
-        apply(spec, assignments.substr(0, comma), given);
-        if (comma == std::string_view::npos) {
+        const auto& parameter = parameter_named(*spec.info, assignments);
+        const bool takes_the_rest = parameter.kind == ParameterInfo::Kind::file; // its name may hold commas
+        const auto end = takes_the_rest ? std::string_view::npos : assignment_end(assignments);
+        const auto assignment = assignments.substr(0, end);
+        apply(spec, parameter, trimmed(assignment.substr(assignment.find('=') + 1)), given);
+        if (end == std::string_view::npos) {
             return;
         }
-        assignments.remove_prefix(comma + 1);
+        assignments.remove_prefix(end + 1);
     }
 }
 
@@ -159,7 +192,9 @@ std::string canonical_spelling(const PolicySpec& spec, const PolicyParams& defau
     for (const auto& parameter : spec.info->parameters) {
         const auto& value = spec.params.text(parameter.name);
         if (!defaults.has(parameter.name) || value != defaults.text(parameter.name)) {
-            text += separator + parameter.name + '=' + value;
+            const bool nested
+                = parameter.kind == ParameterInfo::Kind::policy && value.find_first_of(",:") != std::string::npos;
+            text += separator + parameter.name + '=' + (nested ? "[" + value + "]" : value);
             separator = ',';
         }
     }

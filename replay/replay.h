@@ -10,11 +10,20 @@
 
 namespace lava {
 
+/// What a budget is compared by (method: section 3.2).
+enum class BudgetMatch
+{
+    nominal, ///< every policy's rule is given the budget
+    retained, ///< its rule is given the whole number whose retained total is nearest to the budget's
+    both ///< one beside the other, where they differ
+};
+
 struct ReplayOptions
 {
     std::vector<PolicySpec> policies; ///< empty: default_policies() that the trace can serve
     std::string budgets; ///< parse_budgets; empty: default_budgets
     int threads = 1;
+    BudgetMatch match = BudgetMatch::nominal;
     bool verify = true; ///< check the trace against itself before any loss is computed
 };
 

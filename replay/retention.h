@@ -2,11 +2,17 @@
 
 #include "replay/policy.h"
 
+#include <span>
+
 namespace lava {
 
 /// Sorts a layer's scores: value descending, ties to the older entry. `scores.entries` is [num_kv_heads, seq_len -
-/// window].
-RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window);
+/// window]. Protected entries ([seq_len], 1 where protected; may be empty) come before all others, the older first.
+RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window,
+    std::span<const std::uint8_t> protected_entries = {});
+
+/// Fills RankedLayer::merged.
+void merge_heads(RankedLayer& layer);
 
 /// Order of `count` values, largest first, equal values by index: a stable radix sort. -0 equals +0; NaN is not
 /// allowed.

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace lava {
 
@@ -37,6 +38,21 @@ LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows)
     }
 }
 
+LayerInputs::LayerInputs(const LayerView& layer, at::Tensor attention)
+    : layer_(layer)
+    , attention_(std::move(attention))
+{ }
+
+LayerInputs LayerInputs::seen_by_query_heads(const LayerView& expanded) const
+{
+    return {expanded, attention_};
+}
+
+at::Tensor LayerInputs::queries(std::int64_t window) const
+{
+    return layer_.q_window.narrow(1, layer_.q_window.size(1) - window, window);
+}
+
 const at::Tensor& LayerInputs::observed_attention(bool diagonal) const
 {
     return diagonal ? layer_.observed_attention : layer_.observed_attention_off_diagonal;
@@ -55,6 +71,19 @@ at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
 at::Tensor LayerInputs::value_norms() const
 {
     return layer_.v.abs().sum(-1);
+}
+
+LayerView per_query_head(const LayerView& layer)
+{
+    auto expanded = layer;
+    expanded.shape.num_kv_heads = layer.shape.num_heads;
+    const auto group = layer.shape.group_size();
+    for (auto* tensor : {&expanded.k, &expanded.v, &expanded.k_eval, &expanded.v_eval}) {
+        if (tensor->defined()) {
+            *tensor = tensor->repeat_interleave(group, 0);
+        }
+    }
+    return expanded;
 }
 
 Pool parse_pool(std::string_view name)

@@ -31,13 +31,30 @@ public:
     /// renormalised.
     at::Tensor mean_window_attention(std::int64_t window) const;
 
+    /// The same layer where every query head has a cache of its own: `expanded` is per_query_head(layer) and must
+    /// outlive what is returned.
+    LayerInputs seen_by_query_heads(const LayerView& expanded) const;
+
+    const at::Tensor& k() const { return layer_.k; } ///< [num_kv_heads, seq_len, head_dim], after RoPE
+    const at::Tensor& v() const { return layer_.v; } ///< [num_kv_heads, seq_len, head_dim]
+    const at::Tensor& w_o() const { return layer_.w_o; } ///< [hidden_size, num_heads * head_dim]
+
+    /// [num_heads, window, head_dim]: the last `window` queries, after RoPE
+    at::Tensor queries(std::int64_t window) const;
+
     /// [num_kv_heads, seq_len]: ||v_i||_1
     at::Tensor value_norms() const;
 
 private:
+    LayerInputs(const LayerView& layer, at::Tensor attention);
+
     const LayerView& layer_;
     at::Tensor attention_; // [num_heads, query_rows, seq_len]
 };
+
+/// A layer as a policy with a cache for every query head sees it: num_kv_heads = num_heads, keys and values of the
+/// group repeated.
+LayerView per_query_head(const LayerView& layer);
 
 enum class Pool
 {

@@ -19,7 +19,7 @@ public:
     { }
 
     std::int64_t window() const override { return window_; }
-    bool needs_observed_attention() const override { return true; }
+    PolicyNeeds needs() const override { return {.observed_attention = true}; }
 
     LayerScores score(const LayerInputs& layer) const override
     {

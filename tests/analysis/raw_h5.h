@@ -33,6 +33,11 @@ public:
         H5Aclose(attribute);
     }
 
+    void remove_attribute(const std::string& object, const std::string& name) const
+    {
+        H5Adelete_by_name(id_, object.c_str(), name.c_str(), H5P_DEFAULT);
+    }
+
     /// Replaces a dataset by one of another type or shape, all zero.
     void replace(const std::string& path, hid_t type, const std::vector<hsize_t>& shape) const
     {

@@ -199,12 +199,66 @@ TEST(Report, StoresRankingsOfLongPromptsAsU32)
 TEST(Report, RefusesANewerFormatNamingBothVersions)
 {
     EXPECT_THAT(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_major", 2); }),
-        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.0"), HasSubstr("newer")));
+        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.1"), HasSubstr("newer")));
 }
 
 TEST(Report, AcceptsANewerMinorVersion)
 {
     EXPECT_EQ(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_minor", 7); }), "no error");
+}
+
+TEST(Report, KeepsARankingForEachBudgetAndSharesOneBetweenTwins)
+{
+    const TemporaryFolder folder;
+    auto report = example_report();
+    auto twin = report.policies[1];
+    twin.match = "retained";
+    twin.nominal.assign(twin.budgets.size(), 9);
+    twin.ranking.clear();
+    twin.ranking_of = 1;
+    report.policies.push_back(twin);
+    auto& anew = report.policies[0];
+    const auto one = anew.ranking;
+    for (std::size_t g = 1; g < anew.budgets.size(); ++g)
+        anew.ranking.insert(anew.ranking.end(), one.rbegin(), one.rend());
+    write_report(folder / "report.h5", report);
+    const auto read = read_report(folder / "report.h5");
+    EXPECT_EQ(read.policies[0].ranking, anew.ranking);
+    EXPECT_TRUE(read.ranks_by_budget(0));
+    EXPECT_EQ(read.ranking(0, 1, 2)[0], one[143 - 2 * 2 * 24]);
+    EXPECT_EQ(read.policies.back().match, "retained");
+    EXPECT_EQ(read.policies.back().nominal, twin.nominal);
+    EXPECT_EQ(read.ranking(read.policies.size() - 1, 1, 1).data(), read.ranking(1, 1, 1).data());
+}
+
+TEST(Report, WithoutRankingsSaysSoWhenAskedWhichEntriesStay)
+{
+    const TemporaryFolder folder;
+    auto report = example_report();
+    report.policies[1].ranking.clear();
+    write_report(folder / "report.h5", report);
+    const auto read = read_report(folder / "report.h5");
+    EXPECT_THAT(message_of([&] { (void)read.ranking(1, 0, 0); }), HasSubstr("report.h5: snapkv"));
+}
+
+TEST(Report, ReadsReportsOfVersion10)
+{
+    const TemporaryFolder folder;
+    const auto report = example_report();
+    write_report(folder / "report.h5", report);
+    {
+        const RawFile raw(folder / "report.h5");
+        for (const char* policy : {"/policies/0000", "/policies/0001", "/policies/0002"}) {
+            raw.remove_attribute(policy, "match");
+            raw.remove_attribute(policy, "cache_heads");
+            raw.remove(std::string(policy) + "/nominal");
+        }
+        raw.set_attribute("/", "format_minor", 0);
+    }
+    const auto read = read_report(folder / "report.h5");
+    EXPECT_EQ(read.policies[1].match, "nominal");
+    EXPECT_EQ(read.policies[1].nominal, report.policies[1].budgets);
+    EXPECT_EQ(read.cache_heads(1), 2);
 }
 
 TEST(Report, RefusesFilesThatAreNoReports)

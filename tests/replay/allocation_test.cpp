@@ -1,6 +1,7 @@
 // Golden values were computed from the policies' released codes (AdaKV efe4e2e, LAVa 71d3cc8, cakekv c4675ce).
 
 #include "replay/allocation.h"
+#include "replay/retention.h"
 
 #include <gmock/gmock.h>
 
@@ -58,11 +59,19 @@ TEST(PyramidLayers, OneLayerHasTheWholeBudget)
     EXPECT_THAT(pyramid_layers(request(1, 1, 100, 8, 40), 20), ElementsAre(32));
 }
 
+TEST(MergeHeads, OrdersALayersScoresWithTiesToTheLowerHead)
+{
+    RankedLayer layer;
+    layer.sorted = {3, 2, 2, 1, /**/ 2, 2, 2, 2};
+    merge_heads(layer);
+    EXPECT_THAT(layer.merged, ElementsAre(0, 1, 2, 7, 3, 4, 5, 6));
+}
+
 TEST(LayerWideCounts, TiesGoToTheLowerHead)
 {
     const std::vector<float> sorted{3, 2, 2, 1, /**/ 2, 2, 2, 2};
-    EXPECT_THAT(layer_wide_counts(sorted, 2, 4), ElementsAre(3, 1));
-    EXPECT_THAT(layer_wide_counts(sorted, 2, 100), ElementsAre(4, 4));
+    EXPECT_THAT(layer_wide_counts(sorted, 2, 4, {}), ElementsAre(3, 1));
+    EXPECT_THAT(layer_wide_counts(sorted, 2, 100, {}), ElementsAre(4, 4));
 }
 
 // One layer, two heads of six entries, budget 5 with a window of 2: three entries a head.
@@ -70,6 +79,7 @@ RankedLayer skewed_layer()
 {
     RankedLayer layer;
     layer.sorted = {9, 8, 7, 6, 5, 1, /**/ 4, 0.5, 0.4, 0.3, 0.2, 0.1};
+    merge_heads(layer);
     return layer;
 }
 
@@ -88,6 +98,7 @@ TEST(AdaptiveHeads, RoundHalfToEven)
 {
     RankedLayer layer;
     layer.sorted = {9, 8, 7, 0, 0, 0, /**/ 6, 5, 4, 3, 2, 0};
+    merge_heads(layer);
     const std::vector layers{layer};
     const std::vector<std::int64_t> numbers{4};
     const auto allocation
@@ -99,6 +110,7 @@ TEST(AdaptiveHeads, CanDropAnEntryAtTheFullBudget)
 {
     RankedLayer layer;
     layer.sorted.assign(2 * 98, 1.0F);
+    merge_heads(layer);
     const std::vector layers{layer};
     const std::vector<std::int64_t> numbers{98};
     const auto floor = [](std::int64_t number) { return static_cast<std::int64_t>(0.2 * static_cast<double>(number)); };
@@ -120,6 +132,7 @@ TEST(AdaptiveHeads, NormalizeWeighsAHeadByTheMassOfItsTopEntries)
 {
     RankedLayer layer; // head 0 is flat: half of its mass is in its top two; head 1's lies almost wholly there
     layer.sorted = {4, 4, 4, 4, /**/ 3, 3, 0.01F, 0.01F};
+    merge_heads(layer);
     const std::vector layers{layer};
     const std::vector<std::int64_t> numbers{2};
     const auto none = [](std::int64_t) { return std::int64_t{0}; };

@@ -11,22 +11,37 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
+std::vector<std::int64_t> entries(const std::vector<Budget>& budgets)
+{
+    std::vector<std::int64_t> result;
+    for (const auto& budget : budgets) {
+        result.push_back(budget.entries);
+    }
+    return result;
+}
+
 TEST(Budgets, ListsRangesAndShares)
 {
-    EXPECT_THAT(parse_budgets("64", 1000), ElementsAre(64));
-    EXPECT_THAT(parse_budgets("256,64,64", 1000), ElementsAre(64, 256));
-    EXPECT_THAT(parse_budgets("64:512:x2", 1000), ElementsAre(64, 128, 256, 512));
-    EXPECT_THAT(parse_budgets("64:5000:x4", 1000), ElementsAre(64, 256)); // what is above N is dropped
-    EXPECT_THAT(parse_budgets("10:30:x1.5", 1000), ElementsAre(10, 15, 22));
-    EXPECT_THAT(parse_budgets("12.5%,100%", 1001), ElementsAre(125, 1001));
+    EXPECT_THAT(entries(parse_budgets("64", 1000)), ElementsAre(64));
+    EXPECT_THAT(entries(parse_budgets("256,64,64", 1000)), ElementsAre(64, 256));
+    EXPECT_THAT(entries(parse_budgets("64:512:x2", 1000)), ElementsAre(64, 128, 256, 512));
+    EXPECT_THAT(entries(parse_budgets("64:5000:x4", 1000)), ElementsAre(64, 256)); // what is above N is dropped
+    EXPECT_THAT(entries(parse_budgets("10:30:x1.5", 1000)), ElementsAre(10, 15, 22));
+    EXPECT_THAT(entries(parse_budgets("12.5%,100%", 1001)), ElementsAre(125, 1001));
 }
 
 TEST(Budgets, RatiosAreKvpresss)
 {
     // int(1000 * (1 - .8)) is 199 in float64, and so is what kvpress keeps
-    EXPECT_THAT(parse_budgets("ratio:0.8,ratio:0.9", 1000), ElementsAre(99, 199));
-    EXPECT_THAT(parse_budgets("ratio:0.9", 10), ElementsAre(1)); // int(10 * (1 - .9)) is 0; at least one is kept
-    EXPECT_THAT(parse_budgets("ratio:0", 10), ElementsAre(10));
+    EXPECT_THAT(entries(parse_budgets("ratio:0.8,ratio:0.9", 1000)), ElementsAre(99, 199));
+    EXPECT_THAT(
+        entries(parse_budgets("ratio:0.9", 10)), ElementsAre(1)); // int(10 * (1 - .9)) is 0; at least one is kept
+    EXPECT_THAT(entries(parse_budgets("ratio:0", 10)), ElementsAre(10));
+}
+
+TEST(Budgets, ARatioIsRememberedBesideItsEntries)
+{
+    EXPECT_THAT(parse_budgets("99,ratio:0.9,98", 1000), ElementsAre(Budget{98, {}}, Budget{99, 0.9}));
 }
 
 TEST(Budgets, BelowOneIsWrongUsage)
@@ -57,12 +72,12 @@ TEST(Budgets, NonsenseIsNamed)
 
 TEST(DefaultBudgets, RunInEqualRatiosToTheWholePrompt)
 {
-    const auto budgets = default_budgets(3788, 32);
+    const auto budgets = entries(default_budgets(3788, 32));
     EXPECT_EQ(budgets.size(), 12U);
     EXPECT_EQ(budgets.front(), 64);
     EXPECT_EQ(budgets.back(), 3788);
-    EXPECT_THAT(default_budgets(40, 32), ::testing::Each(::testing::Gt(32)));
-    EXPECT_EQ(default_budgets(33, 32), std::vector<std::int64_t>{33});
+    EXPECT_THAT(entries(default_budgets(40, 32)), ::testing::Each(::testing::Gt(32)));
+    EXPECT_EQ(entries(default_budgets(33, 32)), std::vector<std::int64_t>{33});
 }
 
 } // namespace

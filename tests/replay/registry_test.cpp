@@ -37,7 +37,7 @@ TEST(ParsePolicy, UnknownNamesListTheKnown)
         ThrowsMessage<UsageError>("policy snapkv: unknown variant 'official'; known: none"));
     EXPECT_THAT([] { parse_policy("snapkv:kernal=5"); },
         ThrowsMessage<UsageError>(
-            "policy snapkv: unknown parameter 'kernal'; known: window, kernel, pool, gqa, gqa_at"));
+            "policy snapkv: unknown parameter 'kernal'; known: window, kernel, pool, gqa, gqa_at, protect"));
 }
 
 TEST(ParsePolicy, ValuesThatDoNotFitAreNamed)

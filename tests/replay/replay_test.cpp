@@ -223,5 +223,62 @@ TEST_F(Replay, ATraceThatDoesNotVerifyIsRefused)
     EXPECT_NO_THROW(replay(Trace(trace_), options));
 }
 
+TEST_F(Replay, EqualRetentionGivesTheRuleTheBudgetWhoseTotalIsNearest)
+{
+    ReplayOptions options;
+    options.policies = {parse_policy("lava@official"), parse_policy("snapkv")};
+    options.budgets = "50,80,150";
+    options.match = BudgetMatch::both;
+    const auto report = replay(Trace(trace_), options);
+    ASSERT_EQ(report.policies.size(), 3U);
+    EXPECT_EQ(report.policies[0].match, "nominal");
+    EXPECT_EQ(report.policies[1].match, "retained");
+    EXPECT_EQ(report.policies[2].match, "both"); // snapkv keeps what is asked
+    std::string every;
+    for (int budget = 33; budget <= 200; ++budget) {
+        every += (every.empty() ? "" : ",") + std::to_string(budget);
+    }
+    const auto all = run("lava@official", every);
+    const auto& matched = report.policies[1];
+    for (std::size_t g = 0; g < 3; ++g) {
+        const auto target = matched.budgets[g] * 6;
+        EXPECT_EQ(matched.asked[g], target);
+        auto best = std::numeric_limits<std::int64_t>::max();
+        std::int64_t nominal = 0;
+        for (std::size_t i = 0; i < all.policies[0].budgets.size(); ++i) {
+            const auto distance = std::abs(retained(Cell{all, 0, i}) - target);
+            if (distance < best) {
+                best = distance;
+                nominal = all.policies[0].budgets[i];
+            }
+        }
+        EXPECT_EQ(matched.nominal[g], nominal);
+        EXPECT_EQ(std::abs(retained(Cell{report, 1, g}) - target), best);
+    }
+}
+
+TEST_F(Replay, ProtectedEntriesStayAndCountInsideTheBudget)
+{
+    const auto report = run("snapkv:protect=first:5+last:40", "46,80");
+    for (std::size_t g = 0; g < 2; ++g) {
+        const Cell cell{report, 0, g};
+        for (std::int64_t layer = 0; layer < 3; ++layer) {
+            const auto kept = kept_positions(cell, {layer, 1});
+            EXPECT_EQ(static_cast<std::int64_t>(kept.size()), report.policies[0].budgets[g]);
+            EXPECT_EQ(kept[4], 4);
+            EXPECT_EQ(kept[kept.size() - 40], 160);
+        }
+    }
+    EXPECT_THAT([&] { run("snapkv:protect=first:5+last:40", "45"); },
+        ThrowsMessage<Error>(HasSubstr("leaves nothing to choose: snapkv:protect=first:5+last:40 reserves 45")));
+    EXPECT_THAT([&] { run("snapkv:protect=span:needle", "80"); },
+        ThrowsMessage<Error>(HasSubstr("no span 'needle'; the trace marks: ")));
+    EXPECT_THAT([&] { run("snapkv:protect=first:201", "80"); },
+        ThrowsMessage<Error>(HasSubstr("expected at most the prompt's 200 tokens, found first:201")));
+    for (const auto* list : {"first", "first:", "first:0", "middle:3", "first:4+", "span:"}) {
+        EXPECT_THROW(run("snapkv:protect=" + std::string(list), "80"), UsageError) << list;
+    }
+}
+
 } // namespace
 } // namespace lava

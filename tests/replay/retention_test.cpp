@@ -46,5 +46,15 @@ TEST(RankLayer, PutsTheWindowFirstThenScoresWithTiesToTheOlderEntry)
     EXPECT_THAT(ranked.sorted, ElementsAre(3, 3, 2, 1, 5, 5, 5, 0));
 }
 
+TEST(RankLayer, PutsProtectedEntriesBehindTheWindowTheOlderFirst)
+{
+    const LayerScores scores{at::tensor({1.0F, 3.0F, 3.0F, 2.0F}).view({1, 4}), 1};
+    const std::vector<std::uint8_t> protected_entries{1, 0, 0, 1, 0, 1};
+    const auto ranked = rank_layer(scores, 6, 2, protected_entries);
+    EXPECT_THAT(ranked.ranking, ElementsAre(5, 4, 0, 3, 1, 2));
+    const auto infinite = std::numeric_limits<float>::infinity();
+    EXPECT_THAT(ranked.sorted, ElementsAre(infinite, infinite, 3, 3));
+}
+
 } // namespace
 } // namespace lava

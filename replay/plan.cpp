@@ -1,0 +1,309 @@
+#include "replay/plan.h"
+
+#include "replay/parallel.h"
+#include "replay/protection.h"
+#include "replay/retention.h"
+#include "traces/error.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <numeric>
+#include <optional>
+
+namespace lava {
+
+namespace {
+
+std::string plural(std::int64_t count, const std::string& noun)
+{
+    return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+// Why the trace cannot serve the policy; empty where it can.
+std::string obstacle(const Policy& policy, const std::string& name, const TraceInfo& info)
+{
+    const auto needs = policy.needs();
+    if (needs.observed_attention && !info.has_observed_attention) {
+        return name
+            + " needs the column sums of the prompt's attention (/layers/*/observed_attention), which the trace "
+              "does not have";
+    }
+    if (needs.output_projection && !info.has_losses) {
+        return name + " needs the output projection (/layers/*/w_o), which the trace does not have";
+    }
+    if (policy.query_rows() > info.window && info.window < info.seq_len) {
+        return name + " reads the last " + plural(policy.query_rows(), "query row") + ", the trace records "
+            + std::to_string(info.window);
+    }
+    return {};
+}
+
+void check_length(const Policy& policy, const std::string& name, const TraceInfo& info)
+{
+    if (policy.window() >= info.seq_len) {
+        throw Error(info.file + ": the prompt's " + plural(info.seq_len, "token") + " are no more than the window of "
+            + std::to_string(policy.window()) + " that " + name + " keeps, so there is nothing to evict");
+    }
+}
+
+std::int64_t cache_heads(const Run& run, const ModelShape& shape)
+{
+    return run.policy->per_query_head() ? shape.num_heads : shape.num_kv_heads;
+}
+
+BudgetRequest request_for(const Run& run, const Budget& budget, const TraceInfo& info)
+{
+    BudgetRequest request{info.shape, info.seq_len, run.policy->window(), budget.entries, budget.ratio};
+    request.shape.num_kv_heads = cache_heads(run, info.shape);
+    return request;
+}
+
+// One layer's scores, sorted: for all budgets, or for each.
+void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget>& budgets, const TraceInfo& info)
+{
+    const auto scores = run.policy->score(inputs);
+    for (std::size_t i = 0; i < run.rankings.size(); ++i) {
+        const bool anew = run.policy->ranks_by_budget();
+        auto ranked = rank_layer(anew ? run.policy->at_budget(scores, request_for(run, budgets[i], info)) : scores,
+            info.seq_len, run.policy->window(), run.protected_entries);
+        if (!run.policy->compares_heads()) {
+            ranked.sorted = {};
+        }
+        run.rankings[i][static_cast<std::size_t>(inputs.layer())] = std::move(ranked);
+    }
+}
+
+void describe(PolicyReplay& replay, const Run& run, const ModelShape& shape)
+{
+    replay.policy = run.spec.canonical;
+    replay.name = run.spec.info->name;
+    replay.variant = run.spec.variant;
+    replay.window = run.policy->window();
+    replay.cache_heads = cache_heads(run, shape);
+    for (const auto& parameter : run.spec.info->parameters) {
+        replay.parameters.emplace_back(parameter.name, run.spec.params.text(parameter.name));
+    }
+}
+
+const std::vector<RankedLayer>& layers_at(const Run& run, std::size_t budget)
+{
+    return run.rankings[run.rankings.size() == 1 ? 0 : budget];
+}
+
+std::int64_t sum(const std::vector<std::int64_t>& values)
+{
+    return std::accumulate(values.begin(), values.end(), std::int64_t{0});
+}
+
+// Divides the g-th budget: `nominal` is what the rule is told, budgets and asked are what is wanted.
+void add_budget(PolicyReplay& replay, const Run& run, std::size_t g, const Budget& nominal, const Budget& wanted,
+    const TraceInfo& info)
+{
+    const auto request = request_for(run, nominal, info);
+    const auto allocation = run.policy->allocate(layers_at(run, g), request);
+    const auto reserved = request.window * request.heads();
+    replay.nominal.push_back(nominal.entries);
+    replay.budgets.push_back(wanted.entries);
+    replay.asked.push_back(wanted.entries * request.heads());
+    replay.granted.push_back(sum(allocation.granted) + reserved);
+    for (const auto retained : allocation.retained) {
+        replay.counts.push_back(request.window + retained);
+    }
+}
+
+// A policy whose budget is what it keeps: the nearest whole mean, at least 1 as any budget; asked is exact.
+void add_kept_set(PolicyReplay& replay, const Run& run, const TraceInfo& info)
+{
+    add_budget(replay, run, 0, {}, {}, info);
+    const auto heads = request_for(run, {}, info).heads();
+    const auto total = sum(replay.counts);
+    replay.budgets = replay.nominal = {std::max<std::int64_t>(1, (total + heads / 2) / heads)};
+    replay.asked = replay.granted = {total};
+}
+
+// Retained totals at every nominal budget that leaves something to choose: [seq_len - reserved].
+std::vector<std::int64_t> retained_totals(const Run& run, const TraceInfo& info)
+{
+    std::vector<std::int64_t> totals;
+    for (auto budget = run.reserved() + 1; budget <= info.seq_len; ++budget) {
+        const auto request = request_for(run, {budget, {}}, info);
+        const auto allocation = run.policy->allocate(run.rankings.front(), request);
+        totals.push_back(sum(allocation.retained) + request.window * request.heads());
+    }
+    return totals;
+}
+
+// The nominal budget whose retained total is nearest `target`; ties: the smaller.
+std::int64_t matching_budget(const std::vector<std::int64_t>& totals, std::int64_t target, std::int64_t reserved)
+{
+    const auto nearer
+        = [target](std::int64_t a, std::int64_t b) { return std::abs(a - target) < std::abs(b - target); };
+    return reserved + 1 + (std::min_element(totals.begin(), totals.end(), nearer) - totals.begin());
+}
+
+PolicyReplay plan_nominal(const Run& run, const std::vector<Budget>& budgets, const TraceInfo& info)
+{
+    PolicyReplay replay;
+    describe(replay, run, info.shape);
+    if (run.policy->ignores_budget()) {
+        add_kept_set(replay, run, info);
+        return replay;
+    }
+    for (std::size_t g = 0; g < budgets.size(); ++g) {
+        add_budget(replay, run, g, budgets[g], budgets[g], info);
+    }
+    return replay;
+}
+
+PolicyReplay plan_matched(const Run& run, const std::vector<Budget>& budgets, const TraceInfo& info)
+{
+    PolicyReplay replay;
+    describe(replay, run, info.shape);
+    replay.match = "retained";
+    const auto totals = retained_totals(run, info);
+    for (std::size_t g = 0; g < budgets.size(); ++g) {
+        const auto target = budgets[g].entries * request_for(run, budgets[g], info).heads();
+        const auto nominal = matching_budget(totals, target, run.reserved());
+        add_budget(replay, run, g, {nominal, {}}, budgets[g], info);
+    }
+    return replay;
+}
+
+bool retains_what_is_asked(const PolicyReplay& replay)
+{
+    const auto heads = replay.counts.size() / replay.budgets.size();
+    for (std::size_t g = 0; g < replay.budgets.size(); ++g) {
+        const auto begin = replay.counts.begin() + static_cast<std::ptrdiff_t>(g * heads);
+        if (std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(heads), std::int64_t{0}) != replay.asked[g]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+std::vector<std::uint32_t> take_rankings(Run& run)
+{
+    std::vector<std::uint32_t> all;
+    for (auto& layers : run.rankings) {
+        for (auto& layer : layers) {
+            all.insert(all.end(), layer.ranking.begin(), layer.ranking.end());
+            layer = {};
+        }
+    }
+    return all;
+}
+
+} // namespace
+
+std::int64_t Run::reserved() const
+{
+    if (protected_entries.empty()) {
+        return policy->reserved();
+    }
+    const auto window = std::max<std::int64_t>(policy->window(), 0);
+    const auto before_window = protected_entries.end() - window;
+    const auto protected_count = std::count(protected_entries.begin(), before_window, 1);
+    return std::max(policy->reserved(), window + protected_count);
+}
+
+std::vector<Run> make_runs(const TraceInfo& info, const ReplayOptions& options, const ReplayObserver& observer)
+{
+    const bool by_default = options.policies.empty();
+    std::vector<Run> runs;
+    for (auto& spec : by_default ? default_policies() : options.policies) {
+        auto policy = spec.make();
+        check_length(*policy, spec.canonical, info);
+        const auto reason = obstacle(*policy, spec.canonical, info);
+        if (!reason.empty() && !by_default) {
+            throw Error(info.file + ": " + reason);
+        }
+        if (!reason.empty()) {
+            observer.note("left out: " + reason);
+            continue;
+        }
+        const auto same = [&](const Run& run) { return run.spec.canonical == spec.canonical; };
+        if (std::none_of(runs.begin(), runs.end(), same)) {
+            const auto& params = spec.params;
+            auto entries = params.has("protect") ? protected_positions(params.text("protect"), spec.canonical, info)
+                                                 : std::vector<std::uint8_t>();
+            runs.push_back({spec, std::move(policy), std::move(entries), {}});
+        }
+    }
+    return runs;
+}
+
+std::vector<Budget> make_budgets(const TraceInfo& info, const ReplayOptions& options, const std::vector<Run>& runs)
+{
+    std::int64_t reserved = 0;
+    for (const auto& run : runs) {
+        reserved = std::max(reserved, run.reserved());
+    }
+    if (options.budgets.empty()) {
+        return default_budgets(info.seq_len, reserved);
+    }
+    const auto budgets = parse_budgets(options.budgets, info.seq_len);
+    for (const auto& run : runs) {
+        if (budgets.front().entries <= run.reserved() && !run.policy->ignores_budget()) {
+            throw Error("--budget: " + std::to_string(budgets.front().entries) + " leaves nothing to choose: "
+                + run.spec.canonical + (run.reserved() == run.policy->window() ? " keeps a window of " : " reserves ")
+                + std::to_string(run.reserved()) + "; expected more than that");
+        }
+    }
+    return budgets;
+}
+
+void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets, int threads,
+    const ReplayObserver& observer)
+{
+    const auto& info = trace.info();
+    std::int64_t query_rows = 0;
+    bool any_per_query_head = false;
+    for (auto& run : runs) {
+        const auto layers = static_cast<std::size_t>(info.shape.num_layers);
+        run.rankings.assign(run.policy->ranks_by_budget() ? budgets.size() : 1, std::vector<RankedLayer>(layers));
+        query_rows = std::max(query_rows, run.policy->query_rows());
+        any_per_query_head |= run.policy->per_query_head();
+    }
+    parallel_tasks(info.shape.num_layers, threads, [&](std::int64_t layer) {
+        const auto view = trace.layer(layer);
+        const LayerInputs inputs(view, query_rows);
+        const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
+        const auto expanded = inputs.seen_by_query_heads(expanded_view);
+        for (auto& run : runs) {
+            rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info);
+        }
+        observer.step();
+    });
+}
+
+void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budgets, BudgetMatch match)
+{
+    const auto& info = report.trace;
+    if (run.policy->compares_heads()) {
+        for (auto& layers : run.rankings) {
+            for (auto& layer : layers) {
+                merge_heads(layer);
+            }
+        }
+    }
+    auto nominal = plan_nominal(run, budgets, info);
+    // one ranking for each budget: the rule is asked again for none that was not scored
+    const bool fixed = run.policy->ignores_budget() || run.policy->ranks_by_budget();
+    std::optional<PolicyReplay> matched;
+    if (!retains_what_is_asked(nominal) && match != BudgetMatch::nominal && !fixed) {
+        matched = plan_matched(run, budgets, info);
+    }
+    if (retains_what_is_asked(nominal) || (matched && matched->nominal == nominal.nominal)) {
+        nominal.match = "both";
+        matched.reset();
+    }
+    auto& first
+        = report.policies.emplace_back(matched && match == BudgetMatch::retained ? *matched : std::move(nominal));
+    first.ranking = take_rankings(run);
+    if (matched && match == BudgetMatch::both) {
+        matched->ranking_of = static_cast<std::int64_t>(report.policies.size()) - 1;
+        report.policies.push_back(std::move(*matched));
+    }
+}
+
+} // namespace lava
