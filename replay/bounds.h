@@ -19,6 +19,7 @@ struct BoundTerms
     std::vector<double> projected_norm; ///< [num_heads, T] max_i ||v_i W_O,h||_1
 };
 
-BoundTerms bound_terms(const LayerView& layer);
+/// `threads` share the work over heads.
+BoundTerms bound_terms(const LayerView& layer, int threads = 1);
 
 } // namespace lava

@@ -1,11 +1,13 @@
 #include "replay/head_attention.h"
 
+#include "replay/kernels/kernels.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <numeric>
 
 namespace lava {
 
@@ -16,109 +18,98 @@ double logit_scale(const HeadAttention& head)
     return 1.0 / std::sqrt(static_cast<double>(head.head_dim));
 }
 
-void add(WeightSums& to, const WeightSums& from)
+// [rows, head_dim] -> [rows, dim]: the tensor itself where it is as wide.
+at::Tensor padded_rows(const at::Tensor& rows, std::int64_t dim)
 {
-    std::transform(to.mass.begin(), to.mass.end(), from.mass.begin(), to.mass.begin(), std::plus<>());
-    std::transform(to.value.begin(), to.value.end(), from.value.begin(), to.value.begin(), std::plus<>());
-}
-
-WeightSums no_entries(const HeadAttention& head)
-{
-    return {std::vector<double>(static_cast<std::size_t>(head.columns), 0),
-        std::vector<double>(static_cast<std::size_t>(head.columns * head.head_dim), 0)};
-}
-
-// Sums over listed rows: weights and values gathered side by side, one GEMM. Buffers are reused from call to call.
-class SegmentSums
-{
-public:
-    SegmentSums(const HeadAttention& head, std::int64_t longest)
-        : head_(head)
-        , weights_(at::empty({longest, head.columns}))
-        , values_(at::empty({longest, head.head_dim}))
-        , product_(at::empty({head.columns, head.head_dim}))
-    { }
-
-    WeightSums operator()(std::span<const std::uint32_t> rows)
-    {
-        auto sums = no_entries(head_);
-        const auto count = static_cast<std::int64_t>(rows.size());
-        if (count > 0) {
-            gather(rows, sums.mass);
-            at::mm_out(product_, weights_.narrow(0, 0, count).t(), values_.narrow(0, 0, count));
-            const auto* product = product_.const_data_ptr<float>();
-            std::copy(product, product + product_.numel(), sums.value.begin());
-        }
-        return sums;
+    if (rows.size(1) == dim) {
+        return rows.contiguous();
     }
+    auto wide = at::zeros({rows.size(0), dim});
+    wide.narrow(1, 0, rows.size(1)).copy_(rows);
+    return wide;
+}
 
-private:
-    void gather(std::span<const std::uint32_t> rows, std::vector<double>& mass)
-    {
-        const auto columns = static_cast<std::size_t>(head_.columns);
-        const auto head_dim = static_cast<std::size_t>(head_.head_dim);
-        const auto* weights = head_.weights.const_data_ptr<float>();
-        const auto* values = head_.values.const_data_ptr<float>();
-        auto* to_weights = weights_.data_ptr<float>();
-        auto* to_values = values_.data_ptr<float>();
-        for (const auto row : rows) {
-            const auto* weight = weights + row * columns;
-            for (std::size_t column = 0; column < columns; ++column) {
-                mass[column] += static_cast<double>(weight[column]);
+// [head_dim, column_stride] in double, scaled.
+at::Tensor scaled_queries(const HeadAttention& head)
+{
+    auto queries = at::zeros({head.head_dim, head.column_stride}, at::kDouble);
+    queries.narrow(1, 0, head.columns).copy_(head.queries.to(at::kDouble).t().mul(logit_scale(head)));
+    return queries;
+}
+
+// [N + T, column_stride] in double; -inf where a decode entry lies in the step's future.
+std::vector<double> all_logits(const HeadAttention& head)
+{
+    const auto queries = scaled_queries(head);
+    const auto stride = head.column_stride;
+    std::vector<double> logits(static_cast<std::size_t>((head.prompt + head.steps) * stride));
+    kernels().logits(head.keys.const_data_ptr<float>(), head.prompt, head.head_dim, queries.const_data_ptr<double>(),
+        stride, logits.data());
+    auto* decode = logits.data() + head.prompt * stride;
+    kernels().logits(head.decode_keys.const_data_ptr<float>(), head.steps, head.head_dim,
+        queries.const_data_ptr<double>(), stride, decode);
+    for (std::int64_t entry = 0; entry < head.steps; ++entry) {
+        for (std::int64_t column = 0; column < head.columns; ++column) {
+            if (column % head.steps < entry) {
+                decode[entry * stride + column] = -std::numeric_limits<double>::infinity();
             }
-            std::memcpy(to_weights, weight, columns * sizeof(float));
-            std::memcpy(to_values, values + row * head_dim, head_dim * sizeof(float));
-            to_weights += columns;
-            to_values += head_dim;
         }
     }
-
-    const HeadAttention& head_;
-    at::Tensor weights_, values_, product_;
-};
-
-std::vector<std::uint32_t> decode_rows(const HeadAttention& head)
-{
-    std::vector<std::uint32_t> rows;
-    for (auto row = head.prompt; row < head.prompt + head.steps; ++row) {
-        rows.push_back(static_cast<std::uint32_t>(row));
-    }
-    return rows;
+    return logits;
 }
 
-// Output over the kept entries alone, in double with their own maximum: for a column whose attention lies almost
-// wholly on what is evicted, so that the kept weights vanish beside the column's maximum.
-std::vector<double> kept_output(const HeadAttention& head, std::span<const std::uint32_t> kept, std::int64_t column)
+WeightedEntries prompt_entries(const HeadAttention& head)
 {
-    auto rows = decode_rows(head);
-    rows.resize(static_cast<std::size_t>(column % head.steps + 1)); // decode entries that the step sees
-    rows.insert(rows.end(), kept.begin(), kept.end());
-    const auto dim = static_cast<std::size_t>(head.head_dim);
+    return {head.weights.const_data_ptr<float>(), head.column_stride, head.columns, head.values.const_data_ptr<float>(),
+        head.dim};
+}
+
+WeightedEntries decode_entries(const HeadAttention& head)
+{
+    return {head.weights.const_data_ptr<float>() + head.prompt * head.column_stride, head.column_stride, head.columns,
+        head.decode_values.const_data_ptr<float>(), head.dim};
+}
+
+std::vector<std::uint32_t> first_numbers(std::int64_t count)
+{
+    std::vector<std::uint32_t> numbers(static_cast<std::size_t>(count));
+    std::iota(numbers.begin(), numbers.end(), 0U);
+    return numbers;
+}
+
+// [dim]: output of one column over these prompt entries and the decode entries that its step sees, from the keys on.
+std::vector<double> output_over(const HeadAttention& head, std::span<const std::uint32_t> kept, std::int64_t column)
+{
+    struct Entry
+    {
+        const float* value;
+        double logit;
+    };
+    std::vector<Entry> entries;
     const auto* query = head.queries.const_data_ptr<float>() + column * head.head_dim;
-    std::vector<double> logits;
-    double largest = -std::numeric_limits<double>::infinity();
-    for (const auto row : rows) {
-        const auto* key = head.keys.const_data_ptr<float>() + row * dim;
-        double dot = 0;
-        for (std::size_t i = 0; i < dim; ++i) {
-            dot += static_cast<double>(query[i]) * static_cast<double>(key[i]);
-        }
-        logits.push_back(dot * logit_scale(head));
-        largest = std::max(largest, logits.back());
+    const auto add = [&](const at::Tensor& keys, const at::Tensor& values, std::int64_t row) {
+        const auto* key = keys.const_data_ptr<float>() + row * head.head_dim;
+        const auto dot = std::inner_product(key, key + head.head_dim, query, 0.0, std::plus<>(),
+            [](float a, float b) { return static_cast<double>(a) * static_cast<double>(b); });
+        entries.push_back({values.const_data_ptr<float>() + row * head.dim, dot * logit_scale(head)});
+    };
+    for (std::int64_t step = 0; step <= column % head.steps; ++step) {
+        add(head.decode_keys, head.decode_values, step);
     }
-    std::vector<double> output(dim, 0);
+    for (const auto row : kept) {
+        add(head.keys, head.values, row);
+    }
+    const auto by_logit = [](const Entry& a, const Entry& b) { return a.logit < b.logit; };
+    const auto largest = std::max_element(entries.begin(), entries.end(), by_logit)->logit;
+    std::vector<double> output(static_cast<std::size_t>(head.dim));
     double mass = 0;
-    for (std::size_t r = 0; r < rows.size(); ++r) {
-        const auto weight = std::exp(logits[r] - largest);
-        const auto* value = head.values.const_data_ptr<float>() + rows[r] * dim;
+    for (const auto& entry : entries) {
+        const auto weight = std::exp(entry.logit - largest);
         mass += weight;
-        for (std::size_t i = 0; i < dim; ++i) {
-            output[i] += weight * static_cast<double>(value[i]);
-        }
+        std::transform(output.begin(), output.end(), entry.value, output.begin(),
+            [&](double sum, float value) { return sum + weight * static_cast<double>(value); });
     }
-    for (auto& x : output) {
-        x /= mass;
-    }
+    std::transform(output.begin(), output.end(), output.begin(), [&](double x) { return x / mass; });
     return output;
 }
 
@@ -127,84 +118,163 @@ std::vector<double> kept_output(const HeadAttention& head, std::span<const std::
 HeadAttention attend(const LayerView& layer, std::int64_t kv_head)
 {
     const auto group = layer.shape.group_size();
-    const auto steps = layer.eval_len;
     HeadAttention head;
     head.prompt = layer.seq_len;
-    head.steps = steps;
-    head.columns = group * steps;
+    head.steps = layer.eval_len;
+    head.columns = group * layer.eval_len;
+    head.column_stride = padded(head.columns);
     head.head_dim = layer.shape.head_dim;
-    head.values = at::cat({layer.v[kv_head], layer.v_eval[kv_head]});
-    head.keys = at::cat({layer.k[kv_head], layer.k_eval[kv_head]});
+    head.dim = padded(head.head_dim);
+    head.values = padded_rows(layer.v[kv_head], head.dim);
+    head.decode_values = padded_rows(layer.v_eval[kv_head], head.dim);
+    head.keys = layer.k[kv_head].contiguous();
+    head.decode_keys = layer.k_eval[kv_head].contiguous();
     head.queries = layer.q_eval.narrow(0, kv_head * group, group).reshape({head.columns, head.head_dim}).contiguous();
-    // Logits and exponentials in double: an error here would be in every loss.
-    auto logits = at::mm(head.keys.to(at::kDouble), head.queries.to(at::kDouble).t()).mul_(logit_scale(head));
-    const auto decode = logits.narrow(0, layer.seq_len, steps).view({steps, group, steps}); // [entry, head, step]
-    for (std::int64_t step = 0; step + 1 < steps; ++step) {
-        decode.select(2, step).narrow(0, step + 1, steps - step - 1).fill_(-std::numeric_limits<double>::infinity());
-    }
-    head.weights = logits.sub_(logits.amax(0, true)).exp_().to(at::kFloat);
+
+    const auto logits = all_logits(head);
+    const auto entries = head.prompt + head.steps;
+    std::vector<double> maxima(static_cast<std::size_t>(head.column_stride), -std::numeric_limits<double>::infinity());
+    kernels().raise_maxima(logits.data(), entries, head.column_stride, maxima.data());
+    head.weights = at::empty({entries, head.column_stride});
+    kernels().exponentials(logits.data(), entries, head.column_stride, maxima.data(), head.weights.data_ptr<float>());
     return head;
 }
 
-at::Tensor full_output(const HeadAttention& head)
+std::vector<double> full_output(const HeadAttention& head)
 {
-    const auto mass = head.weights.sum(at::IntArrayRef{0}, false, at::kDouble).unsqueeze(1);
-    return at::mm(head.weights.t(), head.values).div(mass).to(at::kFloat).contiguous();
+    std::vector<float> sums(static_cast<std::size_t>(head.columns * head.dim));
+    std::vector<double> mass(static_cast<std::size_t>(head.columns));
+    const auto rows = first_numbers(std::max(head.prompt, head.steps));
+    kernels().add_entries(decode_entries(head), rows.data(), head.steps, sums.data(), mass.data());
+    kernels().add_entries(prompt_entries(head), rows.data(), head.prompt, sums.data(), mass.data());
+    std::vector<double> outputs(sums.begin(), sums.end());
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+        outputs[i] /= mass[i / static_cast<std::size_t>(head.dim)];
+    }
+    return outputs;
 }
 
-std::vector<Cut> cut_ranking(
+EvictionSweep::EvictionSweep(
     const HeadAttention& head, std::span<const std::uint32_t> ranking, std::span<const std::int64_t> counts)
+    : head_(head)
+    , ranking_(ranking)
+    , counts_(counts)
+    , cut_(counts.size())
 {
-    std::vector<std::size_t> ends(counts.begin(), counts.end());
-    ends.push_back(ranking.size());
-    auto longest = static_cast<std::size_t>(head.steps);
-    for (std::size_t i = 0; i < ends.size(); ++i) {
-        longest = std::max(longest, ends[i] - (i == 0 ? 0 : ends[i - 1]));
+    const auto columns = static_cast<std::size_t>(head.columns);
+    for (auto* values : {&kept_mass_, &evicted_mass_, &inverse_kept_, &mass_ratio_, &evicted_share_}) {
+        values->resize(columns);
     }
-    SegmentSums segment_sums(head, static_cast<std::int64_t>(longest));
-
-    auto kept = segment_sums(decode_rows(head));
-    std::vector<Cut> cuts;
-    std::size_t begin = 0;
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-        const auto segment = segment_sums(ranking.subspan(begin, ends[i] - begin));
-        add(kept, segment);
-        if (i > 0) {
-            cuts.back().evicted = segment; // until the sums behind it are known
-        }
-        cuts.push_back({kept, {}});
-        begin = ends[i];
-    }
-    cuts.back().evicted = segment_sums(ranking.subspan(begin));
-    for (auto i = cuts.size() - 1; i-- > 0;) {
-        add(cuts[i].evicted, cuts[i + 1].evicted);
-    }
-    return cuts;
+    evicted_.resize(columns * static_cast<std::size_t>(head.dim));
+    sum_segments();
 }
 
-double output_difference(const HeadAttention& head, const Cut& cut, std::span<const std::uint32_t> kept,
-    std::int64_t column, double* difference)
+void EvictionSweep::sum_segments()
 {
-    const auto c = static_cast<std::size_t>(column);
-    const auto dim = static_cast<std::size_t>(head.head_dim);
-    const auto evicted_mass = cut.evicted.mass[c];
-    const auto kept_mass = cut.kept.mass[c];
-    const auto mass = evicted_mass + kept_mass;
-    const auto* evicted_value = cut.evicted.value.data() + c * dim;
-    const auto* kept_value = cut.kept.value.data() + c * dim;
-    constexpr double vanishing = 1e-25; // beside the column's maximum of 1, where fp32 still has full precision
-    if (kept_mass < vanishing) {
-        const auto output = kept_output(head, kept, column);
-        for (std::size_t i = 0; i < dim; ++i) {
-            difference[i] = (evicted_value[i] - evicted_mass * output[i]) / mass;
+    const auto columns = static_cast<std::size_t>(head_.columns);
+    const auto size = evicted_.size();
+    sums_.resize((counts_.size() + 1) * size);
+    masses_.resize((counts_.size() + 1) * columns);
+    full_.resize(size);
+    const auto decode_rows = first_numbers(head_.steps);
+    kernels().add_entries(decode_entries(head_), decode_rows.data(), head_.steps, sums_.data(), masses_.data());
+    const auto entries = prompt_entries(head_);
+    std::size_t begin = 0;
+    for (std::size_t segment = 0; segment <= counts_.size(); ++segment) {
+        const auto end = segment < counts_.size() ? static_cast<std::size_t>(counts_[segment]) : ranking_.size();
+        auto* sums = sums_.data() + segment * size;
+        auto* masses = masses_.data() + segment * columns;
+        kernels().add_entries(entries, ranking_.data() + begin, static_cast<std::int64_t>(end - begin), sums, masses);
+        std::transform(full_.begin(), full_.end(), sums, full_.begin(), std::plus<>());
+        std::transform(kept_mass_.begin(), kept_mass_.end(), masses, kept_mass_.begin(), std::plus<>());
+        begin = end;
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+        full_[i] /= kept_mass_[i / static_cast<std::size_t>(head_.dim)]; // all segments are kept so far
+    }
+}
+
+void EvictionSweep::advance()
+{
+    --cut_;
+    const auto columns = static_cast<std::size_t>(head_.columns);
+    const auto* evicted = masses_.data() + (cut_ + 1) * columns;
+    std::transform(evicted_mass_.begin(), evicted_mass_.end(), evicted, evicted_mass_.begin(), std::plus<>());
+    std::fill(kept_mass_.begin(), kept_mass_.end(), 0.0);
+    for (std::size_t segment = 0; segment <= cut_; ++segment) {
+        std::transform(kept_mass_.begin(), kept_mass_.end(), masses_.data() + segment * columns, kept_mass_.begin(),
+            std::plus<>());
+    }
+    is_summed_ = false;
+    set_masses();
+}
+
+void EvictionSweep::set_masses()
+{
+    // full_ * mass_ratio stands for two sums, of evicted and of kept; in double that is exact enough until kept is this
+    // small a part of both
+    constexpr double small_share = 1e-8;
+    careful_.clear();
+    for (std::size_t column = 0; column < kept_mass_.size(); ++column) {
+        const auto kept = kept_mass_[column];
+        const auto evicted = evicted_mass_[column];
+        evicted_share_[column] = evicted / (kept + evicted);
+        const bool is_small = kept < small_share * evicted;
+        inverse_kept_[column] = is_small ? 0 : 1 / kept;
+        mass_ratio_[column] = is_small ? 0 : evicted / kept;
+        if (is_small) {
+            careful_.push_back(static_cast<std::int64_t>(column));
         }
-        return evicted_mass / mass;
     }
-    const auto ratio = evicted_mass / kept_mass;
-    for (std::size_t i = 0; i < dim; ++i) {
-        difference[i] = (evicted_value[i] - ratio * kept_value[i]) / mass;
+}
+
+// With e and k the sums over evicted and kept, m and s their masses: o - ô = (e - (m / s) k) / (m + s), which is
+// e / s - (m / s) o. The second form sees each sum once, from the same segments.
+void EvictionSweep::differences(float* const* rows, double* l1, double* l2)
+{
+    const auto* segment = is_summed_ ? nullptr : sums_.data() + (cut_ + 1) * evicted_.size();
+    const DifferenceStep step{head_.columns, head_.dim, full_.data(), inverse_kept_.data(), mass_ratio_.data()};
+    kernels().differences(step, segment, evicted_.data(), rows, l1, l2);
+    is_summed_ = true;
+    for (const auto column : careful_) {
+        careful_difference(column, rows[column], l1[column], l2[column]);
     }
-    return evicted_mass / mass;
+}
+
+// Output over the kept entries alone. Where their weights vanish in fp32 beside the column's maximum, anew, in double
+// with a maximum of their own.
+std::vector<double> EvictionSweep::kept_output(std::int64_t column) const
+{
+    constexpr double vanishing = 1e-25; // above it fp32 still has full precision
+    const auto dim = static_cast<std::size_t>(head_.dim);
+    const auto mass = kept_mass_[static_cast<std::size_t>(column)];
+    std::vector<double> output(dim);
+    if (mass >= vanishing) {
+        for (std::size_t segment = 0; segment <= cut_; ++segment) {
+            const auto* sums = sums_.data() + segment * evicted_.size() + static_cast<std::size_t>(column) * dim;
+            std::transform(output.begin(), output.end(), sums, output.begin(), std::plus<>());
+        }
+        std::transform(output.begin(), output.end(), output.begin(), [&](double x) { return x / mass; });
+        return output;
+    }
+    return output_over(head_, ranking_.first(static_cast<std::size_t>(counts_[cut_])), column);
+}
+
+void EvictionSweep::careful_difference(std::int64_t column, float* row, double& l1, double& l2) const
+{
+    const auto output = kept_output(column);
+    const auto c = static_cast<std::size_t>(column);
+    const auto evicted = evicted_mass_[c];
+    const auto mass = evicted + kept_mass_[c];
+    l1 = 0;
+    double squares = 0;
+    for (std::size_t i = 0; i < output.size(); ++i) {
+        const auto difference = (evicted_[c * output.size() + i] - evicted * output[i]) / mass;
+        row[i] = static_cast<float>(difference);
+        l1 += std::abs(difference);
+        squares += difference * difference;
+    }
+    l2 = std::sqrt(squares);
 }
 
 } // namespace lava

@@ -11,47 +11,67 @@
 namespace lava {
 
 /// Attention of a layer's evaluation steps to one KV head. Columns are (query head of the group, step):
-/// column = head_in_group * T + step. Rows are entries: the prompt's N, then the T decode entries.
+/// column = head_in_group * T + step. Entries are the prompt's N, then the T decode entries.
 struct HeadAttention
 {
     std::int64_t prompt = 0; ///< N
-    std::int64_t columns = 0;
-    std::int64_t head_dim = 0;
-    at::Tensor weights; ///< [N + T, columns] fp32: exp(logit - column maximum), 0 where the step does not see the entry
-    at::Tensor values; ///< [N + T, head_dim]
-    at::Tensor keys; ///< [N + T, head_dim]
-    at::Tensor queries; ///< [columns, head_dim]
     std::int64_t steps = 0; ///< T
+    std::int64_t columns = 0;
+    std::int64_t column_stride = 0; ///< columns, padded
+    std::int64_t head_dim = 0;
+    std::int64_t dim = 0; ///< head_dim, padded
+    /// [N + T, column_stride] fp32: exp(logit - column maximum), 0 where the step does not see the entry
+    at::Tensor weights;
+    at::Tensor values; ///< [N, dim]
+    at::Tensor decode_values; ///< [T, dim]
+    at::Tensor keys; ///< [N, head_dim]
+    at::Tensor decode_keys; ///< [T, head_dim]
+    at::Tensor queries; ///< [columns, head_dim]
 };
 
+/// `layer` must outlive the result.
 HeadAttention attend(const LayerView& layer, std::int64_t kv_head);
 
-/// [columns, head_dim]: outputs with the whole cache.
-at::Tensor full_output(const HeadAttention& head);
+/// [columns, dim]: outputs with the whole cache.
+std::vector<double> full_output(const HeadAttention& head);
 
-/// Sums over a set of entries.
-struct WeightSums
+/// What evicting does to one KV head's outputs, at every cut of one ranking. One pass over the ranking sums each
+/// segment between cuts; then the cuts are visited from the last to the first, so that evicted sums grow from the
+/// lowest rank up. Segments are summed in fp32, over segments in double.
+class EvictionSweep
 {
-    std::vector<double> mass; ///< [columns] sum of weights
-    std::vector<double> value; ///< [columns, head_dim] sum of weights times values
+public:
+    /// ranking: [N]; counts: ascending and distinct, the first counts[i] entries are kept at cut i. Decode entries
+    /// always are. All must outlive this.
+    EvictionSweep(
+        const HeadAttention& head, std::span<const std::uint32_t> ranking, std::span<const std::int64_t> counts);
+
+    /// Goes to the last cut, then to the one before it; at most counts.size() times.
+    void advance();
+
+    /// [columns]: share of the attention that is evicted at this cut.
+    std::span<const double> evicted_share() const { return evicted_share_; }
+
+    /// Writes o - ô of column c to rows[c] [dim] and its norms to l1 and l2 [columns].
+    void differences(float* const* rows, double* l1, double* l2);
+
+private:
+    void sum_segments();
+    void set_masses();
+    std::vector<double> kept_output(std::int64_t column) const;
+    void careful_difference(std::int64_t column, float* row, double& l1, double& l2) const;
+
+    const HeadAttention& head_;
+    std::span<const std::uint32_t> ranking_;
+    std::span<const std::int64_t> counts_;
+    std::size_t cut_; // counts_.size() before the first advance()
+    std::vector<float> sums_; // [cuts + 1, columns, dim]: of each segment, decode entries in the first
+    std::vector<double> masses_; // [cuts + 1, columns]
+    std::vector<double> full_; // [columns, dim] outputs with the whole cache
+    std::vector<double> evicted_; // [columns, dim]
+    bool is_summed_ = false; // evicted_ has reached this cut
+    std::vector<double> kept_mass_, evicted_mass_, inverse_kept_, mass_ratio_, evicted_share_; // [columns]
+    std::vector<std::int64_t> careful_; // columns whose kept mass vanishes beside the whole
 };
-
-/// A ranking cut in two. Decode entries count as kept.
-struct Cut
-{
-    WeightSums kept;
-    WeightSums evicted;
-};
-
-/// Cuts of a head's ranking [N] after the first counts[i] entries; counts ascending and distinct. One pass over the
-/// ranking for all of them. Evicted sums grow from the lowest rank up, kept ones from the highest down: neither is a
-/// difference.
-std::vector<Cut> cut_ranking(
-    const HeadAttention& head, std::span<const std::uint32_t> ranking, std::span<const std::int64_t> counts);
-
-/// o - ô of one column into difference [head_dim]; returns the share of the attention that is evicted. `kept` are the
-/// retained prompt entries, read only where their weights are too small for fp32.
-double output_difference(const HeadAttention& head, const Cut& cut, std::span<const std::uint32_t> kept,
-    std::int64_t column, double* difference);
 
 } // namespace lava

@@ -2,6 +2,8 @@
 
 #include "replay/bounds.h"
 #include "replay/head_attention.h"
+#include "replay/output_projection.h"
+#include "replay/parallel.h"
 
 #include <ATen/ATen.h>
 
@@ -57,24 +59,23 @@ DistinctSets distinct_sets(std::span<const std::int64_t> counts, std::int64_t nu
     return distinct;
 }
 
-// The cut that a head's count in each set falls on, and the cuts themselves: ascending, each once.
+// A head's counts over all sets, ascending, each once, and the sets that have each of them.
 struct HeadCuts
 {
     Counts counts;
-    std::vector<std::size_t> index; // [sets] into counts
+    std::vector<std::vector<std::size_t>> sets; // [counts]
 };
 
 HeadCuts head_cuts(const std::vector<Counts>& sets, std::size_t head)
 {
-    HeadCuts cuts;
-    for (const auto& set : sets) {
-        cuts.counts.push_back(set[head]);
+    std::map<std::int64_t, std::vector<std::size_t>> sets_of;
+    for (std::size_t set = 0; set < sets.size(); ++set) {
+        sets_of[sets[set][head]].push_back(set);
     }
-    std::sort(cuts.counts.begin(), cuts.counts.end());
-    cuts.counts.erase(std::unique(cuts.counts.begin(), cuts.counts.end()), cuts.counts.end());
-    for (const auto& set : sets) {
-        const auto found = std::lower_bound(cuts.counts.begin(), cuts.counts.end(), set[head]);
-        cuts.index.push_back(static_cast<std::size_t>(found - cuts.counts.begin()));
+    HeadCuts cuts;
+    for (auto& [count, of_count] : sets_of) {
+        cuts.counts.push_back(count);
+        cuts.sets.push_back(std::move(of_count));
     }
     return cuts;
 }
@@ -87,19 +88,26 @@ struct LayerAttention::State
     std::int64_t heads;
     std::int64_t steps;
     std::vector<HeadAttention> attention; // [num_kv_heads]
+    OutputProjection projection;
     BoundTerms bounds;
     LayerNorms norms;
 
-    explicit State(const LayerView& view)
+    State(const LayerView& view, int threads)
         : layer(view)
         , heads(view.shape.num_heads)
         , steps(view.eval_len)
-        , bounds(bound_terms(view))
+        , attention(static_cast<std::size_t>(view.shape.num_kv_heads))
+        , projection(view)
+        , bounds(bound_terms(view, threads))
     {
-        for (std::int64_t kv_head = 0; kv_head < view.shape.num_kv_heads; ++kv_head) {
-            attention.push_back(attend(view, kv_head));
-        }
-        norms = uncompressed_norms();
+        norms.head_output_l1.resize(static_cast<std::size_t>(heads * steps));
+        norms.head_output_l2.resize(static_cast<std::size_t>(heads * steps));
+        auto outputs = at::empty({steps, heads * view.shape.head_dim});
+        parallel_tasks(view.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
+            attention[static_cast<std::size_t>(kv_head)] = attend(view, kv_head);
+            head_norms(kv_head, outputs.data_ptr<float>());
+        });
+        layer_norms(outputs);
     }
 
     std::size_t head_step(std::int64_t kv_head, std::int64_t column) const // into [num_heads, T]
@@ -107,78 +115,67 @@ struct LayerAttention::State
         return static_cast<std::size_t>(kv_head * layer.shape.group_size() * steps + column);
     }
 
-    // Where column `column` of a KV head lies in one set's rows [T, num_heads * head_dim].
-    std::int64_t row_offset(std::int64_t kv_head, std::int64_t column) const
+    std::int64_t query_head(std::int64_t kv_head, std::int64_t column) const
     {
-        const auto head = kv_head * layer.shape.group_size() + column / steps;
-        return (column % steps * heads + head) * layer.shape.head_dim;
+        return kv_head * layer.shape.group_size() + column / steps;
     }
 
-    LayerNorms uncompressed_norms() const
+    // Norms of one KV head's outputs, and the outputs themselves into [T, num_heads * head_dim].
+    void head_norms(std::int64_t kv_head, float* outputs)
     {
-        const auto head_dim = layer.shape.head_dim;
-        LayerNorms result;
-        result.head_output_l1.resize(static_cast<std::size_t>(heads * steps));
-        result.head_output_l2.resize(static_cast<std::size_t>(heads * steps));
-        auto outputs = at::empty({steps, heads * head_dim});
-        for (std::int64_t kv_head = 0; kv_head < layer.shape.num_kv_heads; ++kv_head) {
-            const auto& head = attention[static_cast<std::size_t>(kv_head)];
-            const auto z = full_output(head); // [columns, head_dim]
-            for (std::int64_t column = 0; column < head.columns; ++column) {
-                const auto* row = z.const_data_ptr<float>() + column * head_dim;
-                std::copy(row, row + head_dim, outputs.data_ptr<float>() + row_offset(kv_head, column));
-                const auto norm = norms_of(row, head_dim);
-                result.head_output_l1[head_step(kv_head, column)] = static_cast<float>(norm.l1);
-                result.head_output_l2[head_step(kv_head, column)] = static_cast<float>(norm.l2);
-            }
+        const auto& head = attention[static_cast<std::size_t>(kv_head)];
+        const auto z = full_output(head); // [columns, dim]
+        for (std::int64_t column = 0; column < head.columns; ++column) {
+            const auto* row = z.data() + column * head.dim;
+            const auto norm = norms_of(row, head.head_dim);
+            norms.head_output_l1[head_step(kv_head, column)] = static_cast<float>(norm.l1);
+            norms.head_output_l2[head_step(kv_head, column)] = static_cast<float>(norm.l2);
+            auto* to = outputs + (column % steps * heads + query_head(kv_head, column)) * head.head_dim;
+            std::transform(row, row + head.head_dim, to, [](double x) { return static_cast<float>(x); });
         }
+    }
+
+    void layer_norms(const at::Tensor& outputs)
+    {
         auto y = at::mm(outputs, layer.w_o.t());
         if (layer.b_o.defined()) {
             y.add_(layer.b_o);
         }
         for (std::int64_t step = 0; step < steps; ++step) {
             const auto norm = norms_of(y.const_data_ptr<float>() + step * y.size(1), y.size(1));
-            result.attn_out_l1.push_back(norm.l1);
-            result.attn_out_l2.push_back(norm.l2);
+            norms.attn_out_l1.push_back(norm.l1);
+            norms.attn_out_l2.push_back(norm.l2);
         }
-        return result;
     }
 
-    // Losses 1 and 2 of one KV head for every set, and o - ô into `differences` [sets, T, num_heads * head_dim].
+    // Losses 1 and 2 of one KV head for every set, and o - ô into `differences` [sets, T, row_stride].
     void head_losses(std::int64_t kv_head, const HeadCuts& cuts, std::span<const std::uint32_t> ranking,
         LayerLosses& losses, std::vector<double>& evicted_mass, float* differences) const
     {
         const auto& head = attention[static_cast<std::size_t>(kv_head)];
-        const auto head_dim = layer.shape.head_dim;
-        const auto sums = cut_ranking(head, ranking, cuts.counts);
-        const auto per_set = static_cast<std::size_t>(heads * steps);
-        std::vector<double> difference(static_cast<std::size_t>(head_dim));
-        for (std::size_t set = 0; set < cuts.index.size(); ++set) {
-            const auto& cut = sums[cuts.index[set]];
-            const auto kept = ranking.first(static_cast<std::size_t>(cuts.counts[cuts.index[set]]));
-            for (std::int64_t column = 0; column < head.columns; ++column) {
-                const auto mass = output_difference(head, cut, kept, column, difference.data());
-                const auto norm = norms_of(difference.data(), head_dim);
-                const auto at = set * per_set + head_step(kv_head, column);
-                evicted_mass[at] = mass;
-                losses.head_l1[at] = static_cast<float>(2 * mass);
-                losses.head_output_l1[at] = static_cast<float>(norm.l1);
-                losses.head_output_l2[at] = static_cast<float>(norm.l2);
-                auto* to
-                    = differences + static_cast<std::int64_t>(per_set * set) * head_dim + row_offset(kv_head, column);
-                std::transform(
-                    difference.begin(), difference.end(), to, [](double x) { return static_cast<float>(x); });
+        const auto columns = static_cast<std::size_t>(head.columns);
+        EvictionSweep sweep(head, ranking, cuts.counts);
+        std::vector<float*> rows(columns);
+        std::vector<double> l1(columns);
+        std::vector<double> l2(columns);
+        for (auto cut = cuts.counts.size(); cut-- > 0;) {
+            sweep.advance();
+            for (const auto set : cuts.sets[cut]) {
+                for (std::int64_t column = 0; column < head.columns; ++column) {
+                    const auto step = static_cast<std::int64_t>(set) * steps + column % steps;
+                    rows[static_cast<std::size_t>(column)]
+                        = differences + step * projection.row_stride() + query_head(kv_head, column) * head.dim;
+                }
+                sweep.differences(rows.data(), l1.data(), l2.data());
+                const auto at = set * static_cast<std::size_t>(heads * steps) + head_step(kv_head, 0);
+                for (std::size_t column = 0; column < columns; ++column) {
+                    const auto share = sweep.evicted_share()[column];
+                    evicted_mass[at + column] = share;
+                    losses.head_l1[at + column] = static_cast<float>(2 * share);
+                    losses.head_output_l1[at + column] = static_cast<float>(l1[column]);
+                    losses.head_output_l2[at + column] = static_cast<float>(l2[column]);
+                }
             }
-        }
-    }
-
-    void layer_losses(std::size_t sets, const at::Tensor& differences, LayerLosses& losses) const
-    {
-        const auto y = at::mm(differences, layer.w_o.t()); // [sets * T, hidden_size]
-        for (std::int64_t row = 0; row < static_cast<std::int64_t>(sets) * steps; ++row) {
-            const auto norm = norms_of(y.const_data_ptr<float>() + row * y.size(1), y.size(1));
-            losses.attn_out_l1.push_back(norm.l1);
-            losses.attn_out_l2.push_back(norm.l2);
         }
     }
 
@@ -222,8 +219,8 @@ std::vector<T> spread_sets(const std::vector<T>& of_sets, const std::vector<std:
 
 } // namespace
 
-LayerAttention::LayerAttention(const LayerView& layer)
-    : state_(std::make_unique<State>(layer))
+LayerAttention::LayerAttention(const LayerView& layer, int threads)
+    : state_(std::make_unique<State>(layer, threads))
 { }
 
 LayerAttention::~LayerAttention() = default;
@@ -247,13 +244,17 @@ LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::
     losses.head_output_l1.resize(sets * per_head);
     losses.head_output_l2.resize(sets * per_head);
     std::vector<double> evicted_mass(sets * per_head);
-    auto differences = at::empty({static_cast<std::int64_t>(sets) * state_->steps, shape.num_heads * shape.head_dim});
+    const auto rows = sets * per_layer;
+    std::vector<float> differences(rows * static_cast<std::size_t>(state_->projection.row_stride()));
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
         const auto index = static_cast<std::size_t>(head);
         state_->head_losses(head, head_cuts(distinct.sets, index), ranking.subspan(index * n, n), losses, evicted_mass,
-            differences.data_ptr<float>());
+            differences.data());
     }
-    state_->layer_losses(sets, differences, losses);
+    losses.attn_out_l1.resize(rows);
+    losses.attn_out_l2.resize(rows);
+    state_->projection.norms(
+        differences.data(), static_cast<std::int64_t>(rows), losses.attn_out_l1.data(), losses.attn_out_l2.data());
     for (std::size_t set = 0; set < sets; ++set) {
         state_->add_bounds(evicted_mass.data() + set * per_head, losses);
     }

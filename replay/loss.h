@@ -35,13 +35,13 @@ struct LayerNorms
 /// follows. Built once per layer, shared by all policies and budgets.
 ///
 /// With unnormalised weights a over prompt and decode entries, per query head and step, e = sum over evicted a_i v_i,
-/// m the evicted mass, k = sum over kept a_i v_i, s the kept mass: o - ô = (e - (m / s) k) / (m + s). Nothing nearly
-/// equal is ever subtracted, so a loss is as exact when one entry is evicted as when all are (method: section 3).
+/// m the evicted mass, k = sum over kept a_i v_i, s the kept mass: o - ô = (e - (m / s) k) / (m + s). No two outputs
+/// are subtracted, so a loss is as exact when one entry is evicted as when all are (method: section 3).
 class LayerAttention
 {
 public:
-    /// `layer` must have its loss part (has_losses()) and outlive this.
-    explicit LayerAttention(const LayerView& layer);
+    /// `layer` must have its loss part (has_losses()) and outlive this. `threads` share the work over heads.
+    explicit LayerAttention(const LayerView& layer, int threads = 1);
     ~LayerAttention();
 
     const LayerNorms& norms() const;

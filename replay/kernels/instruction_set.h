@@ -1,0 +1,22 @@
+#pragma once
+
+// All kernels at one vector width: what each file that is compiled for an instruction set defines.
+
+#include "replay/kernels/attention_weights.h"
+#include "replay/kernels/differences.h"
+#include "replay/kernels/product_norms.h"
+#include "replay/kernels/segment_sums.h"
+
+namespace lava {
+
+template <int bytes> constexpr Kernels kernels_of_width(const char* name)
+{
+    return {name, ProductTile<bytes>::columns, add_entries<bytes>, logits<bytes>, raise_maxima<bytes>,
+        exponentials<bytes>, differences<bytes>, product_norms<bytes>};
+}
+
+extern const Kernels avx512_kernels;
+extern const Kernels avx2_kernels;
+extern const Kernels baseline_kernels;
+
+} // namespace lava

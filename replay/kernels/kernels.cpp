@@ -1,0 +1,39 @@
+#include "replay/kernels/kernels.h"
+
+#include "replay/kernels/instruction_set.h"
+
+#include <vector>
+
+namespace lava {
+
+namespace {
+
+std::vector<Kernels> find_runnable()
+{
+    std::vector<Kernels> found;
+#ifdef LAVA_X86_KERNELS
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        found.push_back(avx512_kernels);
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        found.push_back(avx2_kernels);
+    }
+#endif
+    found.push_back(baseline_kernels);
+    return found;
+}
+
+} // namespace
+
+std::span<const Kernels> runnable_kernels()
+{
+    static const auto runnable = find_runnable();
+    return runnable;
+}
+
+const Kernels& kernels()
+{
+    return runnable_kernels().front();
+}
+
+} // namespace lava

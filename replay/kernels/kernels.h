@@ -1,0 +1,85 @@
+#pragma once
+
+// The inner loops of the replay, by instruction set. They take raw pointers and know neither LibTorch nor layers.
+// Lengths called `dim` are multiples of lane_multiple, padded with zeros.
+
+#include <cstdint>
+#include <span>
+
+namespace lava {
+
+/// Floats in the widest vector: rows are padded to a multiple of it.
+inline constexpr std::int64_t lane_multiple = 16;
+
+constexpr std::int64_t padded(std::int64_t length)
+{
+    return (length + lane_multiple - 1) / lane_multiple * lane_multiple;
+}
+
+/// Attention weights and values of the same entries.
+struct WeightedEntries
+{
+    const float* weights; ///< [entries, weight_stride], the first `columns` of each row count
+    std::int64_t weight_stride;
+    std::int64_t columns;
+    const float* values; ///< [entries, dim]
+    std::int64_t dim;
+};
+
+/// o - ô of one KV head after the entries of one more segment are evicted.
+struct DifferenceStep
+{
+    std::int64_t columns;
+    std::int64_t dim;
+    const double* full; ///< [columns, dim]: outputs with the whole cache
+    const double* inverse_kept; ///< [columns]: 1 / kept mass
+    const double* mass_ratio; ///< [columns]: evicted mass / kept mass
+};
+
+/// A matrix in panels of Kernels::panel_columns columns: [panels, inner, panel_columns], columns beyond the last zero.
+struct Panels
+{
+    const float* data;
+    std::int64_t inner;
+    std::int64_t columns;
+};
+
+struct Kernels
+{
+    const char* name;
+    std::int64_t panel_columns;
+
+    /// Adds over the listed entries: weights times values to sums [columns, dim], weights to mass [columns].
+    void (*add_entries)(
+        const WeightedEntries& entries, const std::uint32_t* rows, std::int64_t count, float* sums, double* mass);
+
+    /// logits [count, columns] in double of keys [count, dim] with queries [dim, columns]; columns a multiple of
+    /// lane_multiple.
+    void (*logits)(const float* keys, std::int64_t count, std::int64_t dim, const double* queries, std::int64_t columns,
+        double* logits);
+
+    /// Raises maxima [columns] to the largest logit [count, columns] of each column.
+    void (*raise_maxima)(const double* logits, std::int64_t count, std::int64_t columns, double* maxima);
+
+    /// weights [count, columns] = exp(logits - maxima), the maxima per column.
+    void (*exponentials)(
+        const double* logits, std::int64_t count, std::int64_t columns, const double* maxima, float* weights);
+
+    /// Adds a segment's sums [columns, dim] (none where null) to evicted [columns, dim], then writes evicted *
+    /// inverse_kept - full * mass_ratio of column c to rows[c] [dim], and its norms to l1 and l2 [columns].
+    void (*differences)(
+        const DifferenceStep& step, const float* segment, double* evicted, float* const* rows, double* l1, double* l2);
+
+    /// Norms [count] of the rows [count, stride] times a matrix. The product is never stored. Sums of squares are
+    /// formed in fp32.
+    void (*product_norms)(
+        const float* rows, std::int64_t stride, std::int64_t count, const Panels& matrix, double* l1, double* l2);
+};
+
+/// The fastest that this processor runs.
+const Kernels& kernels();
+
+/// All that this processor runs, the fastest first.
+std::span<const Kernels> runnable_kernels();
+
+} // namespace lava
