@@ -1,7 +1,10 @@
 #include "replay/allocation.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 
 namespace lava {
@@ -66,6 +69,49 @@ std::vector<std::int64_t> layer_wide(const RankedLayer& layer, std::int64_t num_
             - begin);
     }
     return counts;
+}
+
+// Floats in order of size, as whole numbers, and back; -0 is not told from +0.
+std::uint32_t ordered(float value)
+{
+    const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);
+    return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+}
+
+float from_ordered(std::uint32_t key)
+{
+    return std::bit_cast<float>((key & 0x80000000U) != 0 ? key & ~0x80000000U : ~key);
+}
+
+// Scores of one head, descending.
+using HeadScores = std::span<const float>;
+
+std::int64_t count_above(HeadScores scores, float value)
+{
+    return std::partition_point(scores.begin(), scores.end(), [value](float score) { return score > value; })
+        - scores.begin();
+}
+
+std::int64_t count_above(const std::vector<HeadScores>& heads, float value)
+{
+    return std::accumulate(heads.begin(), heads.end(), std::int64_t{0},
+        [value](std::int64_t sum, HeadScores scores) { return sum + count_above(scores, value); });
+}
+
+// The least value that no more than `count` scores exceed.
+float cut_value(const std::vector<HeadScores>& heads, std::int64_t count)
+{
+    auto least = ordered(-std::numeric_limits<float>::infinity());
+    auto most = ordered(std::numeric_limits<float>::infinity());
+    while (least < most) {
+        const auto middle = least + (most - least) / 2;
+        if (count_above(heads, from_ordered(middle)) <= count) {
+            most = middle;
+        } else {
+            least = middle + 1;
+        }
+    }
+    return from_ordered(least);
 }
 
 } // namespace
@@ -222,6 +268,36 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
         }
     }
     return allocation;
+}
+
+std::vector<std::int64_t> model_wide_counts(
+    std::span<const RankedLayer> layers, std::int64_t num_kv_heads, std::int64_t count)
+{
+    std::vector<HeadScores> heads;
+    for (const auto& layer : layers) {
+        const auto size = layer.sorted.size() / static_cast<std::size_t>(num_kv_heads);
+        for (std::size_t head = 0; head < static_cast<std::size_t>(num_kv_heads); ++head) {
+            heads.push_back(HeadScores(layer.sorted).subspan(head * size, size));
+        }
+    }
+    const auto cut = cut_value(heads, count);
+    auto left = count - count_above(heads, cut);
+    std::vector<std::int64_t> counts;
+    for (const auto scores : heads) {
+        const auto above = count_above(scores, cut);
+        const auto equal
+            = std::upper_bound(scores.begin() + above, scores.end(), cut, std::greater<>()) - (scores.begin() + above);
+        const auto taken = std::clamp<std::int64_t>(left, 0, equal);
+        counts.push_back(above + taken);
+        left -= taken;
+    }
+    return counts;
+}
+
+Allocation model_wide(std::span<const RankedLayer> layers, const BudgetRequest& request, std::int64_t count)
+{
+    auto counts = model_wide_counts(layers, request.shape.num_kv_heads, count);
+    return {counts, counts};
 }
 
 } // namespace lava

@@ -55,4 +55,12 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
 std::vector<std::int64_t> layer_wide_counts(
     std::span<const float> sorted, std::int64_t num_kv_heads, std::int64_t count, std::span<const double> head_scale);
 
+/// Entries of each head among the model's `count` best, [num_layers * num_kv_heads]: all layers' scores in one ranking
+/// (ties: lower layer, then lower head, then older entry).
+std::vector<std::int64_t> model_wide_counts(
+    std::span<const RankedLayer> layers, std::int64_t num_kv_heads, std::int64_t count);
+
+/// Every head keeps its entries among the model's `count` best (Layer-DefensiveKV).
+Allocation model_wide(std::span<const RankedLayer> layers, const BudgetRequest& request, std::int64_t count);
+
 } // namespace lava

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
 #include <numeric>
 
 namespace lava {
@@ -181,6 +182,35 @@ TEST(CakeLayers, WhatACascadeEvictedCannotReturn)
     for (std::size_t layer = 0; layer < 3; ++layer) {
         EXPECT_LE(cascading.kept[layer], once.kept[layer]);
     }
+}
+
+// Two layers of two heads with three entries each.
+std::vector<RankedLayer> two_layers()
+{
+    std::vector<RankedLayer> layers(2);
+    layers[0].sorted = {9, 5, 5, /**/ 5, 1, -1};
+    layers[1].sorted = {7, 5, 0, /**/ -0.0F, -2, -3};
+    return layers;
+}
+
+TEST(ModelWide, OneRankingOverAllLayersWithTiesToTheLowerLayerAndHead)
+{
+    const auto layers = two_layers();
+    EXPECT_THAT(model_wide_counts(layers, 2, 0), ElementsAre(0, 0, 0, 0));
+    EXPECT_THAT(model_wide_counts(layers, 2, 2), ElementsAre(1, 0, 1, 0));
+    EXPECT_THAT(model_wide_counts(layers, 2, 4), ElementsAre(3, 0, 1, 0)); // two of four entries that score 5
+    EXPECT_THAT(model_wide_counts(layers, 2, 5), ElementsAre(3, 1, 1, 0));
+    EXPECT_THAT(model_wide_counts(layers, 2, 8), ElementsAre(3, 2, 3, 0)); // -0 ties with +0
+    EXPECT_THAT(model_wide_counts(layers, 2, 12), ElementsAre(3, 3, 3, 3));
+    EXPECT_THAT(model_wide_counts(layers, 2, 99), ElementsAre(3, 3, 3, 3));
+}
+
+TEST(ModelWide, ProtectedEntriesComeFirst)
+{
+    auto layers = two_layers();
+    layers[1].sorted[3] = std::numeric_limits<float>::infinity();
+    EXPECT_THAT(model_wide_counts(layers, 2, 1), ElementsAre(0, 0, 0, 1));
+    EXPECT_THAT(model_wide_counts(layers, 2, 2), ElementsAre(1, 0, 0, 1));
 }
 
 TEST(UniformHeads, AreClippedToWhatExists)
