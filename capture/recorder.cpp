@@ -50,6 +50,18 @@ void check_ids(const std::vector<std::int64_t>& ids, std::int64_t vocab_size, co
     }
 }
 
+/// A trace says nothing of sliding windows, so replay would let a query see what it does not.
+void check_window(const ModelConfig& config, std::int64_t tokens)
+{
+    const std::int64_t window = smallest_window(config);
+    if (window > 0 && tokens > window) {
+        throw Error("the prompt and the evaluation steps are " + std::to_string(tokens)
+            + " tokens, but the model's sliding window lets a query see only the last " + std::to_string(window)
+            + " (config.json: sliding_window): entries that have left it cannot be evicted any more; expected at most "
+            + std::to_string(window) + " tokens");
+    }
+}
+
 /// Feeds the greedy continuation token by token; returns the logits of each step.
 std::vector<at::Tensor> continue_greedily(
     const Decoder& decoder, std::int64_t first, std::int64_t steps, Recording& recording, Recorder& recorder)
@@ -82,6 +94,7 @@ LayerView view_of(const Decoder& decoder, const Recording& recording, std::int64
     view.q_pre_rope_mean = record.queries.mean;
     view.q_pre_rope_cov = record.queries.covariance;
     view.w_o = decoder.w_o(layer);
+    view.b_o = decoder.b_o(layer);
     if (view.eval_len > 0) {
         view.q_eval = record.q_eval;
         view.k_eval = k.narrow(1, view.seq_len, view.eval_len);
@@ -162,10 +175,12 @@ void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluat
     check_ids(evaluation.reference, config.vocab_size, "--reference");
     const std::int64_t seq_len = std::ssize(prompt.ids);
     const std::int64_t eval_len = evaluation.reference.empty() ? evaluation.steps : std::ssize(evaluation.reference);
-    if (eval_len > config.max_position_embeddings - seq_len) {
+    if (eval_len > config.context_length - seq_len) {
         throw Error("the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(eval_len)
-            + " evaluation steps exceed the model's context of " + std::to_string(config.max_position_embeddings));
+            + " evaluation steps exceed the model's context of " + std::to_string(config.context_length));
     }
+    check_length(config, seq_len, eval_len);
+    check_window(config, seq_len + eval_len);
 }
 
 Recording record(const Decoder& decoder, const std::vector<std::int64_t>& prompt_ids, const Evaluation& evaluation,

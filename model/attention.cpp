@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -26,35 +27,58 @@ struct Problem
     at::Tensor v; // [num_kv_heads, N, head_dim], in the dtype of z
     at::Tensor z; // [n, num_kv_heads, group, head_dim]: the result
     at::Tensor above_diagonal, diagonal; // [tile_rows, tile_rows] masks
+    std::int64_t window; // 0: none
 
     std::int64_t kv_heads() const { return q.size(0); }
     std::int64_t group() const { return q.size(1); }
     std::int64_t n() const { return q.size(2); }
     std::int64_t past() const { return k.size(1) - n(); }
+    /// First key that the query in row `row` sees.
+    std::int64_t first_key(std::int64_t row) const
+    {
+        return window == 0 ? 0 : std::max<std::int64_t>(0, past() + row + 1 - window);
+    }
 };
 
 struct TileSums
 {
+    std::int64_t first_key = 0;
     at::Tensor all, off_diagonal; // [group, keys]
 };
+
+/// Hides from each query of a tile what has left its window. scores [group, rows, keys from first_key on].
+void mask_below_window(const Problem& problem, std::int64_t first, std::int64_t first_key, const at::Tensor& scores)
+{
+    const auto rows = scores.size(1);
+    // the window of row r begins at column `begin` + r; where first_key is 0, begin may be negative
+    const auto begin = problem.past() + first + 1 - problem.window - first_key;
+    if (begin + rows <= 1) // not even the last row's window begins beyond the first column
+        return;
+    const auto columns = std::min(rows, scores.size(2));
+    const auto hidden = at::ones({rows, columns}, scores.options().dtype(at::kBool)).tril(begin - 1);
+    scores.narrow(2, 0, columns).masked_fill_(hidden, -std::numeric_limits<float>::infinity());
+}
 
 /// Scores of one tile of one KV head, [group, rows, keys], masked.
 at::Tensor tile_scores(const Problem& problem, std::int64_t kv_head, std::int64_t first, std::int64_t rows)
 {
-    const auto keys = problem.past() + first + rows;
+    const auto first_key = problem.first_key(first), keys = problem.past() + first + rows - first_key;
     const auto q = problem.q[kv_head].narrow(1, first, rows).reshape({-1, problem.q.size(3)});
-    const auto scores = project(q, problem.k[kv_head].narrow(0, 0, keys)).view({problem.group(), rows, keys});
+    const auto scores = project(q, problem.k[kv_head].narrow(0, first_key, keys)).view({problem.group(), rows, keys});
     // only the last `rows` keys can lie in a query's future
     scores.narrow(2, keys - rows, rows)
         .masked_fill_(
             problem.above_diagonal.narrow(0, 0, rows).narrow(1, 0, rows), -std::numeric_limits<float>::infinity());
+    if (problem.window > 0)
+        mask_below_window(problem, first, first_key, scores);
     return scores;
 }
 
-TileSums tile_sums(const Problem& problem, const at::Tensor& probabilities)
+TileSums tile_sums(const Problem& problem, std::int64_t first_key, const at::Tensor& probabilities)
 {
     const auto rows = probabilities.size(1), keys = probabilities.size(2);
     TileSums sums;
+    sums.first_key = first_key;
     sums.all = probabilities.sum(1);
     // the diagonal is left out, not subtracted: what remains may be much smaller
     const auto own = probabilities.narrow(2, keys - rows, rows)
@@ -69,9 +93,11 @@ TileSums attend_tile(
     auto scores = tile_scores(problem, kv_head, first, rows);
     const auto probabilities = at::softmax(scores, -1);
     const auto flat = probabilities.view({-1, probabilities.size(2)}).to(problem.v.scalar_type());
-    const auto z = at::mm(flat, problem.v[kv_head].narrow(0, 0, flat.size(1))).view({problem.group(), rows, -1});
+    const auto first_key = problem.first_key(first);
+    const auto z
+        = at::mm(flat, problem.v[kv_head].narrow(0, first_key, flat.size(1))).view({problem.group(), rows, -1});
     problem.z.select(1, kv_head).narrow(0, first, rows).copy_(z.transpose(0, 1));
-    return column_sums ? tile_sums(problem, probabilities) : TileSums{};
+    return column_sums ? tile_sums(problem, first_key, probabilities) : TileSums{};
 }
 
 /// Adds the sums of a wave's tiles in their order.
@@ -80,12 +106,12 @@ void add_sums(const std::vector<TileSums>& wave, std::int64_t kv_heads, const at
     for (std::size_t i = 0; i < wave.size(); ++i) {
         const auto kv_head = static_cast<std::int64_t>(i) % kv_heads;
         const auto keys = wave[i].all.size(1);
-        all[kv_head].narrow(1, 0, keys).add_(wave[i].all);
-        off[kv_head].narrow(1, 0, keys).add_(wave[i].off_diagonal);
+        all[kv_head].narrow(1, wave[i].first_key, keys).add_(wave[i].all);
+        off[kv_head].narrow(1, wave[i].first_key, keys).add_(wave[i].off_diagonal);
     }
 }
 
-Problem make_problem(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+Problem make_problem(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t window)
 {
     const auto heads = q.size(0), n = q.size(1), head_dim = q.size(2), kv_heads = k.size(0);
     const auto mask = at::ones({tile_rows, tile_rows}, q.options().dtype(at::kBool));
@@ -97,14 +123,16 @@ Problem make_problem(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     problem.z = at::empty({n, kv_heads, heads / kv_heads, head_dim}, q.options());
     problem.above_diagonal = mask.triu(1);
     problem.diagonal = at::eye(tile_rows, mask.options());
+    problem.window = window;
     return problem;
 }
 
 } // namespace
 
-AttentionResult causal_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums)
+AttentionResult causal_attention(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums, std::int64_t window)
 {
-    const Problem problem = make_problem(q, k, v);
+    const Problem problem = make_problem(q, k, v, window);
     const auto n = problem.n(), kv_heads = problem.kv_heads(), total = k.size(1);
     const auto sums_options = q.options().dtype(at::kDouble);
     const auto sums_shape = std::vector<std::int64_t>{kv_heads, problem.group(), total};

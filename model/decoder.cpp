@@ -8,6 +8,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+
 namespace lava {
 
 namespace {
@@ -25,9 +27,7 @@ at::Tensor checked_ids(std::span<const std::int64_t> ids, const KvCache& cache, 
     const auto n = static_cast<std::int64_t>(ids.size());
     if (n == 0)
         throw Error("expected at least one token, found none");
-    if (cache.length() + n > config.max_position_embeddings)
-        throw Error("expected at most " + std::to_string(config.max_position_embeddings)
-            + " tokens, the model's context (max_position_embeddings), found " + std::to_string(cache.length() + n));
+    check_length(config, cache.length(), n);
     for (const std::int64_t id : ids)
         if (id < 0 || id >= config.vocab_size)
             throw Error("token id " + std::to_string(id) + ": expected 0 to " + std::to_string(config.vocab_size - 1));
@@ -39,16 +39,17 @@ void append(at::Tensor& cached, const at::Tensor& fresh)
     cached = cached.defined() ? at::cat({cached, fresh}, 1) : fresh;
 }
 
-/// Causal attention over the cache of a layer, to which the fresh keys and values are appended.
-Attend attend_to_cache(KvCache& cache, const Hook& hook)
+/// Causal attention over the cache of a layer, to which the fresh keys and values are appended. `window` as in
+/// causal_attention().
+Attend attend_to_cache(KvCache& cache, std::int64_t window, const Hook& hook)
 {
     auto& cached_k = cache.k[static_cast<std::size_t>(hook.layer)];
     auto& cached_v = cache.v[static_cast<std::size_t>(hook.layer)];
-    return [&cached_k, &cached_v, hook](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+    return [&cached_k, &cached_v, window, hook](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
         append(cached_k, k);
         append(cached_v, v);
         const bool sums = hook.wants("observed_attention") || hook.wants("observed_attention_off_diagonal");
-        const auto result = causal_attention(q, cached_k, cached_v, sums);
+        const auto result = causal_attention(q, cached_k, cached_v, sums, window);
         if (sums) {
             hook("observed_attention", result.column_sums);
             hook("observed_attention_off_diagonal", result.column_sums_off_diagonal);
@@ -88,11 +89,12 @@ at::Tensor Decoder::forward(
     cache.v.resize(layers_.size());
 
     auto x = embed(tokens);
-    const auto angles = rope_at(at::arange(first, first + n, tokens.options()));
+    const auto angles = rope_at(at::arange(first, first + n, tokens.options()), first + n);
     const auto num_layers = config_.shape.num_layers;
     for (std::int64_t layer = 0; layer < num_layers; ++layer) {
         const Hook hook{observer, layer};
-        x = layers_[static_cast<std::size_t>(layer)]->forward(x, angles, attend_to_cache(cache, hook), hook);
+        const auto i = static_cast<std::size_t>(layer);
+        x = layers_[i]->forward(x, angles, attend_to_cache(cache, config_.layer_window[i], hook), hook);
         if (on_layer)
             on_layer(layer + 1, num_layers);
     }
@@ -105,9 +107,9 @@ at::Tensor Decoder::embed(const at::Tensor& ids) const
     return at::embedding(embedding_, ids);
 }
 
-Rope Decoder::rope_at(const at::Tensor& positions) const
+Rope Decoder::rope_at(const at::Tensor& positions, std::int64_t seq_len) const
 {
-    return rope(positions, config_.shape.head_dim, config_.rope_theta, embedding_);
+    return rope(positions, seq_len, config_.rope, embedding_);
 }
 
 at::Tensor Decoder::layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const
@@ -120,17 +122,24 @@ at::Tensor Decoder::normalize(const at::Tensor& resid) const
     return rms_norm(resid, final_norm_, config_.rms_norm_eps);
 }
 
-RopeParameters Decoder::rope_parameters(std::int64_t) const
+RopeParameters Decoder::rope_parameters(std::int64_t seq_len) const
 {
-    const auto frequencies
-        = rope_inverse_frequencies(config_.shape.head_dim, config_.rope_theta, at::empty({0})).to(at::kDouble);
+    if (std::ranges::find(config_.layer_has_rope, false) != config_.layer_has_rope.end())
+        return {};
+    const auto frequencies = inverse_frequencies(config_.rope, seq_len).to(at::kDouble);
     const auto* begin = frequencies.const_data_ptr<double>();
-    return {.inverse_frequencies = {begin, begin + frequencies.numel()}};
+    return {.inverse_frequencies = {begin, begin + frequencies.numel()},
+        .attention_scaling = config_.rope.attention_factor};
 }
 
 at::Tensor Decoder::w_o(std::int64_t layer) const
 {
     return layers_.at(static_cast<std::size_t>(layer))->w_o;
+}
+
+at::Tensor Decoder::b_o(std::int64_t layer) const
+{
+    return layers_.at(static_cast<std::size_t>(layer))->b_o;
 }
 
 } // namespace lava

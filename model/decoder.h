@@ -50,7 +50,7 @@ struct DecoderOptions
 /// What a trace keeps of the rotary embedding, so that it can be undone and applied at other positions.
 struct RopeParameters
 {
-    std::vector<double> inverse_frequencies; ///< [pairs], the angle of a pair per position
+    std::vector<double> inverse_frequencies; ///< [pairs], the angle of a pair per position; empty where layers differ
     double attention_scaling = 1; ///< what queries and keys are multiplied by, too
 };
 
@@ -60,8 +60,8 @@ struct LlamaLayer;
 /// -> z [n, num_heads * head_dim]. What else they attend to is its own affair.
 using Attend = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)>;
 
-/// A Llama-style decoder in LibTorch: RMSNorm, RoPE, GQA, SwiGLU. Attention runs in tiles of query rows and never
-/// holds n x N for all rows.
+/// A Llama-style decoder in LibTorch: RMSNorm, RoPE, GQA, SwiGLU, and what ModelConfig lists of the families beside.
+/// Attention runs in tiles of query rows and never holds n x N for all rows.
 class Decoder
 {
 public:
@@ -72,7 +72,7 @@ public:
     const DecoderOptions& options() const { return options_; } ///< device and dtype as resolved
 
     /// Runs `ids` at the positions after `cache`, appending to it. Returns fp32 logits [rows, vocab_size]: of every
-    /// token, or of the last one only. `observer` may be null. Throws Error beyond max_position_embeddings.
+    /// token, or of the last one only. `observer` may be null. Throws Error as check_length() does.
     at::Tensor forward(std::span<const std::int64_t> ids, KvCache& cache, Observer* observer, bool all_logits) const;
 
     // The pieces of a forward pass, for callers whose tokens stand at positions and attend to caches of their own. They
@@ -80,8 +80,8 @@ public:
 
     /// ids [n] -> the residual stream before the first layer, [n, hidden_size].
     at::Tensor embed(const at::Tensor& ids) const;
-    /// positions [n]
-    Rope rope_at(const at::Tensor& positions) const;
+    /// positions [n]; `seq_len` as in inverse_frequencies()
+    Rope rope_at(const at::Tensor& positions, std::int64_t seq_len) const;
     /// resid_pre [n, hidden_size] -> resid_post of a layer.
     at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const;
     /// The residual stream after the last layer, [n, hidden_size], as lm_head() reads it.
@@ -91,6 +91,8 @@ public:
 
     /// [hidden_size, num_heads * head_dim] of a layer, in the decoder's dtype.
     at::Tensor w_o(std::int64_t layer) const;
+    /// [hidden_size], its bias; undefined where the model has none.
+    at::Tensor b_o(std::int64_t layer) const;
 
     /// The rotary embedding as it is in a run of `seq_len` tokens.
     RopeParameters rope_parameters(std::int64_t seq_len) const;

@@ -28,8 +28,9 @@ std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn_linear()
 
 } // namespace
 
-at::Tensor project(const at::Tensor& x, const at::Tensor& weight)
+at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias)
 {
+    const auto added = bias.defined() ? std::optional(bias) : std::nullopt;
     static const auto onednn = find_onednn_linear();
     // One row: the weights are read once, and the plain kernel is as fast. From two rows on its sums depend on the
     // number of threads (at 7 rows, say), oneDNN's do not.
@@ -37,8 +38,8 @@ at::Tensor project(const at::Tensor& x, const at::Tensor& weight)
     // where a tensor is not contiguous, oneDNN falls back to its reference loops, a thousand times slower
     const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && weight.is_contiguous();
     if (!onednn || one_row || !plain)
-        return at::linear(x, weight);
-    return onednn->call(x, weight, std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+        return at::linear(x, weight, added);
+    return onednn->call(x, weight, added, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }
 
 } // namespace lava

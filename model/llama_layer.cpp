@@ -60,12 +60,6 @@ at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<s
     return checkpoint_.tensor(name, shape).to(device_, dtype_);
 }
 
-void WeightLoader::refuse_bias(const std::string& module) const
-{
-    if (checkpoint_.has(module + ".bias"))
-        throw Error("tensor " + module + ".bias: a model with biases is not supported");
-}
-
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps)
 {
     const auto wide = x.to(at::kFloat);
@@ -75,45 +69,88 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps)
 
 LlamaLayer::LlamaLayer(const WeightLoader& load, const ModelConfig& config, std::int64_t layer)
     : head_dim(config.shape.head_dim)
+    , has_rope(config.layer_has_rope[static_cast<std::size_t>(layer)])
     , eps(config.rms_norm_eps)
 {
     const std::string prefix = "model.layers." + std::to_string(layer) + ".";
-    const auto hidden = config.shape.hidden_size, wide = config.intermediate_size;
-    const auto q_dim = config.shape.num_heads * head_dim, kv_dim = config.shape.num_kv_heads * head_dim;
-    const auto projection = [&](const char* module, std::int64_t out, std::int64_t in) {
-        load.refuse_bias(prefix + module);
-        return load(prefix + module + ".weight", {out, in});
-    };
+    const auto hidden = config.shape.hidden_size;
     input_norm = load(prefix + "input_layernorm.weight", {hidden});
     post_attention_norm = load(prefix + "post_attention_layernorm.weight", {hidden});
-    w_q = projection("self_attn.q_proj", q_dim, hidden);
-    w_k = projection("self_attn.k_proj", kv_dim, hidden);
-    w_v = projection("self_attn.v_proj", kv_dim, hidden);
-    w_o = projection("self_attn.o_proj", hidden, q_dim);
-    w_gate = projection("mlp.gate_proj", wide, hidden);
-    w_up = projection("mlp.up_proj", wide, hidden);
-    w_down = projection("mlp.down_proj", hidden, wide);
+    load_attention(load, config, prefix + "self_attn.");
+    load_mlp(load, config, prefix + "mlp.");
+}
+
+void LlamaLayer::load_attention(const WeightLoader& load, const ModelConfig& config, const std::string& prefix)
+{
+    const auto hidden = config.shape.hidden_size;
+    const auto q_dim = config.shape.num_heads * head_dim, kv_dim = config.shape.num_kv_heads * head_dim;
+    if (config.fused_projections) {
+        const auto rows = load(prefix + "qkv_proj.weight", {q_dim + 2 * kv_dim, hidden}).split({q_dim, kv_dim, kv_dim});
+        w_q = rows[0], w_k = rows[1], w_v = rows[2];
+    } else {
+        w_q = load(prefix + "q_proj.weight", {q_dim, hidden});
+        w_k = load(prefix + "k_proj.weight", {kv_dim, hidden});
+        w_v = load(prefix + "v_proj.weight", {kv_dim, hidden});
+    }
+    w_o = load(prefix + "o_proj.weight", {hidden, q_dim});
+    if (config.qkv_bias) {
+        b_q = load(prefix + "q_proj.bias", {q_dim});
+        b_k = load(prefix + "k_proj.bias", {kv_dim});
+        b_v = load(prefix + "v_proj.bias", {kv_dim});
+    }
+    if (config.output_bias)
+        b_o = load(prefix + "o_proj.bias", {hidden});
+    if (config.qk_norm) {
+        q_norm = load(prefix + "q_norm.weight", {head_dim});
+        k_norm = load(prefix + "k_norm.weight", {head_dim});
+    }
+}
+
+void LlamaLayer::load_mlp(const WeightLoader& load, const ModelConfig& config, const std::string& prefix)
+{
+    const auto hidden = config.shape.hidden_size, wide = config.intermediate_size;
+    if (config.fused_projections) {
+        const auto rows = load(prefix + "gate_up_proj.weight", {2 * wide, hidden}).split(wide);
+        w_gate = rows[0], w_up = rows[1];
+    } else {
+        w_gate = load(prefix + "gate_proj.weight", {wide, hidden});
+        w_up = load(prefix + "up_proj.weight", {wide, hidden});
+    }
+    w_down = load(prefix + "down_proj.weight", {hidden, wide});
+    if (config.mlp_bias) {
+        b_gate = load(prefix + "gate_proj.bias", {wide});
+        b_up = load(prefix + "up_proj.bias", {wide});
+        b_down = load(prefix + "down_proj.bias", {hidden});
+    }
+}
+
+/// [n, heads * head_dim] -> [heads, n, head_dim], normalized where the model does that
+at::Tensor LlamaLayer::heads(const at::Tensor& projected, const at::Tensor& norm) const
+{
+    const auto split = split_heads(projected, head_dim);
+    return norm.defined() ? rms_norm(split, norm, eps) : split;
 }
 
 at::Tensor LlamaLayer::attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const
 {
+    const auto rotate = [&](const at::Tensor& plain) { return has_rope ? apply_rope(plain, rope) : plain; };
     hook("attn_in", x);
-    const auto q_pre_rope = split_heads(project(x, w_q), head_dim);
+    const auto q_pre_rope = heads(project(x, w_q, b_q), q_norm);
     hook("q_pre_rope", q_pre_rope);
-    const auto q = apply_rope(q_pre_rope, rope);
-    const auto k = apply_rope(split_heads(project(x, w_k), head_dim), rope);
-    const auto v = split_heads(project(x, w_v), head_dim);
+    const auto q = rotate(q_pre_rope);
+    const auto k = rotate(heads(project(x, w_k, b_k), k_norm));
+    const auto v = split_heads(project(x, w_v, b_v), head_dim);
     hook("q", q);
     hook("k", k);
     hook("v", v);
     const auto z = attend(q, k, v);
     hook("z", z);
-    return project(z, w_o);
+    return project(z, w_o, b_o);
 }
 
 at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
 {
-    return project(at::silu(project(x, w_gate)).mul_(project(x, w_up)), w_down);
+    return project(at::silu(project(x, w_gate, b_gate)).mul_(project(x, w_up, b_up)), w_down, b_down);
 }
 
 at::Tensor LlamaLayer::forward(

@@ -18,8 +18,6 @@ public:
     WeightLoader(const Checkpoint& checkpoint, const DecoderOptions& options);
 
     at::Tensor operator()(const std::string& name, const std::vector<std::int64_t>& shape) const;
-    /// Throws Error where `module` has a bias, which would otherwise be left out of the sums without a word.
-    void refuse_bias(const std::string& module) const;
 
 private:
     const Checkpoint& checkpoint_;
@@ -44,7 +42,7 @@ struct Hook
 /// x [n, hidden_size] over its root mean square, times weight [hidden_size]; the mean is float32.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-/// One layer of a Llama: what it holds and what it does to the residual stream.
+/// One layer of a Llama or of a family that derives from it: what it holds and what it does to the residual stream.
 struct LlamaLayer
 {
     at::Tensor input_norm, post_attention_norm; // [hidden_size]
@@ -53,7 +51,11 @@ struct LlamaLayer
     at::Tensor w_o; // [hidden_size, num_heads * head_dim]
     at::Tensor w_gate, w_up; // [intermediate_size, hidden_size]
     at::Tensor w_down; // [hidden_size, intermediate_size]
+    // biases of the above, undefined where the model has none
+    at::Tensor b_q, b_k, b_v, b_o, b_gate, b_up, b_down;
+    at::Tensor q_norm, k_norm; // [head_dim], undefined where the model has none
     std::int64_t head_dim;
+    bool has_rope; // rotates queries and keys
     double eps;
 
     LlamaLayer(const WeightLoader& load, const ModelConfig& config, std::int64_t layer);
@@ -62,6 +64,9 @@ struct LlamaLayer
     at::Tensor forward(const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const;
 
 private:
+    void load_attention(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
+    void load_mlp(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
+    at::Tensor heads(const at::Tensor& projected, const at::Tensor& norm) const;
     at::Tensor attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const;
     at::Tensor mlp(const at::Tensor& x) const;
 };

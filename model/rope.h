@@ -1,23 +1,26 @@
 #pragma once
 
+#include "model/rope_config.h"
+
 #include <ATen/core/Tensor.h>
 
 namespace lava {
 
-/// cos and sin of the rotary embedding for n positions, each [n, head_dim] with the two halves equal.
+/// cos and sin of the rotary embedding at n positions, each [n, dim] with the two halves equal.
 struct Rope
 {
     at::Tensor cos, sin;
 };
 
-/// theta^(-2i / head_dim) for i < head_dim / 2, float32 as transformers computes them; on `like`'s device.
-at::Tensor rope_inverse_frequencies(std::int64_t head_dim, double theta, const at::Tensor& like);
+/// [dim / 2] float32 on the CPU, computed step by step as transformers 5.2 does, since an angle at a far position shows
+/// every rounding. `seq_len`: tokens seen, the ones to be rotated included; dynamic and longrope depend on it.
+at::Tensor inverse_frequencies(const RopeConfig& config, std::int64_t seq_len);
 
-/// Of positions [n] (integers). Angles are position / theta^(2i / head_dim), all in float32 as transformers computes
-/// them, then cast to `like`'s dtype; on its device.
-Rope rope(const at::Tensor& positions, std::int64_t head_dim, double theta, const at::Tensor& like);
+/// Angles are positions [n] (int64) times inverse frequencies in float32; cos and sin are cast to `like`'s dtype, on
+/// its device.
+Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, const at::Tensor& like);
 
-/// Rotates the pairs (i, i + head_dim / 2) of x [heads, n, head_dim].
+/// Rotates the pairs (i, i + dim / 2) of x [heads, n, head_dim]; dimensions from dim on stay as they are.
 at::Tensor apply_rope(const at::Tensor& x, const Rope& rope);
 
 } // namespace lava

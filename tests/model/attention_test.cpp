@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <tuple>
 
 namespace lava {
 namespace {
@@ -25,15 +26,19 @@ Problem random_problem(std::int64_t n, std::int64_t past)
     return {draw(6, n) * 3, draw(2, past + n), draw(2, past + n)};
 }
 
-/// Attention as its definition says, n x N in float64: [heads, n, N].
-at::Tensor naive_probabilities(const Problem& problem)
+/// Attention as its definition says, n x N in float64: [heads, n, N]. Where `window` is not 0, query p sees key i only
+/// if p - window < i.
+at::Tensor naive_probabilities(const Problem& problem, std::int64_t window = 0)
 {
     const auto n = problem.q.size(1), total = problem.k.size(1);
     const auto group = problem.q.size(0) / problem.k.size(0);
     const auto k = problem.k.to(at::kDouble).repeat_interleave(group, 0);
     const auto scores = at::matmul(problem.q.to(at::kDouble), k.transpose(1, 2)) / std::sqrt(8.0);
-    const auto future = at::ones({n, total}, at::kBool).triu(total - n + 1);
-    return at::softmax(scores.masked_fill(future, -INFINITY), -1);
+    const auto all = at::ones({n, total}, at::kBool);
+    auto hidden = all.triu(total - n + 1);
+    if (window > 0)
+        hidden = hidden.logical_or(all.tril(total - n - window));
+    return at::softmax(scores.masked_fill(hidden, -INFINITY), -1);
 }
 
 at::Tensor naive_z(const Problem& problem, const at::Tensor& probabilities)
@@ -74,6 +79,28 @@ TEST_P(CausalAttention, EqualsTheNaiveNByNInDouble)
 // one row; less than a tile; a tile and a rest, with a past; more tiles than a wave holds
 INSTANTIATE_TEST_SUITE_P(Sizes, CausalAttention,
     testing::Values(std::pair{1, 0}, std::pair{1, 70}, std::pair{50, 0}, std::pair{65, 30}, std::pair{1100, 3}));
+
+class SlidingWindow : public testing::TestWithParam<std::tuple<std::int64_t, std::int64_t, std::int64_t>>
+{ };
+
+TEST_P(SlidingWindow, EqualsTheNaiveNByNInDouble)
+{
+    const auto [n, past, window] = GetParam();
+    const auto problem = random_problem(n, past);
+    const auto probabilities = naive_probabilities(problem, window);
+    const auto result = causal_attention(problem.q, problem.k, problem.v, true, window);
+    EXPECT_LT(largest_difference(result.z, naive_z(problem, probabilities)), 5e-6);
+    EXPECT_LT(largest_difference(result.column_sums, probabilities.sum(1)), 1e-5 * static_cast<double>(window));
+    const auto own = at::ones({n, past + n}, at::kBool).triu(past).tril(past);
+    EXPECT_LT(largest_difference(result.column_sums_off_diagonal, probabilities.masked_fill(own, 0).sum(1)),
+        1e-5 * static_cast<double>(window));
+}
+
+// n, past, window: one query; itself alone; windows less than, as long as and longer than a tile, that begin inside
+// one, at its edge, in the past; more than there is
+INSTANTIATE_TEST_SUITE_P(Sizes, SlidingWindow,
+    testing::Values(std::tuple{1, 90, 20}, std::tuple{130, 0, 1}, std::tuple{200, 0, 10}, std::tuple{200, 5, 64},
+        std::tuple{200, 7, 100}, std::tuple{65, 30, 31}, std::tuple{300, 3, 129}, std::tuple{70, 3, 1000}));
 
 TEST(CausalAttentionThreads, DoNotChangeABit)
 {

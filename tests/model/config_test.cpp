@@ -13,6 +13,7 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::Each;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
@@ -24,6 +25,16 @@ json valid()
         {"hidden_size", 64}, {"intermediate_size", 172}, {"num_hidden_layers", 5}, {"num_attention_heads", 8},
         {"num_key_value_heads", 4}, {"vocab_size", 512}, {"max_position_embeddings", 512}, {"rms_norm_eps", 1e-5},
         {"rope_theta", 10000.0}, {"tie_word_embeddings", true}, {"torch_dtype", "bfloat16"}, {"eos_token_id", 2}};
+}
+
+/// The same of another family.
+json family(const std::string& model_type, const std::string& architecture)
+{
+    json values = valid();
+    values.update({{"model_type", model_type}, {"architectures", {architecture}}});
+    if (model_type == "mistral" || model_type == "phi3")
+        values["sliding_window"] = nullptr;
+    return values;
 }
 
 /// A model folder of one test.
@@ -43,7 +54,10 @@ protected:
     /// valid() with some keys changed (null: removed) is refused in a sentence that names file and key.
     void expect_refused(const json& changes, const std::string& key, const std::string& reason) const
     {
-        json values = valid();
+        expect_refused_of(valid(), changes, key, reason);
+    }
+    void expect_refused_of(json values, const json& changes, const std::string& key, const std::string& reason) const
+    {
         values.merge_patch(changes);
         EXPECT_THAT([&] { read(values); },
             ThrowsMessage<Error>(
@@ -65,7 +79,7 @@ TEST_F(Config, IsReadAsTransformers4WritesIt)
     EXPECT_EQ(config.intermediate_size, 172);
     EXPECT_EQ(config.max_position_embeddings, 512);
     EXPECT_EQ(config.rms_norm_eps, 1e-5);
-    EXPECT_EQ(config.rope_theta, 10000);
+    EXPECT_EQ(config.rope.theta, 10000);
     EXPECT_TRUE(config.tie_word_embeddings);
     EXPECT_EQ(config.dtype, "bfloat16");
     EXPECT_THAT(config.eos_token_ids, ElementsAre(2));
@@ -80,7 +94,7 @@ TEST_F(Config, IsReadAsTransformers5WritesIt)
     values.update({{"rope_parameters", {{"rope_theta", 1e5}, {"rope_type", "default"}}}, {"dtype", "float16"},
         {"head_dim", 16}, {"eos_token_id", {2, 7}}});
     const auto config = read(values);
-    EXPECT_EQ(config.rope_theta, 1e5);
+    EXPECT_EQ(config.rope.theta, 1e5);
     EXPECT_EQ(config.dtype, "float16");
     EXPECT_EQ(config.shape.head_dim, 16);
     EXPECT_THAT(config.eos_token_ids, ElementsAre(2, 7));
@@ -88,43 +102,121 @@ TEST_F(Config, IsReadAsTransformers5WritesIt)
 
 TEST_F(Config, NeverFillsInAMissingValue)
 {
-    for (const char* key : {"model_type", "architectures", "hidden_act", "hidden_size", "intermediate_size",
-             "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "max_position_embeddings",
-             "rms_norm_eps", "rope_theta", "tie_word_embeddings"})
+    for (const char* key :
+        {"model_type", "architectures", "hidden_act", "hidden_size", "intermediate_size", "num_hidden_layers",
+            "num_attention_heads", "vocab_size", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings"})
         expect_refused({{key, nullptr}}, key, "expected a value, found none");
-    expect_refused({{"rope_theta", nullptr}, {"rope_parameters", {{"rope_type", "default"}}}},
-        "rope_parameters.rope_theta", "found none");
     expect_refused({{"rope_parameters", {{"rope_theta", 1e4}}}}, "rope_parameters.rope_type", "found none");
+}
+
+TEST_F(Config, FillsInOnlyWhatAFamilysFilesAreKnownToLack)
+{
+    json llama2 = valid();
+    llama2.erase("rope_theta");
+    llama2.erase("num_key_value_heads");
+    EXPECT_EQ(read(llama2).rope.theta, 10000);
+    EXPECT_EQ(read(llama2).shape.num_kv_heads, 8);
+    json smollm3 = family("smollm3", "SmolLM3ForCausalLM");
+    smollm3.update({{"no_rope_layer_interval", 4}});
+    smollm3.erase("tie_word_embeddings");
+    EXPECT_TRUE(read(smollm3).tie_word_embeddings);
+    for (const char* key : {"rope_theta", "num_key_value_heads", "tie_word_embeddings", "sliding_window"})
+        expect_refused_of(family("mistral", "MistralForCausalLM"), {{key, nullptr}}, key, "found none");
+    expect_refused_of(family("qwen3", "Qwen3ForCausalLM"), {{"head_dim", nullptr}}, "head_dim", "found none");
+}
+
+TEST_F(Config, SaysWhichBiasesAndNormsAFamilyHas)
+{
+    const auto llama = read(valid());
+    EXPECT_FALSE(llama.qkv_bias || llama.output_bias || llama.mlp_bias || llama.qk_norm || llama.fused_projections);
+    json biased = valid();
+    biased.update({{"attention_bias", true}, {"mlp_bias", true}});
+    EXPECT_TRUE(read(biased).qkv_bias && read(biased).output_bias && read(biased).mlp_bias);
+    const auto qwen2 = read(family("qwen2", "Qwen2ForCausalLM"));
+    EXPECT_TRUE(qwen2.qkv_bias && !qwen2.output_bias && !qwen2.qk_norm);
+    json values = family("qwen3", "Qwen3ForCausalLM");
+    values["head_dim"] = 16;
+    const auto qwen3 = read(values);
+    EXPECT_TRUE(qwen3.qk_norm && !qwen3.qkv_bias);
+    EXPECT_EQ(qwen3.shape.head_dim, 16);
+    EXPECT_TRUE(read(family("phi3", "Phi3ForCausalLM")).fused_projections);
+}
+
+TEST_F(Config, SaysWhichLayersSlide)
+{
+    json mistral = family("mistral", "MistralForCausalLM");
+    EXPECT_THAT(read(mistral).layer_window, Each(0));
+    mistral["sliding_window"] = 64;
+    EXPECT_THAT(read(mistral).layer_window, ElementsAre(64, 64, 64, 64, 64));
+    EXPECT_EQ(smallest_window(read(mistral)), 64);
+
+    json qwen2 = family("qwen2", "Qwen2ForCausalLM");
+    qwen2.update({{"sliding_window", 64}, {"max_window_layers", 3}, {"use_sliding_window", false}});
+    EXPECT_THAT(read(qwen2).layer_window, Each(0));
+    qwen2["use_sliding_window"] = true;
+    EXPECT_THAT(read(qwen2).layer_window, ElementsAre(0, 0, 0, 64, 64));
+    const std::string full = "full_attention", sliding = "sliding_attention";
+    qwen2["layer_types"] = {sliding, full, full, full, sliding};
+    EXPECT_THAT(read(qwen2).layer_window, ElementsAre(64, 0, 0, 0, 64));
+    EXPECT_EQ(smallest_window(read(qwen2)), 64);
+}
+
+TEST_F(Config, SaysWhichLayersAreNotRotated)
+{
+    EXPECT_THAT(read(valid()).layer_has_rope, Each(true));
+    json smollm3 = family("smollm3", "SmolLM3ForCausalLM");
+    smollm3["no_rope_layer_interval"] = 2;
+    EXPECT_THAT(read(smollm3).layer_has_rope, ElementsAre(true, false, true, false, true));
+    smollm3["no_rope_layers"] = {0, 1, 1, 1, 0};
+    EXPECT_THAT(read(smollm3).layer_has_rope, ElementsAre(false, true, true, true, false));
+    smollm3.update({{"use_sliding_window", true}, {"sliding_window", 32}});
+    EXPECT_THAT(read(smollm3).layer_window, ElementsAre(32, 0, 0, 0, 32));
+    expect_refused_of(smollm3, {{"no_rope_layers", {1, 0}}}, "no_rope_layers", "expected 5 numbers");
+    expect_refused({{"no_rope_layers", {1, 1, 1, 1, 0}}}, "no_rope_layers", "model of type llama");
 }
 
 TEST_F(Config, RefusesWhatTheDecoderDoesNotCompute)
 {
-    expect_refused({{"model_type", "gpt2"}}, "model_type", "only 'llama' is supported, found 'gpt2'");
+    expect_refused(
+        {{"model_type", "gpt2"}}, "model_type", "expected llama, mistral, qwen2, qwen3, smollm3 or phi3, found 'gpt2'");
     expect_refused({{"architectures", {"LlamaForSequenceClassification"}}}, "architectures", "LlamaForCausalLM");
     expect_refused({{"hidden_act", "gelu"}}, "hidden_act", "found \"gelu\"");
-    expect_refused({{"attention_bias", true}}, "attention_bias", "only false is supported");
-    expect_refused({{"mlp_bias", true}}, "mlp_bias", "only false is supported");
-    expect_refused({{"sliding_window", 4096}}, "sliding_window", "not supported");
-    expect_refused({{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types", "sliding_attention");
-    expect_refused({{"partial_rotary_factor", 0.5}}, "partial_rotary_factor", "found 0.5");
+    expect_refused({{"sliding_window", 4096}}, "sliding_window", "not supported in a model of type llama");
+    expect_refused({{"layer_types",
+                       json::array({"full_attention", "full_attention", "full_attention", "full_attention",
+                           "chunked_attention"})}},
+        "layer_types", "chunked_attention");
     expect_refused({{"quantization_config", {{"bits", 4}}}}, "quantization_config", "not supported");
-    expect_refused({{"rope_scaling", {{"rope_type", "llama3"}}}}, "rope_scaling.rope_type", "found \"llama3\"");
-    expect_refused({{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling.type", "found \"linear\"");
-    expect_refused({{"rope_parameters", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}}}, "rope_parameters.rope_type",
-        "found \"yarn\"");
+    expect_refused({{"attn_logit_softcapping", 50.0}}, "attn_logit_softcapping", "not supported, found 50.0");
+    expect_refused({{"num_local_experts", 8}}, "num_local_experts", "not supported");
+    const json mistral = family("mistral", "MistralForCausalLM"), qwen2 = family("qwen2", "Qwen2ForCausalLM");
+    expect_refused_of(mistral, {{"attention_bias", true}}, "attention_bias", "only false is supported");
+    expect_refused_of(mistral, {{"mlp_bias", true}}, "mlp_bias", "only false is supported");
+    expect_refused_of(qwen2, {{"attention_bias", false}}, "attention_bias", "only true is supported");
 }
 
 TEST_F(Config, RefusesContradictionsAndNonsense)
 {
     expect_refused({{"num_key_value_heads", 3}}, "num_key_value_heads", "divisor of num_attention_heads 8, found 3");
     expect_refused({{"hidden_size", 60}}, "hidden_size", "multiple of num_attention_heads 8");
-    expect_refused({{"head_dim", 7}}, "head_dim", "even number, found 7");
+    expect_refused({{"head_dim", 7}}, "partial_rotary_factor", "even number");
     expect_refused({{"hidden_size", "64"}}, "hidden_size", "positive integer, found \"64\"");
     expect_refused({{"num_hidden_layers", 0}}, "num_hidden_layers", "positive integer, found 0");
     expect_refused({{"vocab_size", 1e30}}, "vocab_size", "positive integer");
     expect_refused({{"rms_norm_eps", -1}}, "rms_norm_eps", "positive number, found -1");
     expect_refused({{"tie_word_embeddings", 1}}, "tie_word_embeddings", "true or false");
-    expect_refused({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}}}, "rope_theta", "contradicts");
+    expect_refused({{"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 5e5}}}}, "rope_parameters.rope_theta",
+        "contradicts");
+    json sliding = family("mistral", "MistralForCausalLM");
+    sliding.update({{"sliding_window", 64}});
+    expect_refused_of(sliding, {{"use_sliding_window", false}}, "use_sliding_window", "only true is supported");
+    expect_refused_of(sliding, {{"layer_types", std::vector<std::string>(5, "full_attention")}}, "layer_types",
+        "contradicts sliding_window");
+    expect_refused_of(family("qwen2", "Qwen2ForCausalLM"),
+        {{"layer_types", std::vector<std::string>(5, "sliding_attention")}}, "layer_types",
+        "contradicts sliding_window");
+    expect_refused(
+        {{"layer_types", {"full_attention", "full_attention"}}}, "layer_types", "expected a list of 5 layers");
     expect_refused({{"dtype", "float32"}}, "dtype", "contradicts torch_dtype");
     expect_refused({{"torch_dtype", "float8"}}, "torch_dtype", "found \"float8\"");
     expect_refused({{"eos_token_id", 512}}, "eos_token_id", "below vocab_size");
@@ -133,13 +225,28 @@ TEST_F(Config, RefusesContradictionsAndNonsense)
 TEST_F(Config, SettingsThatAreOffAreNoObstacle)
 {
     json values = valid();
-    values.update(
-        {{"rope_scaling", nullptr}, {"attention_bias", false}, {"mlp_bias", false}, {"sliding_window", nullptr},
-            {"use_sliding_window", false}, {"layer_types", {"full_attention"}}, {"eos_token_id", nullptr}});
+    values.update({{"rope_scaling", nullptr}, {"attention_bias", false}, {"mlp_bias", false},
+        {"sliding_window", nullptr}, {"use_sliding_window", false},
+        {"layer_types", std::vector<std::string>(5, "full_attention")}, {"eos_token_id", nullptr}});
     EXPECT_TRUE(read(values).eos_token_ids.empty());
     values["rope_scaling"] = {{"rope_type", "default"}};
     values["sliding_window"] = 4096; // but use_sliding_window is false
-    EXPECT_EQ(read(values).rope_theta, 10000);
+    EXPECT_EQ(read(values).rope.theta, 10000);
+}
+
+TEST(ModelConfig, SaysHowManyTokensCanBeRun)
+{
+    ModelConfig config;
+    config.context_length = 512;
+    EXPECT_NO_THROW(check_length(config, 500, 12));
+    EXPECT_THAT([&] { check_length(config, 500, 13); },
+        ThrowsMessage<Error>(HasSubstr("expected at most 512 tokens, the model's context, found 513")));
+    config.rope.type = RopeType::longrope;
+    config.rope.original_context = 100;
+    EXPECT_NO_THROW(check_length(config, 0, 300));
+    EXPECT_NO_THROW(check_length(config, 90, 10));
+    EXPECT_NO_THROW(check_length(config, 101, 1));
+    EXPECT_THAT([&] { check_length(config, 100, 1); }, ThrowsMessage<Error>(HasSubstr("token 101 lies beyond")));
 }
 
 TEST_F(Config, ThatIsNoJsonObjectIsRefused)

@@ -179,7 +179,7 @@ TEST(Decoder, ItsPiecesMakeAForwardPass)
     const auto expected = decoder.forward(ids, cache, nullptr, true);
 
     auto x = decoder.embed(at::tensor(ids, at::kLong));
-    const auto angles = decoder.rope_at(at::arange(201));
+    const auto angles = decoder.rope_at(at::arange(201), 201);
     for (std::int64_t layer = 0; layer < 5; ++layer) {
         x = decoder.layer(layer, x, angles, [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
             EXPECT_LT(largest_difference(k, cache.k[static_cast<std::size_t>(layer)]), 1e-5);
