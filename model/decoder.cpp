@@ -9,6 +9,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 namespace lava {
 
@@ -58,6 +60,42 @@ Attend attend_to_cache(KvCache& cache, std::int64_t window, const Hook& hook)
     };
 }
 
+constexpr const char* embedding_name = "model.embed_tokens.weight";
+constexpr const char* lm_head_name = "lm_head.weight";
+
+/// Files of tied models may hold the output matrix all the same; were it another one, config.json would lie.
+void require_tied(const Checkpoint& checkpoint)
+{
+    const std::vector<std::int64_t> shape{checkpoint.config().vocab_size, checkpoint.config().shape.hidden_size};
+    if (!at::equal(checkpoint.tensor(embedding_name, shape), checkpoint.tensor(lm_head_name, shape)))
+        throw Error(std::string("tensor ") + lm_head_name + ": differs from " + embedding_name
+            + ", but config.json says tie_word_embeddings");
+}
+
+/// Throws Error where a tensor is missing or has another shape, or where there is one that the decoder would leave out
+/// without a word: a bias, a further layer.
+void inspect(const Checkpoint& checkpoint, const DecoderOptions& options)
+{
+    const ModelConfig& config = checkpoint.config();
+    std::set<std::string> used;
+    const WeightLoader look(checkpoint, options, &used);
+    look(embedding_name, {config.vocab_size, config.shape.hidden_size});
+    look("model.norm.weight", {config.shape.hidden_size});
+    if (!config.tie_word_embeddings)
+        look(lm_head_name, {config.vocab_size, config.shape.hidden_size});
+    for (std::int64_t layer = 0; layer < config.shape.num_layers; ++layer)
+        LlamaLayer(look, config, layer);
+    for (const std::string& name : checkpoint.names()) {
+        if (used.contains(name) || name.ends_with("rotary_emb.inv_freq")) // which old files hold, and config.json says
+            continue;
+        if (name == lm_head_name)
+            require_tied(checkpoint);
+        else
+            throw Error("tensor " + name + ": expected only what a " + config.model_type + " model of "
+                + std::to_string(config.shape.num_layers) + " layers holds (config.json), found this one too");
+    }
+}
+
 } // namespace
 
 Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
@@ -65,17 +103,14 @@ Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     , options_(resolve(std::move(options), config_))
 {
     const c10::InferenceMode guard;
+    inspect(checkpoint, options_);
     const WeightLoader load(checkpoint, options_);
     const auto hidden = config_.shape.hidden_size;
-    embedding_ = load("model.embed_tokens.weight", {config_.vocab_size, hidden});
+    embedding_ = load(embedding_name, {config_.vocab_size, hidden});
     for (std::int64_t layer = 0; layer < config_.shape.num_layers; ++layer)
         layers_.push_back(std::make_shared<const LlamaLayer>(load, config_, layer));
-    const auto surplus = "model.layers." + std::to_string(config_.shape.num_layers) + ".input_layernorm.weight";
-    if (checkpoint.has(surplus))
-        throw Error("the checkpoint holds " + surplus + ": expected " + std::to_string(config_.shape.num_layers)
-            + " layers (config.json: num_hidden_layers), found more");
     final_norm_ = load("model.norm.weight", {hidden});
-    lm_head_ = config_.tie_word_embeddings ? embedding_ : load("lm_head.weight", {config_.vocab_size, hidden});
+    lm_head_ = config_.tie_word_embeddings ? embedding_ : load(lm_head_name, {config_.vocab_size, hidden});
 }
 
 at::Tensor Decoder::forward(

@@ -49,15 +49,26 @@ at::Tensor split_heads(const at::Tensor& x, std::int64_t head_dim)
 
 } // namespace
 
-WeightLoader::WeightLoader(const Checkpoint& checkpoint, const DecoderOptions& options)
-    : checkpoint_(checkpoint)
+WeightLoader::WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, std::set<std::string>* inspected)
+    : checkpoint_(std::move(checkpoint))
     , device_(parse_device(options.device))
     , dtype_(parse_dtype(options.dtype))
+    , inspected_(inspected)
 { }
 
 at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<std::int64_t>& shape) const
 {
-    return checkpoint_.tensor(name, shape).to(device_, dtype_);
+    const auto stored = checkpoint_.tensor(name, shape);
+    if (inspected_) {
+        inspected_->insert(name);
+        return stored;
+    }
+    checkpoint_.require_finite(name);
+    const auto converted = stored.to(device_, dtype_);
+    // bfloat16 and float32 reach further than float16
+    if (dtype_ == at::kHalf && stored.scalar_type() != at::kHalf && !converted.isfinite().all().item<bool>())
+        throw Error("tensor " + name + ": holds numbers beyond float16's largest; run it in another dtype");
+    return converted;
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps)

@@ -5,24 +5,29 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
 namespace lava {
 
-/// Loads weights onto a device in a dtype.
+/// Loads weights onto a device in a dtype, or looks whether they are there.
 class WeightLoader
 {
 public:
-    /// Throws Error for a device or dtype that is unknown or not there.
-    WeightLoader(const Checkpoint& checkpoint, const DecoderOptions& options);
+    /// Throws Error for a device or dtype that is unknown or not there. Where `inspected` is given, nothing is read or
+    /// converted: the tensors are views into the file, and their names are put into it.
+    WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, std::set<std::string>* inspected = nullptr);
 
+    /// Throws Error naming file and tensor where it is not there, has another shape, or holds NaN or infinity, be it
+    /// only after the conversion.
     at::Tensor operator()(const std::string& name, const std::vector<std::int64_t>& shape) const;
 
 private:
-    const Checkpoint& checkpoint_;
+    Checkpoint checkpoint_;
     at::Device device_;
     at::ScalarType dtype_;
+    std::set<std::string>* inspected_;
 };
 
 /// An observer, if there is one, bound to a layer.

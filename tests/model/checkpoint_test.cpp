@@ -139,11 +139,114 @@ protected:
 TEST_F(BrokenCheckpoint, WithoutWeightsIsRefused)
 {
     EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("model.safetensors: no such file")));
-    write("model.safetensors.index.json", "{}");
-    EXPECT_THAT(
-        [&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("weights in several files are not supported")));
     write("model.safetensors", "");
     EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("found only 0 bytes")));
+}
+
+/// A folder of two shards.
+class Shards : public BrokenCheckpoint
+{
+protected:
+    void SetUp() override
+    {
+        BrokenCheckpoint::SetUp();
+        write("a.safetensors", shard("x", "abcdefgh"));
+        write("b.safetensors", shard("y", "ijklmnop"));
+        write_index(R"({"x": "a.safetensors", "y": "b.safetensors"})");
+    }
+    void write_index(const std::string& map) const
+    {
+        write("model.safetensors.index.json", R"({"metadata": {"total_size": 16}, "weight_map": )" + map + "}");
+    }
+    static std::string shard(const std::string& tensor, const std::string& data)
+    {
+        const std::string header = R"({")" + tensor + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+        return with_length(header.size(), header + data);
+    }
+    void expect_refused(const std::string& reason) const
+    {
+        EXPECT_THAT(
+            [&] { Checkpoint{folder}; }, ThrowsMessage<Error>(AllOf(StartsWith(folder.string()), HasSubstr(reason))));
+    }
+};
+
+TEST_F(Shards, AreReadAsTheIndexSays)
+{
+    const Checkpoint checkpoint(folder);
+    const std::vector<std::int64_t> shape{2};
+    EXPECT_THAT(checkpoint.names(), testing::ElementsAre("x", "y"));
+    EXPECT_EQ(std::memcmp(checkpoint.tensor("x", shape).data_ptr(), "abcdefgh", 8), 0);
+    EXPECT_EQ(std::memcmp(checkpoint.tensor("y", shape).data_ptr(), "ijklmnop", 8), 0);
+    EXPECT_THAT([&] { checkpoint.tensor("z", shape); },
+        ThrowsMessage<Error>(HasSubstr(folder.string() + ": tensor z: expected shape [2], found no such tensor")));
+}
+
+TEST_F(Shards, MayBeLinksIntoTheHubsCache)
+{
+    std::filesystem::create_directories(folder / "blobs");
+    for (const char* name : {"a.safetensors", "b.safetensors", "config.json", "model.safetensors.index.json"}) {
+        std::filesystem::rename(folder / name, folder / "blobs" / (std::string(name) + "hash"));
+        std::filesystem::create_symlink("blobs/" + std::string(name) + "hash", folder / name);
+    }
+    EXPECT_EQ(Checkpoint(folder).names().size(), 2u);
+}
+
+TEST_F(Shards, HaveTheHashOfTheirHashes)
+{
+    const auto line = [&](const char* name, const std::string& data) {
+        return sha256(std::as_bytes(std::span(data))) + "  " + name + "\n";
+    };
+    const std::string lines
+        = line("a.safetensors", shard("x", "abcdefgh")) + line("b.safetensors", shard("y", "ijklmnop"));
+    EXPECT_EQ(Checkpoint(folder).sha256(), sha256(std::as_bytes(std::span(lines))));
+}
+
+TEST_F(Shards, MissingOrContradictingTheIndexAreRefused)
+{
+    write_index(R"({"x": "a.safetensors", "y": "c.safetensors"})");
+    expect_refused("c.safetensors: no such file; model.safetensors.index.json lists it");
+    write_index(R"({"x": "b.safetensors", "y": "b.safetensors"})");
+    expect_refused("b.safetensors: tensor x is not there");
+    write_index(R"({"x": "a.safetensors", "y": "b.safetensors", "z": "b.safetensors"})");
+    expect_refused("b.safetensors: tensor z is not there");
+    write_index(R"({"x": "a.safetensors"})");
+    std::filesystem::remove(folder / "b.safetensors");
+    EXPECT_EQ(Checkpoint(folder).names().size(), 1u) << "a file that the index does not list is not read";
+    write("b.safetensors", shard("x", "ijklmnop"));
+    write_index(R"({"x": "a.safetensors", "y": "b.safetensors"})");
+    expect_refused("b.safetensors: tensor x is in a.safetensors too");
+    write_index(R"({"x": "../a.safetensors"})");
+    expect_refused("weight_map: x: expected a file name, found \"../a.safetensors\"");
+    write_index("[]");
+    expect_refused("model.safetensors.index.json: expected a JSON object with weight_map");
+    write("model.safetensors.index.json", "{");
+    expect_refused("model.safetensors.index.json: expected a JSON object with weight_map");
+}
+
+TEST_F(BrokenCheckpoint, NumbersThatAreNoneAreRefused)
+{
+    const std::string header = R"({"bf16":{"dtype":"BF16","shape":[2],"data_offsets":[12,16]},)"
+                               R"("f16":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},)"
+                               R"("f32":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+    const auto written = [&](std::uint32_t f32, std::uint16_t f16, std::uint16_t bf16) {
+        std::string data(16, '\0');
+        std::memcpy(data.data() + 4, &f32, 4);
+        std::memcpy(data.data() + 10, &f16, 2);
+        std::memcpy(data.data() + 12, &bf16, 2);
+        write("model.safetensors", with_length(header.size(), header + data));
+        return Checkpoint(folder);
+    };
+    const auto refusal = [](const std::string& name) {
+        return ThrowsMessage<Error>(HasSubstr("model.safetensors: tensor " + name + ": expected numbers, found NaN"));
+    };
+    const auto largest = written(0xff7fffff, 0x7bff, 0x7f7f);
+    for (const char* name : {"f32", "f16", "bf16"})
+        EXPECT_NO_THROW(largest.require_finite(name));
+    const auto infinite = written(0xff800000, 0x7c00, 0x7f80), nan = written(0x7fc00000, 0xfe00, 0xffc0);
+    for (const char* name : {"f32", "f16", "bf16"}) {
+        EXPECT_THAT([&] { infinite.require_finite(name); }, refusal(name));
+        EXPECT_THAT([&] { nan.require_finite(name); }, refusal(name));
+    }
 }
 
 TEST_F(BrokenCheckpoint, CutShortIsRefused)

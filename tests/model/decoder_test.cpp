@@ -200,18 +200,44 @@ TEST(Decoder, ReportsProgressPerLayer)
     EXPECT_THAT(done, testing::ElementsAre(15, 25, 35, 45, 55));
 }
 
-TEST(Decoder, RefusesACheckpointOfMoreLayersThanItsConfigSays)
+/// A copy of the model, its config.json changed.
+class ChangedStories : public testing::Test
 {
-    const auto copy = std::filesystem::path(testing::TempDir()) / "stories260K_four_layers";
-    std::filesystem::remove_all(copy);
-    std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive);
-    std::ifstream in(folder / "config.json");
-    auto config = nlohmann::json::parse(in);
-    config["num_hidden_layers"] = 4;
-    std::ofstream(copy / "config.json") << config;
-    EXPECT_THAT([&] { Decoder(Checkpoint(copy), {}); },
-        ThrowsMessage<Error>(HasSubstr("model.layers.4.input_layernorm.weight: expected 4 layers")));
-    std::filesystem::remove_all(copy);
+protected:
+    void SetUp() override { std::filesystem::copy(folder, copy, std::filesystem::copy_options::recursive); }
+    void TearDown() override { std::filesystem::remove_all(copy); }
+
+    Decoder load(const nlohmann::json& changes) const
+    {
+        std::ifstream in(folder / "config.json");
+        auto config = nlohmann::json::parse(in);
+        config.merge_patch(changes);
+        std::ofstream(copy / "config.json") << config;
+        return Decoder(Checkpoint(copy), {});
+    }
+
+    const std::filesystem::path copy = std::filesystem::path(testing::TempDir())
+        / (std::string("stories260K_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+};
+
+TEST_F(ChangedStories, OfFewerLayersThanTheFileHoldsAreRefused)
+{
+    EXPECT_THAT(
+        [&] {
+            load({{"num_hidden_layers", 4}});
+        },
+        ThrowsMessage<Error>(HasSubstr("tensor model.layers.4.input_layernorm.weight: expected only what a llama model "
+                                       "of 4 layers holds")));
+}
+
+TEST_F(ChangedStories, ThatShouldHaveABiasAreRefused)
+{
+    EXPECT_THAT(
+        [&] {
+            load({{"attention_bias", true}});
+        },
+        ThrowsMessage<Error>(
+            HasSubstr("tensor model.layers.0.self_attn.q_proj.bias: expected shape [64], found no such")));
 }
 
 TEST(Decoder, RefusesWhatItCannotRun)
