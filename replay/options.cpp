@@ -153,7 +153,8 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
 
 std::string describe(const ParameterInfo& parameter)
 {
-    std::string text = parameter.name + "=" + (parameter.default_value.empty() ? "FILE" : parameter.default_value);
+    const auto* const required = parameter.kind == ParameterInfo::Kind::file ? "FILE" : "VALUE";
+    std::string text = parameter.name + "=" + (parameter.default_value.empty() ? required : parameter.default_value);
     text.resize(std::max<std::size_t>(text.size() + 1, 20), ' ');
     std::string choices;
     for (const auto& choice : parameter.choices) {

@@ -31,6 +31,17 @@ std::string obstacle(const Policy& policy, const std::string& name, const TraceI
     if (needs.output_projection && !info.has_losses) {
         return name + " needs the output projection (/layers/*/w_o), which the trace does not have";
     }
+    if (needs.query_statistics && !info.has_query_statistics) {
+        return name
+            + " needs the queries' mean and covariance before RoPE (/layers/*/q_pre_rope_mean, q_pre_rope_cov), which "
+              "the trace does not have";
+    }
+    if (needs.rope && info.rope_inv_freq.empty()) {
+        return name + " needs the rotary embedding (/model/rope_inv_freq), which the trace does not have";
+    }
+    if (needs.repeat_maxima && !info.has_repeat_maxima) {
+        return name + " needs the repeat pass (/layers/*/repeat_maxima), which the trace does not have";
+    }
     if (policy.query_rows() > info.window && info.window < info.seq_len) {
         return name + " reads the last " + plural(policy.query_rows(), "query row") + ", the trace records "
             + std::to_string(info.window);
@@ -266,7 +277,7 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
     }
     parallel_tasks(info.shape.num_layers, threads, [&](std::int64_t layer) {
         const auto view = trace.layer(layer);
-        const LayerInputs inputs(view, query_rows);
+        const LayerInputs inputs(view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling});
         const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
         const auto expanded = inputs.seen_by_query_heads(expanded_view);
         for (auto& run : runs) {

@@ -3,6 +3,10 @@
 #include "replay/external.h"
 #include "replay/policies/adakv.h"
 #include "replay/policies/cake.h"
+#include "replay/policies/capkv.h"
+#include "replay/policies/cur.h"
+#include "replay/policies/dms.h"
+#include "replay/policies/entropy_chunkkv.h"
 #include "replay/policies/full.h"
 #include "replay/policies/h2o.h"
 #include "replay/policies/lava.h"
@@ -42,6 +46,13 @@ template <typename P> PolicyInfo unprotected_row(std::string name, std::string s
     return {std::move(name), std::move(summary), std::move(citation), P::parameters(), {}, make<P>};
 }
 
+// Replayed only where it is named.
+PolicyInfo by_name_only(PolicyInfo info)
+{
+    info.in_default_set = false;
+    return info;
+}
+
 using LavaPaper = LavaOf<Lava::Layers::entropy, Lava::Heads::layer_wide>;
 using LavaUniform = LavaOf<Lava::Layers::uniform, Lava::Heads::layer_wide>;
 using LavaPyramid = LavaOf<Lava::Layers::pyramid, Lava::Heads::layer_wide>;
@@ -62,7 +73,7 @@ std::vector<VariantInfo> official_lava(bool has_head_floor, bool in_default_set 
 
 std::vector<PolicyInfo> make_policies()
 {
-    std::vector<PolicyInfo> rows{
+    return {
         unprotected_row<Full>("full", "evicts nothing", "reference: loss 0"),
         row<Random>("random", "window, and random entries", "baseline"),
         row<StreamingLlm>("streaming-llm", "first tokens and the most recent", "Xiao et al. 2024, arXiv:2309.17453"),
@@ -80,10 +91,16 @@ std::vector<PolicyInfo> make_policies()
         row<LavaUniform>("lava-uniform", "lava with equal layers", lava_paper, official_lava(true)),
         row<LavaPyramid>("lava-pyramid", "lava with a pyramid of layers", lava_paper, official_lava(true)),
         row<LavaNoHead>("lava-nohead", "lava with equal heads", lava_paper, official_lava(false)),
-        unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained"),
+        by_name_only(
+            row<Cur>("cur", "shares of squared key and value norms", "Sengupta et al. 2025, arXiv:2509.15038")),
+        by_name_only(
+            row<CapKv>("capkv", "leverage of values, weighed by a mean query", "CapKV 2026, arXiv:2604.25975")),
+        by_name_only(
+            row<EntropyChunkKv>("entropy-chunkkv", "whole chunks, of spiky ones the best tokens", "kvpress 0.5.5")),
+        by_name_only(row<Dms>("dms", "scores of at least a threshold", "kvpress 0.5.5; after arXiv:2506.05345")),
+        by_name_only(
+            unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained")),
     };
-    rows.back().in_default_set = false;
-    return rows;
 }
 
 template <typename Items> std::string names_of(const Items& items)

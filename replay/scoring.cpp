@@ -30,22 +30,24 @@ at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
 
 } // namespace
 
-LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows)
+LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope)
     : layer_(layer)
+    , rope_(std::move(rope))
 {
     if (query_rows > 0) {
         attention_ = attention_of_last_queries(layer, query_rows);
     }
 }
 
-LayerInputs::LayerInputs(const LayerView& layer, at::Tensor attention)
+LayerInputs::LayerInputs(const LayerView& layer, at::Tensor attention, RotaryEmbedding rope)
     : layer_(layer)
     , attention_(std::move(attention))
+    , rope_(std::move(rope))
 { }
 
 LayerInputs LayerInputs::seen_by_query_heads(const LayerView& expanded) const
 {
-    return {expanded, attention_};
+    return {expanded, attention_, rope_};
 }
 
 at::Tensor LayerInputs::queries(std::int64_t window) const

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "replay/rotary_embedding.h"
 #include "traces/layer_view.h"
 
 #include <ATen/core/Tensor.h>
@@ -14,7 +15,7 @@ class LayerInputs
 {
 public:
     /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for.
-    LayerInputs(const LayerView& layer, std::int64_t query_rows);
+    LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {});
 
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
@@ -39,6 +40,12 @@ public:
     const at::Tensor& v() const { return layer_.v; } ///< [num_kv_heads, seq_len, head_dim]
     const at::Tensor& w_o() const { return layer_.w_o; } ///< [hidden_size, num_heads * head_dim]
 
+    /// [num_heads, head_dim] mean of the queries before RoPE, at positions of 4 and more
+    const at::Tensor& query_mean() const { return layer_.q_pre_rope_mean; }
+    /// [num_heads, head_dim, head_dim] their covariance, over n
+    const at::Tensor& query_covariance() const { return layer_.q_pre_rope_cov; }
+    const RotaryEmbedding& rope() const { return rope_; }
+
     /// [num_heads, window, head_dim]: the last `window` queries, after RoPE
     at::Tensor queries(std::int64_t window) const;
 
@@ -46,10 +53,11 @@ public:
     at::Tensor value_norms() const;
 
 private:
-    LayerInputs(const LayerView& layer, at::Tensor attention);
+    LayerInputs(const LayerView& layer, at::Tensor attention, RotaryEmbedding rope);
 
     const LayerView& layer_;
     at::Tensor attention_; // [num_heads, query_rows, seq_len]
+    RotaryEmbedding rope_;
 };
 
 /// A layer as a policy with a cache for every query head sees it: num_kv_heads = num_heads, keys and values of the

@@ -1,0 +1,55 @@
+#include "replay/policies/wrapper.h"
+
+#include "replay/registry.h"
+#include "traces/error.h"
+
+#include <ATen/ATen.h>
+
+namespace lava {
+
+Wrapper::Wrapper(const PolicyParams& params)
+{
+    const auto spec = parse_policy(params.text("base"));
+    base_ = spec.make();
+    if (base_->ignores_budget() || spec.info->name == "full") {
+        throw UsageError("base: expected a policy that scores entries, found " + spec.canonical);
+    }
+    if (spec.params.has("protect") && spec.params.text("protect") != "none") {
+        throw UsageError("base: expected protect= outside the brackets, found " + spec.canonical);
+    }
+}
+
+Wrapper::~Wrapper() = default;
+
+LayerScores Wrapper::score(const LayerInputs& layer) const
+{
+    auto scores = base_->score(layer);
+    return base_->ranks_by_budget() ? scores : wrap(whole_scores(scores.entries, layer.seq_len()));
+}
+
+LayerScores Wrapper::at_budget(const LayerScores& scores, const BudgetRequest& request) const
+{
+    if (!base_->ranks_by_budget()) {
+        return scores;
+    }
+    auto of_base = request;
+    of_base.window = base_->window();
+    return wrap(whole_scores(base_->at_budget(scores, of_base).entries, request.seq_len));
+}
+
+ParameterInfo base_parameter(std::string default_value)
+{
+    return policy_parameter("base", std::move(default_value), "policy whose scores rank the entries");
+}
+
+at::Tensor whole_scores(const at::Tensor& entries, std::int64_t seq_len)
+{
+    auto whole = at::empty({entries.size(0), seq_len});
+    whole.narrow(1, 0, entries.size(1)).copy_(entries);
+    if (entries.size(1) < seq_len) {
+        whole.narrow(1, entries.size(1), seq_len - entries.size(1)).fill_(entries.max().item<float>() + 1);
+    }
+    return whole;
+}
+
+} // namespace lava
