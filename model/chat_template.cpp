@@ -1,116 +1,88 @@
 #include "model/chat_template.h"
 
+#include "model/jinja/render.h"
+#include "model/tokenizers/json_view.h"
 #include "traces/error.h"
 
-#include <optional>
+#include <ctime>
+#include <fstream>
+#include <iterator>
 
 namespace lava {
 
+struct ChatTemplate::Parsed
+{
+    std::string file;
+    jinja::Block block;
+    std::map<std::string, std::string> special_tokens;
+};
+
 namespace {
 
-constexpr std::string_view loop_begin = "{% for message in messages %}";
-constexpr std::string_view system_begin
-    = "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\n";
-constexpr std::string_view system_end = "<|im_end|>\\n' }}{% endif %}";
-constexpr std::string_view message_text
-    = "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}";
-constexpr std::string_view assistant_turn = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-
-bool take(std::string_view& text, std::string_view piece)
+/// Runs `body`; its errors get the file's name.
+template <typename Body> auto in_file(const std::string& file, const Body& body)
 {
-    const bool found = text.starts_with(piece);
-    text.remove_prefix(found ? piece.size() : 0);
-    return found;
+    try {
+        return body();
+    } catch (const Error& error) {
+        throw Error(file + ": chat template: " + error.what());
+    }
 }
 
-/// A newline inside a Jinja string may be written out or as \n; both mean the same.
-std::string with_escaped_newlines(std::string_view text)
+/// "default" of [{"name": ..., "template": ...}, ...]
+std::string default_of(const JsonView& list)
 {
-    std::string result;
-    for (const char c : text) {
-        result += c == '\n' ? std::string("\\n") : std::string(1, c);
-    }
-    return result;
-}
-
-/// The value of a single-quoted Jinja string's inside; nothing where it ends early or escapes something else.
-std::optional<std::string> unescape(std::string_view text)
-{
-    std::string result;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\'') {
-            return std::nullopt;
-        }
-        if (text[i] != '\\') {
-            result += text[i];
-            continue;
-        }
-        if (++i == text.size()) {
-            return std::nullopt;
-        }
-        switch (text[i]) {
-        case 'n':
-            result += '\n';
-            break;
-        case '\\':
-        case '\'':
-            result += text[i];
-            break;
-        default:
-            return std::nullopt;
+    for (const JsonView& entry : list.elements()) {
+        if (entry.string("name") == "default") {
+            return entry.string("template");
         }
     }
-    return result;
-}
-
-std::optional<ChatTemplate> recognise(std::string_view text)
-{
-    ChatTemplate result;
-    if (!take(text, loop_begin)) {
-        return std::nullopt;
-    }
-    if (take(text, system_begin)) {
-        const std::size_t end = text.find(system_end);
-        const std::optional<std::string> system = unescape(text.substr(0, end));
-        if (end == std::string_view::npos || !system) {
-            return std::nullopt;
-        }
-        result.default_system = *system;
-        text.remove_prefix(end + system_end.size());
-    }
-    if (!take(text, message_text) || !take(text, assistant_turn) || !text.empty()) {
-        return std::nullopt;
-    }
-    return result;
-}
-
-std::string turn(const std::string& role, const std::string& content)
-{
-    return "<|im_start|>" + role + "\n" + content + "<|im_end|>\n";
+    list.refuse("a template named default among the named ones");
 }
 
 } // namespace
 
-std::string ChatTemplate::apply(const std::vector<ChatMessage>& messages) const
+ChatTemplate::ChatTemplate(std::string_view jinja, std::string file, std::map<std::string, std::string> special_tokens)
 {
-    std::string text;
-    if (!default_system.empty() && !messages.empty() && messages.front().role != "system") {
-        text += turn("system", default_system);
-    }
-    for (const ChatMessage& message : messages) {
-        text += turn(message.role, message.content);
-    }
-    return text + "<|im_start|>assistant\n";
+    parsed_ = in_file(file, [&] {
+        require_utf8(jinja);
+        return std::make_shared<const Parsed>(Parsed{file, jinja::parse(jinja), std::move(special_tokens)});
+    });
 }
 
-ChatTemplate parse_chat_template(std::string_view jinja, const std::string& file)
+std::string ChatTemplate::apply(const std::vector<ChatMessage>& messages) const
 {
-    const std::string text = with_escaped_newlines(jinja);
-    if (const std::optional<ChatTemplate> result = recognise(text)) {
-        return *result;
+    using jinja::Value;
+    jinja::List list;
+    for (const ChatMessage& message : messages) {
+        list.push_back(
+            Value::dict({{"role", Value::string(message.role)}, {"content", Value::string(message.content)}}));
     }
-    throw Error(file + ": chat_template: expected ChatML (<|im_start|>role ... <|im_end|>), found another template: "
-        + text.substr(0, 60) + (text.size() > 60 ? "..." : ""));
+    // tools and documents are there, but none; anything else that a template asks for is undefined
+    jinja::Dict variables{{"messages", Value::list(std::move(list))}, {"tools", Value::none()},
+        {"documents", Value::none()}, {"add_generation_prompt", Value::boolean(true)}};
+    for (const auto& [name, token] : parsed_->special_tokens) {
+        variables.emplace_back(name, Value::string(token));
+    }
+    return in_file(parsed_->file, [&] { return jinja::render(parsed_->block, variables, std::time(nullptr)); });
+}
+
+ChatTemplateSource find_chat_template(const std::filesystem::path& model_folder)
+{
+    const std::filesystem::path own = model_folder / "chat_template.jinja";
+    if (std::ifstream stream(own, std::ios::binary); stream) {
+        return {own, std::string(std::istreambuf_iterator<char>(stream), {})};
+    }
+    const std::filesystem::path config = model_folder / "tokenizer_config.json";
+    if (!std::filesystem::exists(config)) {
+        return {};
+    }
+    const nlohmann::json document = read_json(config);
+    const std::optional<JsonView> found = JsonView(document, config.string()).find("chat_template");
+    if (!found) {
+        return {};
+    }
+    return {config, found->value().is_array() ? default_of(*found) : found->string()};
 }
 
 } // namespace lava

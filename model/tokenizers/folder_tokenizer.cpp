@@ -3,36 +3,26 @@
 #include "traces/error.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 namespace lava {
 
 namespace {
 
-/// The Jinja text of the folder's chat template: chat_template.jinja, or in tokenizer_config.json; empty: none.
-std::optional<ChatTemplate> read_chat_template(const std::filesystem::path& folder, std::string& refusal)
+/// Nothing, and why, where there is no template or it cannot be read: only a conversation needs one, plain text does
+/// not.
+std::optional<ChatTemplate> read_chat_template(
+    const std::filesystem::path& folder, const TokenizerConfig& config, std::string& refusal)
 {
-    std::filesystem::path file = folder / "chat_template.jinja";
-    std::string jinja;
-    if (std::ifstream stream(file, std::ios::binary); stream) {
-        jinja.assign(std::istreambuf_iterator<char>(stream), {});
-    } else {
-        using Json = nlohmann::json;
-        file = folder / "tokenizer_config.json";
-        const Json config = Json::parse(std::ifstream(file, std::ios::binary), nullptr, false);
-        if (!config.is_object() || !config.contains("chat_template") || !config.at("chat_template").is_string()) {
-            refusal = folder.string() + ": the model has no chat template";
-            return std::nullopt;
-        }
-        jinja = config.at("chat_template").get<std::string>();
-    }
     try {
-        return parse_chat_template(jinja, file.string());
+        const ChatTemplateSource source = find_chat_template(folder);
+        if (!source.jinja.empty()) {
+            return ChatTemplate(source.jinja, source.file.string(), config.special_tokens);
+        }
+        refusal = folder.string() + ": the model has no chat template";
     } catch (const Error& error) {
-        refusal = error.what(); // only a conversation needs the template, plain text does not
-        return std::nullopt;
+        refusal = error.what();
     }
+    return std::nullopt;
 }
 
 } // namespace
@@ -40,7 +30,7 @@ std::optional<ChatTemplate> read_chat_template(const std::filesystem::path& fold
 FolderTokenizer::FolderTokenizer(const std::filesystem::path& folder)
     : folder_(folder)
     , config_(read_tokenizer_config(folder))
-    , template_(read_chat_template(folder, template_refusal_))
+    , template_(read_chat_template(folder, config_, template_refusal_))
 { }
 
 std::string FolderTokenizer::token_bytes(std::int64_t id) const
@@ -110,7 +100,8 @@ SpecialTokens FolderTokenizer::special_tokens(
     if (!config_.add_bos_token && !config_.add_eos_token) {
         return otherwise;
     }
-    const auto required = [&](const std::optional<std::string>& token, const char* key) {
+    const auto required = [&](const char* key) {
+        const std::optional<std::string> token = config_.special_token(key);
         const std::int64_t id = token ? id_of(*token) : -1;
         if (id < 0) {
             throw Error((folder_ / "tokenizer_config.json").string() + ": " + key + " is asked for, but "
@@ -120,10 +111,10 @@ SpecialTokens FolderTokenizer::special_tokens(
     };
     SpecialTokens result;
     if (config_.add_bos_token.value_or(false)) {
-        result.before.push_back(required(config_.bos_token, "bos_token"));
+        result.before.push_back(required("bos_token"));
     }
     if (config_.add_eos_token.value_or(false)) {
-        result.after.push_back(required(config_.eos_token, "eos_token"));
+        result.after.push_back(required("eos_token"));
     }
     return result;
 }

@@ -6,14 +6,15 @@ namespace lava {
 
 namespace {
 
-/// A special token is a string, or an object with its content.
-std::optional<std::string> read_token(const JsonView& json, const std::string& key)
+/// Special tokens that are not known yet: each is a string, or an object with its content.
+void read_special_tokens(const JsonView& json, std::map<std::string, std::string>& result)
 {
-    const std::optional<JsonView> token = json.find(key);
-    if (!token) {
-        return std::nullopt;
+    for (const char* role :
+        {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
+        if (const std::optional<JsonView> token = json.find(role)) {
+            result.try_emplace(role, token->value().is_object() ? token->string("content") : token->string());
+        }
     }
-    return token->value().is_object() ? token->string("content") : token->string();
 }
 
 std::optional<bool> read_optional(const JsonView& json, const std::string& key)
@@ -36,33 +37,43 @@ std::vector<AddedToken> read_added_tokens_decoder(const JsonView& json)
     return result;
 }
 
-} // namespace
-
-TokenizerConfig read_tokenizer_config(const std::filesystem::path& model_folder)
+void read_config(const JsonView& json, TokenizerConfig& result)
 {
-    TokenizerConfig result;
-    const std::filesystem::path file = model_folder / "tokenizer_config.json";
-    if (!std::filesystem::exists(file)) {
-        return result;
-    }
-    const nlohmann::json document = read_json(file);
-    const JsonView json(document, file.string());
     if (const std::optional<JsonView> name = json.find("tokenizer_class")) {
         result.tokenizer_class = name->string();
         if (result.tokenizer_class.ends_with("Fast")) {
             result.tokenizer_class.resize(result.tokenizer_class.size() - 4);
         }
     }
-    result.bos_token = read_token(json, "bos_token");
-    result.eos_token = read_token(json, "eos_token");
-    result.unk_token = read_token(json, "unk_token");
-    result.pad_token = read_token(json, "pad_token");
+    read_special_tokens(json, result.special_tokens);
     result.add_bos_token = read_optional(json, "add_bos_token");
     result.add_eos_token = read_optional(json, "add_eos_token");
-    result.add_prefix_space = json.boolean("add_prefix_space", false);
+    const std::optional<bool> add_prefix_space = read_optional(json, "add_prefix_space");
+    result.add_prefix_space = add_prefix_space.value_or(false);
     result.legacy = read_optional(json, "legacy");
     if (const std::optional<JsonView> added = json.find("added_tokens_decoder")) {
         result.added_tokens = read_added_tokens_decoder(*added);
+    }
+}
+
+} // namespace
+
+std::optional<std::string> TokenizerConfig::special_token(const std::string& role) const
+{
+    const auto found = special_tokens.find(role);
+    return found == special_tokens.end() ? std::nullopt : std::optional(found->second);
+}
+
+TokenizerConfig read_tokenizer_config(const std::filesystem::path& model_folder)
+{
+    TokenizerConfig result;
+    if (const auto file = model_folder / "tokenizer_config.json"; std::filesystem::exists(file)) {
+        const nlohmann::json document = read_json(file);
+        read_config(JsonView(document, file.string()), result);
+    }
+    if (const auto file = model_folder / "special_tokens_map.json"; std::filesystem::exists(file)) {
+        const nlohmann::json document = read_json(file);
+        read_special_tokens(JsonView(document, file.string()), result.special_tokens);
     }
     return result;
 }

@@ -3,6 +3,7 @@
 #include "model/tokenizers/added_tokens.h"
 
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,14 +14,16 @@ namespace lava {
 struct TokenizerConfig
 {
     std::string tokenizer_class; ///< "LlamaTokenizer"; the suffix "Fast" left out
-    std::optional<std::string> bos_token, eos_token, unk_token, pad_token;
+    std::map<std::string, std::string> special_tokens; ///< by role: "bos_token", "eos_token", ...
     std::optional<bool> add_bos_token, add_eos_token; ///< overrule tokenizer.json
     bool add_prefix_space = false;
     std::optional<bool> legacy; ///< SentencePiece: a space in front of every stretch of text, not only of the first
     std::vector<AddedToken> added_tokens;
+
+    std::optional<std::string> special_token(const std::string& role) const;
 };
 
-/// Throws Error naming the file where it is damaged.
+/// special_tokens_map.json names what tokenizer_config.json does not. Throws Error naming the file that is damaged.
 TokenizerConfig read_tokenizer_config(const std::filesystem::path& model_folder);
 
 } // namespace lava

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 namespace lava {
 
@@ -76,11 +77,10 @@ Json further_added(const std::filesystem::path& folder, const TokenizerConfig& c
             add({text, id.token_id(), false, false, false, false, false});
         }
     }
-    std::vector<std::string> named;
-    for (const auto& token : {config.bos_token, config.eos_token, config.unk_token, config.pad_token}) {
-        if (token && vocab.contains(*token) && std::find(named.begin(), named.end(), *token) == named.end()) {
-            named.push_back(*token);
-            add({*token, JsonView(vocab.at(*token), "vocab.json").token_id(), true, false, false, false, false});
+    std::set<std::string> named;
+    for (const auto& [role, token] : config.special_tokens) {
+        if (vocab.contains(token) && named.insert(token).second) {
+            add({token, JsonView(vocab.at(token), "vocab.json").token_id(), true, false, false, false, false});
         }
     }
     return result;

@@ -138,23 +138,24 @@ TEST_F(SmallBpe, RefusesPatternsThatTwoLibrariesReadDifferently)
     }
 }
 
-TEST_F(SmallBpe, ReadsChatMlAndItsOwnSystemMessage)
+TEST_F(SmallBpe, GivesItsChatTemplateTheSpecialTokens)
 {
-    const std::string system = "{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nBe "
-                               "kind.<|im_end|>\\n' }}{% endif %}";
-    const std::string rest
-        = "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% "
-          "endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-    const std::string loop = "{% for message in messages %}";
-    const std::string user = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
-    const auto apply = [&](const std::string& jinja) {
-        std::ofstream(folder_ / "chat_template.jinja") << jinja;
-        return read()->apply_chat_template({{"user", "Hi"}});
-    };
-    EXPECT_EQ(apply(loop + system + rest), "<|im_start|>system\nBe kind.<|im_end|>\n" + user);
-    EXPECT_EQ(apply(loop + rest), user);
-    EXPECT_THAT([&] { apply("{{ bos_token }}" + loop + rest); },
-        ThrowsMessage<Error>(HasSubstr("chat_template: expected ChatML")));
+    std::ofstream(folder_ / "tokenizer_config.json") << R"({"bos_token": {"content": "<end>"}, "eos_token": null,
+        "chat_template": "{{ bos_token }}{% for m in messages %}{{ m.role }}{{ m.content }}{{ eos_token }}{% endfor %}"})";
+    std::ofstream(folder_ / "special_tokens_map.json") << R"({"bos_token": "<unused>", "eos_token": "<end>>"})";
+    EXPECT_EQ(read()->apply_chat_template({{"user", "Hi"}}), "<end>userHi<end>>");
+}
+
+TEST_F(SmallBpe, NeedsNoChatTemplateThatItCanReadForPlainText)
+{
+    std::ofstream(folder_ / "chat_template.jinja") << "\n{% include 'x' %}";
+    const auto tokenizer = read();
+    EXPECT_EQ(tokenizer->encode("ab", false).ids, (Ids{200}));
+    EXPECT_THAT(
+        [&] {
+            tokenizer->apply_chat_template({{"user", "Hi"}});
+        },
+        ThrowsMessage<Error>(HasSubstr("chat_template.jinja: chat template: line 2: {% include %}")));
 }
 
 TEST_F(SmallBpe, SaysThatThereIsNoChatTemplate)
