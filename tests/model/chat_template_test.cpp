@@ -86,7 +86,8 @@ TEST(ChatTemplates, ThatDoNotEndAreRefused)
     expect_refused("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "line 1: the template does not come to an end");
     expect_refused("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "line 1: ");
     expect_refused("{{ 'x' * 999999999 }}", "line 1: a text repeated too often");
-    expect_refused("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}", "line 1: nested more than 200 deep");
+    expect_refused(
+        "{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}", "line 1: nested more than 200 deep");
     expect_refused("{{ 1" + std::string(5000, '+') + "1 }}", "line 1: nested more than 200 deep");
     std::string sum = "{{ 1";
     for (int i = 0; i < 5000; ++i) {
