@@ -1,3 +1,4 @@
+#include "analysis/gain.h"
 #include "analysis/options.h"
 #include "analysis/plot.h"
 #include "traces/error.h"
@@ -60,6 +61,11 @@ std::string retained_text(const Options& options, std::span<const Cell> cells)
 std::string result(const Options& options)
 {
     const std::vector<ReplayReport> reports = read_reports(options);
+    if (options.command == Command::gain) {
+        const auto& policies = options.filter.policies;
+        const Table table = gain_table(reports, policies[0], policies[1], options.filter.budgets, options.layers);
+        return to_string(table, options.format);
+    }
     const std::vector<Cell> cells = select_cells(reports, options.filter);
     if (options.command == Command::retained)
         return retained_text(options, cells);

@@ -19,7 +19,7 @@ struct CommandInfo
     const char* name;
     Command command;
     const char* summary;
-    std::vector<const char*> options; ///< beyond --policy, --budget and --format
+    std::vector<const char*> options; ///< beyond --policy, --budget, --match and --format
 };
 
 const std::vector<CommandInfo>& commands()
@@ -31,6 +31,8 @@ const std::vector<CommandInfo>& commands()
         {"budgets", Command::budgets, "retained entries of every KV head", {}},
         {"bounds", Command::bounds, "attention output loss against its upper bounds", {"by"}},
         {"spans", Command::spans, "what became of each marked span", {"by"}},
+        {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
+            {"layer"}},
         {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},
     };
@@ -45,12 +47,16 @@ po::options_description visible_options()
         "policy to show, in any spelling that lava-replay takes; repeatable (default: all)");
     add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
         "budgets to show, such as 64,256; repeatable (default: all)");
+    add("match", po::value<std::string>()->value_name("nominal|retained"),
+        "policies at the budget that their rules were given, or at equal retention (default: both, where they differ)");
     add("format,f", po::value<std::string>()->value_name("table|csv|json"),
         "table for people (default); csv and json carry every column in full precision");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
     add("by", po::value<std::string>()->value_name("run|layer|head"),
         "spans, bounds: how far to break down (default: run)");
+    add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
+        "gain: layers, -1 for the last (default: 0,-1)");
     add("output,o", po::value<std::string>()->value_name("DIR"), "plot: folder for the charts");
     add("help,h", "print this and exit");
     add("version", "print the version and exit");
@@ -96,39 +102,36 @@ const CommandInfo& find_command(const po::variables_map& values)
 
 void refuse_options_of_others(const po::variables_map& values, const CommandInfo& info)
 {
-    for (const char* option : {"pivot", "by", "output"}) {
+    for (const char* option : {"pivot", "by", "layer", "output"}) {
         const bool taken = std::ranges::any_of(info.options, [&](std::string_view own) { return own == option; });
         if (values.contains(option) && !taken)
             throw UsageError("--" + std::string(option) + " does not go with " + info.name);
     }
-    for (const char* option : {"policy", "budget", "format"}) {
+    for (const char* option : {"policy", "budget", "match", "format"}) {
         if (values.contains(option) && info.command == Command::plot)
             throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
     }
 }
 
-std::int64_t parse_budget(const std::string& text)
+/// Whole numbers of at least `least` in comma-separated lists.
+std::vector<std::int64_t> parse_numbers(const po::variables_map& values, const std::string& option, std::int64_t least)
 {
-    std::int64_t budget = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), budget);
-    if (error != std::errc() || end != text.data() + text.size() || budget < 1)
-        throw UsageError("--budget: expected whole numbers of at least 1, found '" + text + "'");
-    return budget;
-}
-
-std::vector<std::int64_t> parse_budgets(const po::variables_map& values)
-{
-    std::vector<std::int64_t> budgets;
-    if (!values.contains("budget"))
-        return budgets;
-    for (const std::string& list : values["budget"].as<std::vector<std::string>>()) {
+    std::vector<std::int64_t> numbers;
+    if (!values.contains(option))
+        return numbers;
+    for (const std::string& list : values[option].as<std::vector<std::string>>()) {
         for (std::size_t begin = 0; begin <= list.size();) {
-            const std::size_t end = std::min(list.find(',', begin), list.size());
-            budgets.push_back(parse_budget(list.substr(begin, end - begin)));
-            begin = end + 1;
+            const std::string item = list.substr(begin, std::min(list.find(',', begin), list.size()) - begin);
+            std::int64_t number = 0;
+            const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
+            if (error != std::errc() || end != item.data() + item.size() || number < least)
+                throw UsageError("--" + option + ": expected whole numbers of at least " + std::to_string(least)
+                    + ", found '" + item + "'");
+            numbers.push_back(number);
+            begin += item.size() + 1;
         }
     }
-    return budgets;
+    return numbers;
 }
 
 TableFormat parse_format(const po::variables_map& values, Command command)
@@ -142,6 +145,16 @@ TableFormat parse_format(const po::variables_map& values, Command command)
         return TableFormat::csv;
     throw UsageError(std::string("--format: expected table") + (command == Command::retained ? "" : ", csv")
         + " or json, found '" + text + "'");
+}
+
+std::string parse_match(const po::variables_map& values, Command command)
+{
+    if (!values.contains("match"))
+        return command == Command::retained ? "nominal" : ""; // one set is asked for
+    const std::string text = values["match"].as<std::string>();
+    if (text != "nominal" && text != "retained")
+        throw UsageError("--match: expected nominal or retained, found '" + text + "'");
+    return text;
 }
 
 Detail parse_detail(const po::variables_map& values, Command command)
@@ -174,6 +187,11 @@ void check_command(const Options& options, const CommandInfo& info)
                 + std::to_string(options.filter.policies.size()) + " and "
                 + std::to_string(options.filter.budgets.size()));
     }
+    if (options.command == Command::gain && options.filter.policies.size() != 2)
+        throw UsageError(
+            "gain: expected two policies: -p BASE -p OTHER, found " + std::to_string(options.filter.policies.size()));
+    if (options.command == Command::gain && !options.filter.match.empty())
+        throw UsageError("--match does not go with gain, which shows both");
     if (options.command == Command::plot) {
         check_one_report(options, info.name);
         if (options.output.empty())
@@ -202,7 +220,9 @@ Options parse_options(int argc, const char* const* argv)
     }
     if (values.contains("policy"))
         options.filter.policies = values["policy"].as<std::vector<std::string>>();
-    options.filter.budgets = parse_budgets(values);
+    options.filter.budgets = parse_numbers(values, "budget", 1);
+    options.layers = parse_numbers(values, "layer", -10'000);
+    options.filter.match = parse_match(values, info.command);
     options.format = parse_format(values, info.command);
     options.by = parse_detail(values, info.command);
     if (values.contains("pivot"))

@@ -19,6 +19,7 @@ enum class Command
     budgets,
     bounds,
     spans,
+    gain,
     retained,
     plot
 };
@@ -31,6 +32,7 @@ struct Options
     TableFormat format = TableFormat::text;
     std::string pivot; ///< table: column to set policies against budgets; empty where not asked for
     Detail by = Detail::run; ///< bounds, spans
+    std::vector<std::int64_t> layers; ///< gain: negative ones count from the last; empty: first and last
     std::filesystem::path output; ///< plot: folder
 };
 

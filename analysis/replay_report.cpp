@@ -276,7 +276,7 @@ std::int64_t attribute_or(const Group& group, const char* name, std::int64_t oth
     return group.has_attribute(name) ? group.int_attribute(name) : otherwise;
 }
 
-void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay)
+void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay, Rankings rankings)
 {
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
@@ -295,9 +295,9 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
         group.write(name, {grid}, replay.*member);
     group.write("nominal", {grid}, replay.nominal.empty() ? replay.budgets : replay.nominal);
     group.write("counts", {grid, shape.num_layers, heads}, replay.counts, packed);
-    if (replay.ranking_of >= 0)
+    if (rankings == Rankings::kept && replay.ranking_of >= 0)
         group.set_attribute("ranking_of", replay.ranking_of);
-    else if (!replay.ranking.empty())
+    else if (rankings == Rankings::kept && !replay.ranking.empty())
         write_ranking(group, trace, replay, heads);
     if (!report.has_losses())
         return;
@@ -375,7 +375,7 @@ std::vector<PolicyReplay> read_policies(const Group& root, const ReplayReport& r
     return policies;
 }
 
-void write_root(const Group& root, const ReplayReport& report)
+void write_root(const Group& root, const ReplayReport& report, Rankings rankings)
 {
     root.set_attribute("format", format_name);
     root.set_attribute("format_major", report_format_major);
@@ -388,42 +388,57 @@ void write_root(const Group& root, const ReplayReport& report)
         write_norms(root, report);
     const Group policies = root.create_group("policies");
     for (std::size_t i = 0; i < report.policies.size(); ++i)
-        write_policy(policies.create_group(policy_name(i)), report, report.policies[i]);
+        write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings);
     root.flush();
 }
 
+const PolicyReplay& ranking_owner(const std::vector<PolicyReplay>& policies, std::size_t policy)
+{
+    const std::int64_t owner = policies[policy].ranking_of;
+    return policies[owner < 0 ? policy : static_cast<std::size_t>(owner)];
+}
+
 } // namespace
+
+std::string label(const PolicyReplay& replay)
+{
+    return replay.policy + (replay.match == "retained" ? " (equal retention)" : "");
+}
 
 std::int64_t ReplayReport::cache_heads(std::size_t policy) const
 {
     return policies[policy].cache_heads == 0 ? trace.shape.num_kv_heads : policies[policy].cache_heads;
 }
 
+bool ReplayReport::has_ranking(std::size_t policy) const
+{
+    return !ranking_owner(policies, policy).ranking.empty();
+}
+
 bool ReplayReport::ranks_by_budget(std::size_t policy) const
 {
-    const PolicyReplay& own = policies[policy];
-    const PolicyReplay& owner = own.ranking_of < 0 ? own : policies[static_cast<std::size_t>(own.ranking_of)];
+    const PolicyReplay& owner = ranking_owner(policies, policy);
     const std::int64_t each = trace.shape.num_layers * cache_heads(policy) * trace.seq_len;
     return static_cast<std::int64_t>(owner.ranking.size()) > each;
 }
 
 std::span<const std::uint32_t> ReplayReport::ranking(std::size_t policy, std::size_t budget, std::int64_t layer) const
 {
-    const PolicyReplay& own = policies[policy];
-    const PolicyReplay& owner = own.ranking_of < 0 ? own : policies[static_cast<std::size_t>(own.ranking_of)];
+    const PolicyReplay& owner = ranking_owner(policies, policy);
     if (owner.ranking.empty())
-        throw Error(file + ": " + own.policy + ": the report keeps no rankings, so it does not say which entries stay");
+        throw Error(file + ": " + policies[policy].policy
+            + ": the report keeps no rankings, so it does not say which entries stay");
     const auto layer_size = static_cast<std::size_t>(cache_heads(policy) * trace.seq_len);
     const auto layers = static_cast<std::size_t>(trace.shape.num_layers);
     const std::size_t first = (ranks_by_budget(policy) ? budget * layers : 0) + static_cast<std::size_t>(layer);
     return std::span(owner.ranking).subspan(first * layer_size, layer_size);
 }
 
-void write_report(const std::filesystem::path& file, const ReplayReport& report)
+void write_report(const std::filesystem::path& file, const ReplayReport& report, Rankings rankings)
 {
     check_report(file, report);
     OutputFile output(file);
-    write_root(Group::create_file(output.part()), report); // the file is closed before it is renamed
+    write_root(Group::create_file(output.part()), report, rankings); // the file is closed before it is renamed
     output.commit();
 }
 

@@ -50,6 +50,9 @@ struct PolicyReplay
     std::vector<double> bound_projected; ///< [G, L, T]
 };
 
+/// The policy as it is shown: its spelling, and that it is the one at equal retention where it has a twin.
+std::string label(const PolicyReplay& replay);
+
 /// Norms of the uncompressed quantities, which relative losses are divided by.
 struct UncompressedNorms
 {
@@ -73,14 +76,22 @@ struct ReplayReport
 
     /// H of a policy.
     std::int64_t cache_heads(std::size_t policy) const;
+    /// Whether the report says which entries the policy keeps.
+    bool has_ranking(std::size_t policy) const;
     /// Whether the policy has a ranking for each budget.
     bool ranks_by_budget(std::size_t policy) const;
     /// [H, N] of a layer at a budget. Throws Error where the report keeps no rankings.
     std::span<const std::uint32_t> ranking(std::size_t policy, std::size_t budget, std::int64_t layer) const;
 };
 
+enum class Rankings
+{
+    kept,
+    left_out ///< a smaller file that does not say which entries stay, only how many and at what loss
+};
+
 /// Writes by way of `file`.part and a rename. Throws Error.
-void write_report(const std::filesystem::path& file, const ReplayReport& report);
+void write_report(const std::filesystem::path& file, const ReplayReport& report, Rankings rankings = Rankings::kept);
 
 /// Throws Error naming file, dataset, expected and found; refuses a newer major format version naming both.
 ReplayReport read_report(const std::filesystem::path& file);

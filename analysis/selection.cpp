@@ -27,17 +27,35 @@ std::string_view take(std::string_view& text, char separator)
     return head;
 }
 
+/// Takes the first assignment off the front: up to a comma outside brackets, all of it for a file's name.
+std::string_view take_assignment(std::string_view& text)
+{
+    int depth = 0;
+    std::size_t end = trimmed(text.substr(0, text.find('='))) == "file" ? text.size() : 0;
+    for (; end < text.size() && (text[end] != ',' || depth > 0); ++end)
+        depth += text[end] == '[' ? 1 : text[end] == ']' ? -1 : 0;
+    const std::string_view head = text.substr(0, end);
+    text.remove_prefix(std::min(text.size(), end + 1));
+    return head;
+}
+
+/// base=[snapkv:window=16] names its policy without the brackets.
+std::string without_brackets(std::string value)
+{
+    const bool bracketed = value.size() > 1 && value.front() == '[' && value.back() == ']';
+    return bracketed ? value.substr(1, value.size() - 2) : value;
+}
+
 std::vector<std::pair<std::string, std::string>> parse_parameters(std::string_view text, std::string_view whole)
 {
     std::vector<std::pair<std::string, std::string>> parameters;
     while (!text.empty()) {
-        const bool takes_the_rest = trimmed(text.substr(0, text.find('='))) == "file";
-        std::string_view item = take(text, takes_the_rest ? '\0' : ',');
+        std::string_view item = take_assignment(text);
         if (item.find('=') == std::string_view::npos)
             throw UsageError("policy '" + std::string(whole) + "': expected NAME[@VARIANT][:KEY=VALUE,...], found '"
                 + trimmed(item) + "' where KEY=VALUE should be");
         const std::string key = trimmed(take(item, '='));
-        parameters.emplace_back(key, trimmed(item));
+        parameters.emplace_back(key, without_brackets(trimmed(item)));
     }
     return parameters;
 }
@@ -156,6 +174,11 @@ Match match(const PolicySpelling& spelling, const PolicyReplay& replay)
     return Match::same;
 }
 
+bool compared_as(const PolicyReplay& replay, std::string_view wanted)
+{
+    return wanted.empty() || replay.match == "both" || replay.match == wanted;
+}
+
 std::vector<Cell> all_cells(const ReplayReport& report)
 {
     return select_cells(std::span(&report, 1), {});
@@ -169,7 +192,8 @@ std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filt
     for (const ReplayReport& report : reports) {
         for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
             const PolicyReplay& replay = report.policies[policy];
-            for (std::size_t budget = 0; chosen.contains(&replay) && budget < replay.budgets.size(); ++budget) {
+            const bool wanted = chosen.contains(&replay) && compared_as(replay, filter.match);
+            for (std::size_t budget = 0; wanted && budget < replay.budgets.size(); ++budget) {
                 if (filter.budgets.empty() || std::ranges::count(filter.budgets, replay.budgets[budget]) > 0)
                     cells.push_back({report, policy, budget});
             }

@@ -36,7 +36,11 @@ struct Filter
 {
     std::vector<std::string> policies; ///< spellings
     std::vector<std::int64_t> budgets;
+    std::string match = {}; ///< "nominal" or "retained": budgets as given to the rules, or at equal retention; empty: both
 };
+
+/// Whether a replay is one of those compared by `wanted`: what retains what is asked is both.
+bool compared_as(const PolicyReplay& replay, std::string_view wanted);
 
 /// Every policy at every budget, in the report's order.
 std::vector<Cell> all_cells(const ReplayReport& report);

@@ -37,6 +37,7 @@ struct Cell
 
     const PolicyReplay& replay() const { return report.policies[policy]; }
     std::int64_t cache_heads() const { return report.cache_heads(policy); }
+    bool has_ranking() const { return report.has_ranking(policy); }
 };
 
 /// Entries retained by one KV head, a layer, the run.

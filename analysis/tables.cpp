@@ -69,12 +69,20 @@ bool from_several_reports(std::span<const Cell> cells)
     return std::ranges::any_of(cells, [&](const Cell& cell) { return &cell.report != &cells.front().report; });
 }
 
+/// Whether budgets are not all what the policies' rules were given, so that a table says how they are compared.
+bool any_at_equal_retention(std::span<const Cell> cells)
+{
+    return std::ranges::any_of(cells, [](const Cell& cell) { return cell.replay().match == "retained"; });
+}
+
 Columns key_columns(std::span<const Cell> cells)
 {
     Columns columns;
     if (from_several_reports(cells))
         columns.push_back({{"report"}, [](const Subject& subject) { return subject.cell.report.file; }});
     columns.push_back({{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }});
+    if (any_at_equal_retention(cells))
+        columns.push_back({{"match"}, [](const Subject& subject) { return subject.cell.replay().match; }});
     columns.push_back(
         {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }});
     return columns;
@@ -149,13 +157,22 @@ Columns all_loss_columns()
     return columns;
 }
 
-Columns retention_columns()
+Columns retention_columns(std::span<const Cell> cells)
 {
-    return {
-        {{"asked"}, [](const Subject& subject) { return subject.cell.replay().asked[subject.cell.budget]; }},
-        {{"granted"}, [](const Subject& subject) { return subject.cell.replay().granted[subject.cell.budget]; }},
-        {{"retained"}, [](const Subject& subject) { return retained(subject.cell); }},
-    };
+    Columns columns;
+    if (any_at_equal_retention(cells))
+        columns.push_back({{"nominal"}, [](const Subject& subject) {
+                               const PolicyReplay& replay = subject.cell.replay();
+                               return replay.nominal.empty() ? replay.budgets[subject.cell.budget]
+                                                             : replay.nominal[subject.cell.budget];
+                           }});
+    append(columns,
+        {
+            {{"asked"}, [](const Subject& subject) { return subject.cell.replay().asked[subject.cell.budget]; }},
+            {{"granted"}, [](const Subject& subject) { return subject.cell.replay().granted[subject.cell.budget]; }},
+            {{"retained"}, [](const Subject& subject) { return retained(subject.cell); }},
+        });
+    return columns;
 }
 
 /// Index of the report's `occurrence`-th span of that name; nothing where it has none.
@@ -175,7 +192,7 @@ Columns span_columns(const std::string& name, std::size_t occurrence)
         const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
         return ColumnOf{{prefix + suffix, in_text}, [=](const Subject& subject) -> Value {
                             const auto span = find_span(subject.cell.report, name, occurrence);
-                            if (!span)
+                            if (!span || subject.fates.empty())
                                 return {};
                             return subject.fates[*span].*member;
                         }};
@@ -248,12 +265,14 @@ std::string stretches(const std::vector<std::int64_t>& positions)
 Table comparison_table(std::span<const Cell> cells)
 {
     Columns columns = key_columns(cells);
-    append(columns, retention_columns());
+    append(columns, retention_columns(cells));
     append(columns, all_loss_columns());
     append(columns, all_span_columns(cells));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
-        rows.add({.cell = cell, .losses = losses(cell), .fates = span_fates(cell)});
+        rows.add({.cell = cell,
+            .losses = losses(cell),
+            .fates = cell.has_ranking() ? span_fates(cell) : std::vector<SpanFate>()});
     return rows.take();
 }
 

@@ -45,7 +45,7 @@ QString details_html(const Cell& cell)
     const auto& replay = cell.replay();
     auto html = QStringLiteral("<table cellspacing='1' width='100%'>");
     html += QStringLiteral("<tr><td colspan='2'><b>%1</b> at B = %2</td></tr>")
-                .arg(QString::fromStdString(replay.policy).toHtmlEscaped())
+                .arg(QString::fromStdString(label(replay)).toHtmlEscaped())
                 .arg(replay.budgets[cell.budget]);
     html += row(QStringLiteral("asked"), format_count(replay.asked[cell.budget]));
     html += row(QStringLiteral("granted"), format_count(replay.granted[cell.budget]));
@@ -67,7 +67,7 @@ QString budget_html(const Cell& cell, std::int64_t budget)
     const auto own = cell.replay().budgets[cell.budget];
     if (own != budget)
         text += QStringLiteral(". <b>%1 was not replayed there: shown at its %2, B = %3.</b>")
-                    .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped(),
+                    .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped(),
                         cell.replay().budgets.size() == 1 ? QStringLiteral("only budget") : QStringLiteral("nearest"),
                         format_count(own));
     else

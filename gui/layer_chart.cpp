@@ -58,7 +58,7 @@ void LayerChart::show_cell(const Cell& cell, const Measure& measure)
     addAxis(layers, Qt::AlignBottom);
     add_bars(cell, layers);
     QString title = QStringLiteral("%1 at B = %2: entries retained by each layer")
-                        .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
+                        .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped())
                         .arg(cell.replay().budgets[cell.budget]);
     if (!values_.empty())
         add_line(measure, layers);

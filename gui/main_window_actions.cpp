@@ -94,7 +94,7 @@ void MainWindow::apply(const Options& options)
 {
     const auto file = report_ ? report_->file : std::string();
     if (options.policy) {
-        const auto cells = select_cells(std::span(report_.get(), 1), {{*options.policy}, {}});
+        const auto cells = select_cells(std::span(report_.get(), 1), {{*options.policy}, {}, {}});
         choose_policy(cells.front().policy);
     }
     if (options.budget) {

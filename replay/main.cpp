@@ -51,7 +51,7 @@ ReplayReport replay_trace(const ReplayCommand& command)
 void write_outputs(const ReplayCommand& command, const ReplayReport& report)
 {
     if (!command.output.empty()) {
-        write_report(command.output, report);
+        write_report(command.output, report, command.rankings);
     }
     if (command.csv.empty() && command.json.empty()) {
         return;

@@ -33,8 +33,9 @@ po::options_description visible_options()
     add("match", po::value<std::string>()->value_name("nominal|retained|both"),
         "what a budget is compared by: the number given to each policy's rule, the total that is then retained (the "
         "rule "
-        "is given the number that comes nearest), or both side by side (default: nominal)");
+        "is given the number that comes nearest), or both side by side (default: both)");
     add("threads", po::value<int>()->value_name("N"), "threads; any number gives the same bytes (default: all cores)");
+    add("no-rankings", "leave out of the report which entries each policy keeps: a smaller file, numbers only");
     add("verify", "check the trace against itself before any loss is computed (the default)");
     add("no-verify", "do not");
     add("list-policies", "print every policy with variants, parameters, defaults and citation, and exit");
@@ -95,7 +96,7 @@ TableFormat list_format(const po::variables_map& values)
 
 BudgetMatch match_option(const po::variables_map& values)
 {
-    const auto text = values.contains("match") ? values["match"].as<std::string>() : "nominal";
+    const auto text = values.contains("match") ? values["match"].as<std::string>() : "both";
     if (text != "nominal" && text != "retained" && text != "both") {
         throw UsageError("--match: expected nominal, retained or both, found '" + text + "'");
     }
@@ -141,6 +142,7 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
         }
     }
     command.match = match_option(values);
+    command.rankings = values.contains("no-rankings") ? Rankings::left_out : Rankings::kept;
     command.threads = values.contains("threads") ? values["threads"].as<int>() : default_threads();
     if (command.threads < 1 || command.threads > 4096) {
         throw UsageError("--threads: expected 1 to 4096, found " + std::to_string(command.threads));

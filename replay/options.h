@@ -29,7 +29,8 @@ struct ReplayCommand
     std::filesystem::path csv;
     std::filesystem::path json;
     int threads = 1;
-    BudgetMatch match = BudgetMatch::nominal;
+    BudgetMatch match = BudgetMatch::both;
+    Rankings rankings = Rankings::kept;
     bool verify = true;
 };
 

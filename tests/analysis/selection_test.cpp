@@ -85,7 +85,7 @@ TEST(Selection, KeepsTheReportsOrderWhateverTheFilters)
 TEST(Selection, TakesWhatIsContainedWhereNothingIsNamedExactly)
 {
     const ReplayReport report = example_report();
-    const std::vector<Cell> cells = select_cells(std::span(&report, 1), {{"lava"}, {12}});
+    const std::vector<Cell> cells = select_cells(std::span(&report, 1), {{"lava"}, {12}, {}});
     ASSERT_EQ(cells.size(), 1U);
     EXPECT_EQ(cells[0].replay().policy, "lava:window=4");
     EXPECT_EQ(cells[0].budget, 1U);

@@ -1,5 +1,6 @@
 #include "analysis/tables.h"
 
+#include "analysis/gain.h"
 #include "analysis/selection.h"
 #include "tests/analysis/example_report.h"
 #include "traces/error.h"
@@ -67,7 +68,8 @@ TEST(Tables, NameTheirColumnsAlikeEverywhere)
         ElementsAre("policy", "budget", "layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected",
             "tightness_lava", "tightness_adakv", "tightness_projected"));
     EXPECT_THAT(names(span_table(cells, Detail::head)),
-        ElementsAre("policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
+        ElementsAre(
+            "policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
 }
 
 TEST(Tables, ShowTheNumbersOfTheStatistics)
@@ -144,6 +146,66 @@ TEST(Tables, LeaveMissingLossesOpen)
     EXPECT_THAT(to_csv(table), HasSubstr("\nstreaming-llm,6,36,36,36,,,,,,,,,,,,,,,,0.19047619047619047,"));
     EXPECT_TRUE(nlohmann::json::parse(to_json(table))[0]["attn_out_l1"].is_null());
     EXPECT_THAT(to_text(table), HasSubstr(" -  "));
+}
+
+/// The example with a twin of lava at equal retention, whose losses are twice as large.
+ReplayReport report_with_twin()
+{
+    ReplayReport report = example_report();
+    PolicyReplay twin = report.policies[2];
+    twin.match = "retained";
+    twin.nominal = {5, 11, 23};
+    twin.ranking.clear();
+    twin.ranking_of = 2;
+    for (double& loss : twin.attn_out_l1)
+        loss *= 2;
+    report.policies[1].match = "both";
+    report.policies.push_back(std::move(twin));
+    return report;
+}
+
+TEST(Tables, ShowNominalBudgetsAndEqualRetentionSideBySide)
+{
+    const ReplayReport report = report_with_twin();
+    const std::vector<ReplayReport> reports = {report};
+    const Table table = comparison_table(select_cells(reports, {{"lava"}, {12}, {}}));
+    ASSERT_EQ(table.rows.size(), 2U);
+    EXPECT_EQ(at(table, 1, "match"), Value("retained"));
+    EXPECT_EQ(at(table, 1, "nominal"), Value(std::int64_t{11}));
+    EXPECT_EQ(at(table, 1, "survival_needle"), at(table, 0, "survival_needle"));
+    EXPECT_THAT(to_text(table), HasSubstr("match"));
+    EXPECT_EQ(pivot(table, "attn_out_l1").rows.size(), 2U);
+    // what is the budget at equal retention already is found under both names
+    EXPECT_EQ(select_cells(reports, {{}, {12}, "retained"}).size(), 2U);
+    EXPECT_EQ(select_cells(reports, {{}, {12}, "nominal"}).size(), 3U);
+}
+
+TEST(Tables, LeaveSpansOpenWhereTheReportKeepsNoRankings)
+{
+    ReplayReport report = example_report();
+    for (PolicyReplay& replay : report.policies)
+        replay.ranking.clear();
+    const Table table = comparison_table(all_cells(report));
+    EXPECT_EQ(at(table, 0, "survival_needle"), Value());
+    EXPECT_EQ(at(table, 0, "retained"), Value(std::int64_t{36}));
+}
+
+TEST(GainTable, SetsOnePolicyAgainstAnotherNominalAndAtEqualRetention)
+{
+    const std::vector<ReplayReport> reports = {report_with_twin(), report_with_twin()};
+    const std::vector<std::int64_t> budgets = {12};
+    const Table table = gain_table(reports, "snapkv", "lava", budgets, {});
+    ASSERT_EQ(table.rows.size(), 4U); // nominal and retained, layers 0 and 2
+    const double base = losses(Cell{reports[0], 1, 1}, 2)->attn_out_l1;
+    const double other = losses(Cell{reports[0], 2, 1}, 2)->attn_out_l1;
+    EXPECT_EQ(at(table, 1, "layer"), Value(std::int64_t{2}));
+    EXPECT_EQ(at(table, 1, "reports"), Value(std::int64_t{2}));
+    EXPECT_DOUBLE_EQ(std::get<double>(at(table, 1, "gain")), 1 - other / base);
+    EXPECT_DOUBLE_EQ(std::get<double>(at(table, 3, "gain")), 1 - 2 * other / base);
+    EXPECT_EQ(at(table, 3, "match"), Value("retained"));
+    EXPECT_THROW(gain_table(reports, "snapkv", "lava", budgets, {3}), Error);
+    EXPECT_THROW(gain_table(reports, "snapkv", "h2o", budgets, {}), Error);
+    EXPECT_THROW(gain_table({}, "snapkv", "lava", budgets, {}), Error);
 }
 
 TEST(Tables, RefuseBoundsOfAReportWithoutLosses)
