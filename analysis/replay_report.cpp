@@ -1,6 +1,8 @@
 #include "analysis/replay_report.h"
 
+#include "analysis/closed_loop_file.h"
 #include "analysis/report_checks.h"
+#include "analysis/report_texts.h"
 #include "traces/error.h"
 #include "traces/h5.h"
 #include "traces/output_file.h"
@@ -104,41 +106,6 @@ constexpr Field<UncompressedNorms, std::vector<double>> layer_norms[] = {
 };
 
 constexpr const char* store_types[] = {"f32", "f16", "bf16"}; // by StoreType
-
-// Lists of byte strings: NAME_bytes holds them end to end, NAME_ends where each ends.
-
-void write_texts(const Group& group, const std::string& name, const std::vector<std::string>& texts)
-{
-    if (texts.empty())
-        return;
-    std::vector<std::uint8_t> bytes;
-    std::vector<std::int64_t> ends;
-    for (const std::string& text : texts) {
-        bytes.insert(bytes.end(), text.begin(), text.end());
-        ends.push_back(static_cast<std::int64_t>(bytes.size()));
-    }
-    group.write(name + "_bytes", {static_cast<std::int64_t>(bytes.size())}, bytes, packed);
-    group.write(name + "_ends", {static_cast<std::int64_t>(ends.size())}, ends, packed);
-}
-
-std::vector<std::string> read_texts(const Group& group, const std::string& name)
-{
-    if (!group.has(name + "_ends"))
-        return {};
-    const auto bytes = group.read<std::uint8_t>(name + "_bytes", {-1});
-    const auto ends = group.read<std::int64_t>(name + "_ends", {-1});
-    const auto size = static_cast<std::int64_t>(bytes.size());
-    std::vector<std::string> texts;
-    std::int64_t begin = 0;
-    for (const std::int64_t end : ends) {
-        if (end < begin || end > size)
-            group.fail(name + "_ends",
-                "expected ascending ends up to " + std::to_string(size) + ", found " + std::to_string(end));
-        texts.emplace_back(bytes.begin() + begin, bytes.begin() + end);
-        begin = end;
-    }
-    return texts;
-}
 
 void write_ids(const Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
 {
@@ -299,6 +266,7 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
         group.set_attribute("ranking_of", replay.ranking_of);
     else if (rankings == Rankings::kept && !replay.ranking.empty())
         write_ranking(group, trace, replay, heads);
+    write_closed_loop(group, report, replay);
     if (!report.has_losses())
         return;
     for (const auto& [name, member] : head_losses_arrays)
@@ -344,6 +312,7 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
     replay.counts = group.read<std::int64_t>("counts", {grid, shape.num_layers, replay.cache_heads});
     if (group.has("ranking"))
         replay.ranking = read_ranking(group, trace, replay.cache_heads, grid);
+    read_closed_loop(group, report, replay);
     if (!report.has_losses())
         return replay;
     for (const auto& [name, member] : head_losses_arrays)
@@ -386,6 +355,7 @@ void write_root(const Group& root, const ReplayReport& report, Rankings rankings
         root.write("deviations", {report.trace.shape.num_layers}, report.deviations);
     if (report.has_losses())
         write_norms(root, report);
+    write_closed_loop(root, report);
     const Group policies = root.create_group("policies");
     for (std::size_t i = 0; i < report.policies.size(); ++i)
         write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings);
@@ -454,6 +424,7 @@ ReplayReport read_report(const std::filesystem::path& file)
         report.deviations = root.read<double>("deviations", {report.trace.shape.num_layers});
     if (root.has("norms"))
         report.norms = read_norms(root.group("norms"), report.trace);
+    read_closed_loop(root, report);
     report.policies = read_policies(root, report);
     check_report(file, report);
     return report;

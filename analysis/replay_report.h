@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/closed_loop.h"
 #include "traces/trace_info.h"
 
 #include <cstdint>
@@ -48,6 +49,8 @@ struct PolicyReplay
     std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1
     std::vector<double> bound_adakv; ///< [G, L, T]
     std::vector<double> bound_projected; ///< [G, L, T]
+
+    ClosedLoopReplay closed_loop;
 };
 
 /// The policy as it is shown: its spelling, and that it is the one at equal retention where it has a twin.
@@ -70,6 +73,7 @@ struct ReplayReport
     TraceInfo trace; ///< of the trace replayed, its path in `trace.file`
     std::vector<double> deviations; ///< [L] worst step of --verify per layer; empty where it was not run
     UncompressedNorms norms;
+    ClosedLoopDense closed_loop;
     std::vector<PolicyReplay> policies;
 
     bool has_losses() const { return !norms.attn_out_l1.empty(); }

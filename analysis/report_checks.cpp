@@ -1,5 +1,6 @@
 #include "analysis/report_checks.h"
 
+#include "analysis/closed_loop_file.h"
 #include "traces/error.h"
 
 #include <algorithm>
@@ -214,6 +215,7 @@ void check_report(const std::filesystem::path& file, const ReplayReport& report)
 {
     check_report_sizes(file, report.trace);
     Checker(file, report).check();
+    check_closed_loop(file, report);
 }
 
 } // namespace lava

@@ -1,7 +1,10 @@
 #include "analysis/selection.h"
 #include "analysis/tables.h"
+#include "model/tokenizer.h"
+#include "replay/closed_loop.h"
 #include "replay/options.h"
 #include "replay/replay.h"
+#include "traces/error.h"
 #include "traces/output_file.h"
 #include "traces/program.h"
 
@@ -36,16 +39,38 @@ void check_outputs(const ReplayCommand& command)
     }
 }
 
+void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayCommand& command, ReplayReport& report,
+    const ReplayObserver& observer)
+{
+    add_closed_loop(trace, model, {command.steps, command.free, command.threads}, report, observer);
+    try {
+        name_tokens(*read_tokenizer(command.model), report);
+    } catch (const Error& error) {
+        observer.note("answers are token ids without text: " + std::string(error.what()));
+    }
+}
+
 ReplayReport replay_trace(const ReplayCommand& command)
 {
     at::set_num_threads(1); // replay() has its own threads
     const Trace trace(command.trace);
+    std::optional<Decoder> model;
+    if (command.closed_loop) {
+        model.emplace(open_model_of(trace, command.model)); // before any work: it may be the wrong one
+    }
     std::optional<Progress> progress;
     ReplayObserver observer;
     observer.note = [](const std::string& note) { std::cerr << "lava-replay: note: " << note << '\n'; };
     observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
     observer.step = [&] { progress->step(); };
-    return replay(trace, {command.policies, command.budgets, command.threads, command.match, command.verify}, observer);
+    auto report
+        = replay(trace, {command.policies, command.budgets, command.threads, command.match, command.verify}, observer);
+    if (command.closed_loop) {
+        progress.reset();
+        observer.begin = [&](long steps) { progress.emplace("decoding", steps); };
+        run_closed_loop(trace, *model, command, report, observer);
+    }
+    return report;
 }
 
 void write_outputs(const ReplayCommand& command, const ReplayReport& report)
@@ -81,6 +106,9 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
               << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
               << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
                                       : "")
+              << (report.closed_loop.empty()
+                         ? ""
+                         : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
               << '\n';
     for (const auto& file : {command.output, command.csv, command.json}) {
         if (!file.empty()) {

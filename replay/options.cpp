@@ -38,6 +38,13 @@ po::options_description visible_options()
     add("no-rankings", "leave out of the report which entries each policy keeps: a smaller file, numbers only");
     add("verify", "check the trace against itself before any loss is computed (the default)");
     add("no-verify", "do not");
+    add("closed-loop",
+        "let the model decode from every evicted cache: divergence of its predictions, drift of the residual stream; "
+        "needs --model");
+    add("model", po::value<std::string>()->value_name("DIR"), "the trace's model, a Hugging Face folder");
+    add("steps", po::value<std::int64_t>()->value_name("N"),
+        "decode steps of the closed loop (default: those of the trace; beyond them the model's own answer goes on)");
+    add("free", "closed loop: let the model answer by itself from every cache, too, N tokens each");
     add("list-policies", "print every policy with variants, parameters, defaults and citation, and exit");
     add("format", po::value<std::string>()->value_name("table|json"), "of --list-policies (default: table)");
     add("help,h", "print this and exit");
@@ -153,6 +160,27 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
     command.verify = !values.contains("no-verify");
 }
 
+void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
+{
+    command.model = path_of(values, "model");
+    command.closed_loop = values.contains("closed-loop");
+    command.free = values.contains("free");
+    for (const char* option : {"steps", "free", "model"}) {
+        if (values.contains(option) && !command.closed_loop) {
+            throw UsageError("--" + std::string(option) + " goes with --closed-loop");
+        }
+    }
+    if (command.closed_loop && command.model.empty()) {
+        throw UsageError("--closed-loop: expected the trace's model, too: --model DIR");
+    }
+    if (values.contains("steps")) {
+        command.steps = values["steps"].as<std::int64_t>();
+        if (command.steps < 1 || command.steps > 1'000'000) {
+            throw UsageError("--steps: expected 1 to 1000000, found " + std::to_string(command.steps));
+        }
+    }
+}
+
 std::string describe(const ParameterInfo& parameter)
 {
     const auto* const required = parameter.kind == ParameterInfo::Kind::file ? "FILE" : "VALUE";
@@ -213,6 +241,7 @@ ReplayCommand parse_options(int argc, const char* const* argv)
     }
     read_files(values, command);
     read_sweep(values, command);
+    read_closed_loop(values, command);
     return command;
 }
 

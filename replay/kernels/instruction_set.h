@@ -2,6 +2,7 @@
 
 // All kernels at one vector width: what each file that is compiled for an instruction set defines.
 
+#include "replay/kernels/attention_block.h"
 #include "replay/kernels/attention_weights.h"
 #include "replay/kernels/differences.h"
 #include "replay/kernels/product_norms.h"
@@ -12,7 +13,7 @@ namespace lava {
 template <int bytes> constexpr Kernels kernels_of_width(const char* name)
 {
     return {name, ProductTile<bytes>::columns, add_entries<bytes>, logits<bytes>, raise_maxima<bytes>,
-        exponentials<bytes>, differences<bytes>, product_norms<bytes>};
+        exponentials<bytes>, differences<bytes>, product_norms<bytes>, attend_block<bytes>};
 }
 
 extern const Kernels avx512_kernels;

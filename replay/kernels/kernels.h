@@ -44,6 +44,27 @@ struct Panels
     std::int64_t columns;
 };
 
+inline constexpr std::int64_t block_entries = 64; ///< of an EntryBlock
+inline constexpr std::int64_t column_tile = 6; ///< AttentionColumns are multiplied so many at once
+inline constexpr float lowest_logit = -3e38F; ///< below all others: a maximum over nothing
+
+/// Query columns that attend to entries, block by block: softmax and weighted sum in the making.
+struct AttentionColumns
+{
+    const float* queries; ///< [columns, key_dim], scaled by 1 / sqrt(key_dim); key_dim may be any number
+    std::int64_t key_dim;
+    float* maxima; ///< [columns] largest logit so far, lowest_logit before the first
+    float* mass; ///< [columns, lane_multiple] parts of the sum of exp(logit - maximum)
+    float* sums; ///< [columns, dim] sum of exp(logit - maximum) times values
+    std::int64_t dim;
+};
+
+struct EntryBlock
+{
+    const float* keys; ///< [key_dim, block_entries]: transposed
+    const float* values; ///< [block_entries, dim]
+};
+
 struct Kernels
 {
     const char* name;
@@ -74,6 +95,11 @@ struct Kernels
     /// formed in fp32.
     void (*product_norms)(
         const float* rows, std::int64_t stride, std::int64_t count, const Panels& matrix, double* l1, double* l2);
+
+    /// Adds a block to the first `count` columns, a multiple of column_tile: column c sees the block's first visible[c]
+    /// entries, which may be none.
+    void (*attend_block)(
+        const AttentionColumns& columns, const EntryBlock& block, const std::int32_t* visible, std::int64_t count);
 };
 
 /// The fastest that this processor runs.

@@ -17,6 +17,7 @@ template <> struct VectorTypes<16>
     using Doubles = double __attribute__((vector_size(16)));
     using Integers = std::int64_t __attribute__((vector_size(16)));
     using HalfFloats = float __attribute__((vector_size(8)));
+    using Bits = std::uint32_t __attribute__((vector_size(16)));
 };
 
 template <> struct VectorTypes<32>
@@ -25,6 +26,7 @@ template <> struct VectorTypes<32>
     using Doubles = double __attribute__((vector_size(32)));
     using Integers = std::int64_t __attribute__((vector_size(32)));
     using HalfFloats = float __attribute__((vector_size(16)));
+    using Bits = std::uint32_t __attribute__((vector_size(32)));
 };
 
 template <> struct VectorTypes<64>
@@ -33,6 +35,7 @@ template <> struct VectorTypes<64>
     using Doubles = double __attribute__((vector_size(64)));
     using Integers = std::int64_t __attribute__((vector_size(64)));
     using HalfFloats = float __attribute__((vector_size(32)));
+    using Bits = std::uint32_t __attribute__((vector_size(64)));
 };
 
 template <int bytes> struct Simd
@@ -44,6 +47,7 @@ template <int bytes> struct Simd
     using Doubles = typename VectorTypes<bytes>::Doubles;
     using Integers = typename VectorTypes<bytes>::Integers;
     using HalfFloats = typename VectorTypes<bytes>::HalfFloats;
+    using Bits = typename VectorTypes<bytes>::Bits; ///< as many lanes as Floats
 
     static Doubles widened(const float* from)
     {

@@ -53,6 +53,18 @@ TEST_F(ReplayRefuses, AnUnknownParameterOrValue)
     expect_refusal("lava-replay trace.h5 -p snapkv:window=0 -b 48 -o report.h5", 2, {"window", "0"});
 }
 
+TEST_F(ReplayRefuses, AClosedLoopWithoutTheTracesModel)
+{
+    expect_refusal("lava-replay trace.h5 --closed-loop -o report.h5", 2, {"--closed-loop", "--model"});
+    expect_refusal("lava-replay trace.h5 --steps 5 -o report.h5", 2, {"--steps", "--closed-loop"});
+    expect_refusal("lava-replay trace.h5 --free -o report.h5", 2, {"--free", "--closed-loop"});
+    expect_refusal("lava-replay trace.h5 --closed-loop --model nowhere -o report.h5", 1, {"nowhere"});
+    const std::string stories = std::string(" --model ") + LAVA_SOURCE_DIR + "/models/stories260K";
+    expect_refusal("lava-replay trace.h5 --closed-loop --steps 0 -o report.h5" + stories, 2, {"--steps", "0"});
+    expect_refusal(
+        "lava-replay trace.h5 --closed-loop -o report.h5" + stories, 1, {"--model", "trace.h5", "not the model"});
+}
+
 TEST_F(ReplayRefuses, AWindowThatWasNotRecorded)
 {
     expect_refusal("lava-replay trace.h5 -p snapkv:window=33 -b 48 -o report.h5", 1, {"33", "32"});

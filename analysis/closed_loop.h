@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// What the model does from the evicted caches of one policy (method: closed loop). S decode steps, teacher-forced with
+/// the same inputs for every cell; all empty where the closed loop was not run.
+struct ClosedLoopReplay
+{
+    std::vector<double> kl; ///< [G, S] KL(dense || evicted) of the prediction after each step, nats
+    std::vector<double> cross_entropy; ///< [G, S - 1] of the next step's input
+    std::vector<std::int64_t> top_ids; ///< [G, S] most likely token after each step
+    std::vector<float> drift_l1; ///< [G, L, S] ||x - x̂||_1 of the residual stream after each layer
+    std::vector<float> drift_l2; ///< [G, L, S]
+    std::vector<std::int64_t> generated_ids; ///< [G, S] the cell's own greedy answer; empty where none was asked for
+};
+
+/// The same of the run with the whole cache, which the others are measured against.
+struct ClosedLoopDense
+{
+    std::vector<std::int64_t> input_ids; ///< [S] the steps' inputs; the first follows the prompt
+    std::vector<double> cross_entropy; ///< [S - 1]
+    std::vector<std::int64_t> top_ids; ///< [S]
+    std::vector<double> resid_l1; ///< [L, S] ||x||_1, which relative drift is divided by
+    std::vector<double> resid_l2; ///< [L, S]
+    std::vector<std::int64_t> generated_ids; ///< [S]
+
+    std::vector<std::int64_t> end_ids; ///< tokens that end an answer
+    std::vector<std::int64_t> token_ids; ///< every token above or in a policy's results, ascending
+    std::vector<std::string> token_texts; ///< their bytes; empty where the model's folder has no tokenizer
+
+    bool empty() const { return input_ids.empty(); }
+    std::int64_t steps() const { return static_cast<std::int64_t>(input_ids.size()); }
+};
+
+} // namespace lava

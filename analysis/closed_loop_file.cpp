@@ -1,0 +1,177 @@
+#include "analysis/closed_loop_file.h"
+
+#include "analysis/report_checks.h"
+#include "analysis/report_texts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+namespace lava {
+
+namespace {
+
+using h5::Group;
+
+constexpr h5::WriteOptions packed{.deflate = 1};
+constexpr const char* group_name = "closed_loop";
+constexpr std::int64_t most_steps = 1'000'000; // far above any answer, low enough that no product of sizes overflows
+
+struct Sizes
+{
+    std::int64_t grid = 0; // 1 for the dense run
+    std::int64_t layers = 0;
+    std::int64_t steps = 0;
+};
+
+Sizes sizes_of(const ReplayReport& report, std::size_t budgets)
+{
+    return {static_cast<std::int64_t>(budgets), report.trace.shape.num_layers, report.closed_loop.steps()};
+}
+
+// Writer, reader and checks walk these lists, so that a field cannot be written and forgotten. `call` gets name, shape,
+// values and whether they may be missing. Arrays of S - 1 are left out where S is 1.
+
+template <typename Dense, typename Call> void for_each_field(Dense& dense, const Sizes& sizes, const Call& call)
+{
+    using Shape = std::vector<std::int64_t>;
+    call("cross_entropy", Shape{sizes.steps - 1}, dense.cross_entropy, false);
+    call("top_ids", Shape{sizes.steps}, dense.top_ids, false);
+    call("resid_l1", Shape{sizes.layers, sizes.steps}, dense.resid_l1, false);
+    call("resid_l2", Shape{sizes.layers, sizes.steps}, dense.resid_l2, false);
+    call("generated_ids", Shape{sizes.steps}, dense.generated_ids, true);
+}
+
+template <typename Replay, typename Call> void for_each_cell_field(Replay& replay, const Sizes& sizes, const Call& call)
+{
+    using Shape = std::vector<std::int64_t>;
+    call("kl", Shape{sizes.grid, sizes.steps}, replay.kl, false);
+    call("cross_entropy", Shape{sizes.grid, sizes.steps - 1}, replay.cross_entropy, false);
+    call("top_ids", Shape{sizes.grid, sizes.steps}, replay.top_ids, false);
+    call("drift_l1", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l1, false);
+    call("drift_l2", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l2, false);
+    call("generated_ids", Shape{sizes.grid, sizes.steps}, replay.generated_ids, true);
+}
+
+std::int64_t count_of(const std::vector<std::int64_t>& shape)
+{
+    std::int64_t count = 1;
+    for (const auto extent : shape)
+        count *= extent;
+    return count;
+}
+
+auto writer(const Group& group)
+{
+    return [&group](const char* name, const auto& shape, const auto& values, bool) {
+        if (!values.empty())
+            group.write(name, shape, values, packed);
+    };
+}
+
+auto reader(const Group& group)
+{
+    return [&group](const char* name, const auto& shape, auto& values, bool optional) {
+        using Value = typename std::remove_reference_t<decltype(values)>::value_type;
+        if (count_of(shape) > 0 && (!optional || group.has(name)))
+            values = group.read<Value>(name, shape);
+    };
+}
+
+/// Refuses arrays of the wrong length, numbers that are not finite or below 0, ids below 0.
+auto checker(const std::filesystem::path& file, const std::string& path)
+{
+    return [file, path](const char* name, const auto& shape, const auto& values, bool optional) {
+        const auto where = file.string() + ": " + path + "/" + name + ": ";
+        const auto expected = count_of(shape), found = static_cast<std::int64_t>(values.size());
+        if (found != expected && !(optional && found == 0))
+            throw Error(where + "expected " + std::to_string(expected) + " values, found " + std::to_string(found));
+        for (const auto value : values) {
+            if (!std::isfinite(static_cast<double>(value)) || value < 0)
+                throw Error(where + "expected finite numbers of at least 0, found " + std::to_string(value));
+        }
+    };
+}
+
+void write_ids(const Group& group, const char* name, const std::vector<std::int64_t>& ids)
+{
+    if (!ids.empty())
+        group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
+}
+
+std::vector<std::int64_t> read_ids(const Group& group, const char* name)
+{
+    return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
+}
+
+void check_texts(const std::filesystem::path& file, const ClosedLoopDense& dense)
+{
+    const auto where = file.string() + ": /" + group_name + "/token_ids: ";
+    if (std::ranges::adjacent_find(dense.token_ids, std::greater_equal<>()) != dense.token_ids.end())
+        throw Error(where + "expected ascending ids, found others");
+    if (!dense.token_texts.empty() && dense.token_texts.size() != dense.token_ids.size())
+        throw Error(where + "expected as many ids as token_texts, " + std::to_string(dense.token_texts.size())
+            + ", found " + std::to_string(dense.token_ids.size()));
+}
+
+} // namespace
+
+void write_closed_loop(const Group& root, const ReplayReport& report)
+{
+    const auto& dense = report.closed_loop;
+    if (dense.empty())
+        return;
+    const auto group = root.create_group(group_name);
+    write_ids(group, "input_ids", dense.input_ids);
+    write_ids(group, "end_ids", dense.end_ids);
+    write_ids(group, "token_ids", dense.token_ids);
+    write_texts(group, "token_texts", dense.token_texts);
+    for_each_field(dense, sizes_of(report, 1), writer(group));
+}
+
+void write_closed_loop(const Group& policy, const ReplayReport& report, const PolicyReplay& replay)
+{
+    if (!report.closed_loop.empty())
+        for_each_cell_field(
+            replay.closed_loop, sizes_of(report, replay.budgets.size()), writer(policy.create_group(group_name)));
+}
+
+void read_closed_loop(const Group& root, ReplayReport& report)
+{
+    if (!root.has(group_name))
+        return;
+    const auto group = root.group(group_name);
+    auto& dense = report.closed_loop;
+    dense.input_ids = group.read<std::int64_t>("input_ids", {-1});
+    const auto steps = dense.steps();
+    if (steps < 1 || steps > most_steps)
+        group.fail("input_ids", "expected 1 to " + std::to_string(most_steps) + " ids, found " + std::to_string(steps));
+    dense.end_ids = read_ids(group, "end_ids");
+    dense.token_ids = read_ids(group, "token_ids");
+    dense.token_texts = read_texts(group, "token_texts");
+    for_each_field(dense, sizes_of(report, 1), reader(group));
+}
+
+void read_closed_loop(const Group& policy, const ReplayReport& report, PolicyReplay& replay)
+{
+    if (!report.closed_loop.empty())
+        for_each_cell_field(
+            replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(policy.group(group_name)));
+}
+
+void check_closed_loop(const std::filesystem::path& file, const ReplayReport& report)
+{
+    const auto& dense = report.closed_loop;
+    if (dense.empty())
+        return;
+    const auto path = std::string("/") + group_name;
+    for_each_field(dense, sizes_of(report, 1), checker(file, path));
+    check_texts(file, dense);
+    for (std::size_t i = 0; i < report.policies.size(); ++i) {
+        const auto& replay = report.policies[i];
+        for_each_cell_field(replay.closed_loop, sizes_of(report, replay.budgets.size()),
+            checker(file, "/policies/" + policy_name(i) + path));
+    }
+}
+
+} // namespace lava

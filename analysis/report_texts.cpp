@@ -1,0 +1,44 @@
+#include "analysis/report_texts.h"
+
+namespace lava {
+
+namespace {
+
+constexpr h5::WriteOptions packed{.deflate = 1};
+
+} // namespace
+
+void write_texts(const h5::Group& group, const std::string& name, const std::vector<std::string>& texts)
+{
+    if (texts.empty())
+        return;
+    std::vector<std::uint8_t> bytes;
+    std::vector<std::int64_t> ends;
+    for (const std::string& text : texts) {
+        bytes.insert(bytes.end(), text.begin(), text.end());
+        ends.push_back(static_cast<std::int64_t>(bytes.size()));
+    }
+    group.write(name + "_bytes", {static_cast<std::int64_t>(bytes.size())}, bytes, packed);
+    group.write(name + "_ends", {static_cast<std::int64_t>(ends.size())}, ends, packed);
+}
+
+std::vector<std::string> read_texts(const h5::Group& group, const std::string& name)
+{
+    if (!group.has(name + "_ends"))
+        return {};
+    const auto bytes = group.read<std::uint8_t>(name + "_bytes", {-1});
+    const auto ends = group.read<std::int64_t>(name + "_ends", {-1});
+    const auto size = static_cast<std::int64_t>(bytes.size());
+    std::vector<std::string> texts;
+    std::int64_t begin = 0;
+    for (const std::int64_t end : ends) {
+        if (end < begin || end > size)
+            group.fail(name + "_ends",
+                "expected ascending ends up to " + std::to_string(size) + ", found " + std::to_string(end));
+        texts.emplace_back(bytes.begin() + begin, bytes.begin() + end);
+        begin = end;
+    }
+    return texts;
+}
+
+} // namespace lava

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "traces/h5.h"
+
+#include <string>
+#include <vector>
+
+namespace lava {
+
+// Lists of byte strings: NAME_bytes holds them end to end, NAME_ends where each ends. Both are absent where there are
+// none.
+
+void write_texts(const h5::Group& group, const std::string& name, const std::vector<std::string>& texts);
+std::vector<std::string> read_texts(const h5::Group& group, const std::string& name);
+
+} // namespace lava

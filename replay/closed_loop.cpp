@@ -1,0 +1,356 @@
+#include "replay/closed_loop.h"
+
+#include "replay/decode_batch.h"
+#include "replay/logit_loss.h"
+#include "traces/error.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+std::size_t index(std::int64_t value)
+{
+    return static_cast<std::size_t>(value);
+}
+
+/// The rows of the batch: the dense one first, then every retained set that differs from it and from the others of its
+/// ranking.
+struct Rows
+{
+    std::vector<std::uint32_t> whole_prompt; // [L, Hkv, N] the dense row's ranking
+    Ids whole_counts; // [L, Hkv]
+    std::vector<RetainedPrompt> retained;
+    std::vector<std::vector<std::size_t>> of_cell; // [P][G] into retained
+};
+
+/// A ranking that keeps positions as they come, of which the first `count` are kept.
+void add_dense_row(Rows& rows, const TraceInfo& info, std::int64_t count)
+{
+    const auto heads = info.shape.num_layers * info.shape.num_kv_heads;
+    rows.whole_prompt.resize(index(heads * info.seq_len));
+    for (std::int64_t head = 0; head < heads; ++head) {
+        const auto begin = rows.whole_prompt.begin() + head * info.seq_len;
+        std::iota(begin, begin + info.seq_len, 0U);
+    }
+    rows.whole_counts.assign(index(heads), count);
+    rows.retained.push_back({rows.whole_prompt, rows.whole_counts, info.shape.num_kv_heads});
+}
+
+RetainedPrompt retained_of(const ReplayReport& report, std::size_t policy, std::size_t budget)
+{
+    const auto heads = report.cache_heads(policy), all_heads = report.trace.shape.num_layers * heads;
+    const auto first_layer = report.ranking(policy, budget, 0); // of a budget, the layers lie one after the other
+    return {{first_layer.data(), index(all_heads * report.trace.seq_len)},
+        std::span(report.policies[policy].counts).subspan(budget * index(all_heads), index(all_heads)), heads};
+}
+
+Rows make_rows(const ReplayReport& report)
+{
+    Rows rows;
+    add_dense_row(rows, report.trace, report.trace.seq_len);
+    struct Sets // of one ranking
+    {
+        std::vector<RetainedPrompt> sets;
+        std::map<Ids, std::size_t> known; // counts -> index
+    };
+    std::vector<Sets> rankings;
+    std::map<const std::uint32_t*, std::size_t> ranking_of;
+    std::vector<std::vector<std::pair<std::size_t, std::size_t>>> place; // [P][G] ranking and set; {-1, .}: dense
+    constexpr auto dense = static_cast<std::size_t>(-1);
+    for (std::size_t p = 0; p < report.policies.size(); ++p) {
+        auto& cells = place.emplace_back();
+        for (std::size_t g = 0; g < report.policies[p].budgets.size(); ++g) {
+            const auto set = retained_of(report, p, g);
+            if (std::ranges::all_of(set.counts, [&](auto count) { return count == report.trace.seq_len; })) {
+                cells.emplace_back(dense, 0);
+                continue;
+            }
+            const auto ranking = ranking_of.try_emplace(set.ranking.data(), rankings.size()).first->second;
+            rankings.resize(std::max(rankings.size(), ranking + 1));
+            auto& [sets, known] = rankings[ranking];
+            const auto [found, is_new] = known.try_emplace(Ids(set.counts.begin(), set.counts.end()), sets.size());
+            if (is_new)
+                sets.push_back(set);
+            cells.emplace_back(ranking, found->second);
+        }
+    }
+    std::vector<std::size_t> first_row;
+    for (const auto& ranking : rankings) {
+        first_row.push_back(rows.retained.size());
+        rows.retained.insert(rows.retained.end(), ranking.sets.begin(), ranking.sets.end());
+    }
+    for (const auto& cells : place) {
+        auto& of_policy = rows.of_cell.emplace_back();
+        for (const auto& [ranking, set] : cells)
+            of_policy.push_back(ranking == dense ? 0 : first_row[ranking] + set);
+    }
+    return rows;
+}
+
+/// Absolute differences of two residual streams and norms of one, per row, layer and step.
+struct Drift
+{
+    std::vector<double> l1, l2; // [rows, L, S]
+};
+
+void add_norms(const float* a, const float* b, std::int64_t size, double& l1, double& l2)
+{
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < size; ++i) {
+        const double x = static_cast<double>(a[i]) - (b != nullptr ? b[i] : 0);
+        sum += std::abs(x);
+        squares += x * x;
+    }
+    l1 = sum;
+    l2 = std::sqrt(squares);
+}
+
+/// What a teacher-forced pass gathers of every row.
+class Measurement
+{
+public:
+    Measurement(const Decoder& decoder, const Ids& inputs, std::size_t rows, std::int64_t num_layers)
+        : decoder_(decoder)
+        , inputs_(inputs)
+        , num_layers_(num_layers)
+        , steps_(std::ssize(inputs))
+    {
+        const auto tokens = rows * inputs.size();
+        for (auto* values : {&drift_.l1, &drift_.l2})
+            values->resize(tokens * index(num_layers));
+        kl_.resize(tokens);
+        cross_entropy_.resize(tokens);
+        top_ids_.resize(tokens);
+    }
+
+    /// The dense row, row 0, comes before the others in every layer.
+    void visit(const Tile& tile, std::int64_t layer, const at::Tensor& resid)
+    {
+        const bool dense = tile.first == 0;
+        if (dense)
+            dense_ = resid;
+        const auto hidden = resid.size(1);
+        const auto* others = resid.const_data_ptr<float>();
+        for (std::int64_t token = 0; token < resid.size(0); ++token) {
+            const auto row = tile.first + token / steps_, step = token % steps_;
+            const auto at = index((row * num_layers_ + layer) * steps_ + step);
+            add_norms(others + token * hidden, dense ? nullptr : dense_.const_data_ptr<float>() + step * hidden, hidden,
+                drift_.l1[at], drift_.l2[at]);
+        }
+        if (layer == num_layers_ - 1)
+            predict(tile, resid);
+    }
+
+    ClosedLoopDense dense() const
+    {
+        ClosedLoopDense result;
+        result.input_ids = inputs_;
+        result.cross_entropy = without_last(predictions_->cross_entropy(), steps_);
+        result.top_ids = predictions_->top_ids();
+        const auto values = num_layers_ * steps_;
+        result.resid_l1.assign(drift_.l1.begin(), drift_.l1.begin() + values);
+        result.resid_l2.assign(drift_.l2.begin(), drift_.l2.begin() + values);
+        return result;
+    }
+
+    /// Adds the row of a policy's next budget.
+    void append(std::size_t row, ClosedLoopReplay& replay) const
+    {
+        const bool dense = row == 0;
+        const auto take = [](const auto& from, std::size_t first, std::size_t count, auto& to, bool zero) {
+            for (std::size_t i = first; i < first + count; ++i)
+                to.push_back(zero ? 0 : from[i]);
+        };
+        const auto steps = index(steps_), values = index(num_layers_ * steps_);
+        take(drift_.l1, row * values, values, replay.drift_l1, dense);
+        take(drift_.l2, row * values, values, replay.drift_l2, dense);
+        take(kl_, row * steps, steps, replay.kl, dense);
+        take(cross_entropy_, row * steps, steps - 1, replay.cross_entropy, false);
+        take(top_ids_, row * steps, steps, replay.top_ids, false);
+    }
+
+private:
+    static std::vector<double> without_last(std::vector<double> values, std::int64_t steps)
+    {
+        values.resize(index(steps - 1));
+        return values;
+    }
+
+    void predict(const Tile& tile, const at::Tensor& resid)
+    {
+        if (tile.first == 0) {
+            predictions_.emplace(decoder_, resid, std::span(inputs_).subspan(1));
+            std::ranges::copy(predictions_->cross_entropy(), cross_entropy_.begin());
+            std::ranges::copy(predictions_->top_ids(), top_ids_.begin());
+            return;
+        }
+        const auto losses = predictions_->losses(resid);
+        const auto first = tile.first * steps_;
+        std::ranges::copy(losses.kl, kl_.begin() + first);
+        std::ranges::copy(losses.cross_entropy, cross_entropy_.begin() + first);
+        std::ranges::copy(losses.top_ids, top_ids_.begin() + first);
+    }
+
+    const Decoder& decoder_;
+    const Ids& inputs_;
+    std::int64_t num_layers_;
+    std::int64_t steps_;
+    at::Tensor dense_; // [S, hidden_size] after the layer under way
+    std::optional<DensePredictions> predictions_;
+    Drift drift_; // of row 0: the norms of its own stream
+    std::vector<double> kl_, cross_entropy_; // [rows, S]
+    Ids top_ids_; // [rows, S]
+};
+
+/// What the model says after the prompt, as the recorded keys and values have it.
+std::int64_t first_token(const Trace& trace, const Decoder& decoder, int threads)
+{
+    const auto& info = trace.info();
+    if (info.continuation == "greedy")
+        return info.eval_ids.front();
+    if (info.prompt_ids.empty())
+        throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
+    Rows rows;
+    add_dense_row(rows, info, info.seq_len - 1); // the last token of the prompt once more, as the first step
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
+    return batch.generate(std::span(info.prompt_ids).last(1), 1, [] {}).front();
+}
+
+/// Inputs of the teacher-forced steps: those recorded, and what the dense run says after them.
+Ids forced_inputs(const Trace& trace, const Decoder& decoder, std::int64_t steps, int threads)
+{
+    const auto& info = trace.info();
+    auto inputs = info.eval_ids;
+    if (steps <= info.eval_len) {
+        inputs.resize(index(steps));
+        return inputs;
+    }
+    Rows rows;
+    add_dense_row(rows, info, info.seq_len);
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, threads);
+    const auto predicted = batch.generate(inputs, steps - 1, [] {});
+    inputs.insert(inputs.end(), predicted.begin() + info.eval_len - 1, predicted.end());
+    return inputs;
+}
+
+void check_trace(const TraceInfo& info, const ModelConfig& config, std::int64_t steps)
+{
+    if (info.eval_ids.empty())
+        throw Error(info.file + ": no eval_ids recorded, the tokens that the closed loop starts from");
+    check_length(config, info.seq_len, steps);
+    const auto window = smallest_window(config);
+    if (window > 0 && info.seq_len + steps > window)
+        throw Error(info.file + ": " + std::to_string(info.seq_len) + " tokens and " + std::to_string(steps)
+            + " steps exceed the model's sliding window of " + std::to_string(window)
+            + ", in which it would no longer see what is retained");
+}
+
+/// Every row's own answer, [rows, steps]: the first token is the prefill's and the same for all.
+Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, std::int64_t steps,
+    const std::function<void()>& progress)
+{
+    const Ids forced{first};
+    Ids predicted;
+    if (steps > 1)
+        predicted = batch.generate(forced, steps - 1, progress);
+    Ids ids;
+    for (std::size_t row = 0; row < rows; ++row) {
+        ids.push_back(first);
+        const auto begin = predicted.begin() + static_cast<std::ptrdiff_t>(row) * (steps - 1);
+        ids.insert(ids.end(), begin, begin + (steps - 1));
+    }
+    return ids;
+}
+
+} // namespace
+
+Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
+{
+    const auto& info = trace.info();
+    const Checkpoint checkpoint(folder);
+    if (!(checkpoint.config().shape == info.shape))
+        throw Error("--model: " + folder.string() + " is not the model of " + info.file + ": expected "
+            + std::to_string(info.shape.num_layers) + " layers, " + std::to_string(info.shape.num_heads)
+            + " query heads, " + std::to_string(info.shape.num_kv_heads) + " KV heads of "
+            + std::to_string(info.shape.head_dim) + ", found " + std::to_string(checkpoint.config().shape.num_layers)
+            + ", " + std::to_string(checkpoint.config().shape.num_heads) + ", "
+            + std::to_string(checkpoint.config().shape.num_kv_heads) + ", "
+            + std::to_string(checkpoint.config().shape.head_dim));
+    if (info.weights_sha256.empty())
+        throw Error(info.file + ": no weights_sha256 recorded, so that --model cannot be checked against it");
+    const auto found = checkpoint.sha256();
+    if (found != info.weights_sha256)
+        throw Error("--model: " + folder.string() + " is not the model of " + info.file
+            + ": expected weights with SHA-256 " + info.weights_sha256 + ", found " + found);
+    return Decoder(checkpoint, {.device = "cpu", .dtype = "float32"});
+}
+
+void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options, ReplayReport& report,
+    const ReplayObserver& observer)
+{
+    const c10::InferenceMode inference;
+    const auto& info = trace.info();
+    const auto steps = options.steps > 0 ? options.steps : info.eval_len;
+    check_trace(info, decoder.config(), steps);
+    const auto rows = make_rows(report);
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
+    const auto free_steps = options.free ? batch.generate_progress(steps - 1) : 0;
+    observer.begin(static_cast<long>(info.shape.num_layers + free_steps));
+    const auto inputs = forced_inputs(trace, decoder, steps, options.threads);
+
+    Measurement measurement(decoder, inputs, rows.retained.size(), info.shape.num_layers);
+    batch.run(
+        inputs,
+        [&](const Tile& tile, std::int64_t layer, const at::Tensor& resid) { measurement.visit(tile, layer, resid); },
+        observer.step);
+    report.closed_loop = measurement.dense();
+    report.closed_loop.end_ids = decoder.config().eos_token_ids;
+    for (std::size_t p = 0; p < report.policies.size(); ++p) {
+        auto& replay = report.policies[p].closed_loop = {};
+        for (const auto row : rows.of_cell[p])
+            measurement.append(row, replay);
+    }
+    if (!options.free)
+        return;
+    const auto ids
+        = answers(batch, rows.retained.size(), first_token(trace, decoder, options.threads), steps, observer.step);
+    const auto answer_of = [&](std::size_t row) { return std::span(ids).subspan(row * index(steps), index(steps)); };
+    const auto append
+        = [](Ids& to, std::span<const std::int64_t> from) { to.insert(to.end(), from.begin(), from.end()); };
+    append(report.closed_loop.generated_ids, answer_of(0));
+    for (std::size_t p = 0; p < report.policies.size(); ++p)
+        for (const auto row : rows.of_cell[p])
+            append(report.policies[p].closed_loop.generated_ids, answer_of(row));
+}
+
+void name_tokens(const Tokenizer& tokenizer, ReplayReport& report)
+{
+    auto& dense = report.closed_loop;
+    std::set<std::int64_t> ids;
+    const auto add = [&](const Ids& more) { ids.insert(more.begin(), more.end()); };
+    add(dense.input_ids);
+    add(dense.top_ids);
+    add(dense.generated_ids);
+    for (const auto& policy : report.policies) {
+        add(policy.closed_loop.top_ids);
+        add(policy.closed_loop.generated_ids);
+    }
+    dense.token_ids.assign(ids.begin(), ids.end());
+    dense.token_texts.clear();
+    for (const auto id : ids)
+        dense.token_texts.push_back(tokenizer.token_bytes(id));
+}
+
+} // namespace lava

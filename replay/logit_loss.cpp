@@ -1,0 +1,129 @@
+#include "replay/logit_loss.h"
+
+#include "model/linear.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cmath>
+
+namespace lava {
+
+namespace {
+
+constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
+
+/// exp(u) - 1 - u, each term as exact as its size; p exp(u) is formed from log p, as u may be large where p vanishes.
+double excess(float u, float log_p, float p)
+{
+    if (std::abs(u) < 0.1F) {
+        const double x = u;
+        return p * x * x * (1.0 / 2 + x * (1.0 / 6 + x * (1.0 / 24 + x * (1.0 / 120 + x / 720))));
+    }
+    return std::exp(static_cast<double>(log_p) + u) - static_cast<double>(p) * (1 + static_cast<double>(u));
+}
+
+double dot(const float* a, const float* b, std::int64_t count)
+{
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+        sum += static_cast<double>(a[i]) * b[i];
+    return sum;
+}
+
+double dot(const float* a, const double* b, std::int64_t count)
+{
+    double sum = 0;
+    for (std::int64_t i = 0; i < count; ++i)
+        sum += static_cast<double>(a[i]) * b[i];
+    return sum;
+}
+
+std::vector<std::int64_t> to_ids(const at::Tensor& ids)
+{
+    return {ids.const_data_ptr<std::int64_t>(), ids.const_data_ptr<std::int64_t>() + ids.numel()};
+}
+
+/// E_p of lm_head's rows, [steps, hidden_size] float64; p: [steps, vocab_size] float64.
+at::Tensor mean_row(const at::Tensor& p, const at::Tensor& lm_head)
+{
+    auto mean = at::zeros({p.size(0), lm_head.size(1)}, at::kDouble);
+    for (std::int64_t first = 0; first < lm_head.size(0); first += panel) {
+        const auto width = std::min(panel, lm_head.size(0) - first);
+        mean.addmm_(p.narrow(1, first, width), lm_head.narrow(0, first, width).to(at::kDouble));
+    }
+    return mean;
+}
+
+} // namespace
+
+DensePredictions::DensePredictions(
+    const Decoder& decoder, const at::Tensor& resid, std::span<const std::int64_t> targets)
+    : decoder_(decoder)
+    , steps_(resid.size(0))
+    , targets_(targets.begin(), targets.end())
+{
+    const c10::InferenceMode inference;
+    targets_.resize(static_cast<std::size_t>(steps_), -1);
+    normalized_ = decoder.normalize(resid);
+    logits_ = project(normalized_, decoder.lm_head());
+    const auto log_p = at::log_softmax(logits_.to(at::kDouble), 1);
+    const auto p = log_p.exp();
+    mean_row_ = mean_row(p, decoder.lm_head());
+    log_p_ = log_p.to(at::kFloat);
+    p_ = p.to(at::kFloat);
+    top_ids_ = to_ids(logits_.argmax(1));
+    for (std::int64_t step = 0; step < steps_; ++step) {
+        const auto target = targets_[static_cast<std::size_t>(step)];
+        cross_entropy_.push_back(target < 0 ? 0 : -log_p[step][target].item<double>());
+    }
+}
+
+LogitLosses DensePredictions::losses(const at::Tensor& resid) const
+{
+    const auto& lm_head = decoder_.lm_head();
+    const auto tokens = resid.size(0), hidden = resid.size(1), vocab = lm_head.size(0);
+    const auto difference = (decoder_.normalize(resid).view({-1, steps_, hidden}) - normalized_).view({tokens, hidden});
+    const auto count = static_cast<std::size_t>(tokens);
+    std::vector<double> mean(count), sum(count);
+    for (std::int64_t t = 0; t < tokens; ++t)
+        mean[static_cast<std::size_t>(t)] = dot(difference.const_data_ptr<float>() + t * hidden,
+            mean_row_.const_data_ptr<double>() + t % steps_ * hidden, hidden);
+
+    std::vector<float> best(count, -INFINITY);
+    LogitLosses losses{std::vector<double>(count), std::vector<double>(count), std::vector<std::int64_t>(count)};
+    for (std::int64_t first = 0; first < vocab; first += panel) {
+        const auto width = std::min(panel, vocab - first);
+        const auto deltas = project(difference, lm_head.narrow(0, first, width));
+        for (std::int64_t t = 0; t < tokens; ++t) {
+            const auto i = static_cast<std::size_t>(t);
+            const auto* delta = deltas.const_data_ptr<float>() + t * width;
+            const auto offset = t % steps_ * vocab + first;
+            const auto* dense = logits_.const_data_ptr<float>() + offset;
+            const auto* log_p = log_p_.const_data_ptr<float>() + offset;
+            const auto* p = p_.const_data_ptr<float>() + offset;
+            const auto shift = static_cast<float>(mean[i]);
+            for (std::int64_t v = 0; v < width; ++v) {
+                sum[i] += excess(delta[v] - shift, log_p[v], p[v]);
+                if (dense[v] + delta[v] > best[i]) {
+                    best[i] = dense[v] + delta[v];
+                    losses.top_ids[i] = first + v;
+                }
+            }
+        }
+    }
+    for (std::int64_t t = 0; t < tokens; ++t) {
+        const auto i = static_cast<std::size_t>(t);
+        losses.kl[i] = std::log1p(sum[i]);
+        const auto step = static_cast<std::size_t>(t % steps_);
+        if (const auto target = targets_[step]; target >= 0) {
+            const auto* row = lm_head.const_data_ptr<float>() + target * hidden;
+            const auto delta = dot(difference.const_data_ptr<float>() + t * hidden, row, hidden);
+            // -log p_hat(target), log of the normaliser being KL + E_p[d]
+            losses.cross_entropy[i] = std::max(0.0, cross_entropy_[step] + (losses.kl[i] + mean[i] - delta));
+        }
+    }
+    return losses;
+}
+
+} // namespace lava

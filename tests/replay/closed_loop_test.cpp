@@ -1,0 +1,317 @@
+#include "replay/closed_loop.h"
+
+#include "capture/recorder.h"
+#include "tests/replay/naive_decoder.h"
+#include "tests/temporary_folder.h"
+#include "traces/error.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+#include <random>
+
+namespace lava {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::NaiveDecoder;
+using ::testing::ThrowsMessage;
+using Ids = std::vector<std::int64_t>;
+
+const std::filesystem::path model_folder = LAVA_SOURCE_DIR "/models/stories260K";
+constexpr std::int64_t prompt_length = 150, recorded_steps = 7;
+
+const TemporaryFolder& folder()
+{
+    static const TemporaryFolder folder;
+    return folder;
+}
+
+/// A trace of the small model; its steps are a reference's where `reference` is given.
+std::filesystem::path record_story(const std::string& name, const Ids& reference = {})
+{
+    const auto file = folder() / (name + ".h5");
+    const Checkpoint checkpoint(model_folder);
+    const Decoder decoder(checkpoint, {});
+    std::mt19937 random(5);
+    Ids prompt{1};
+    while (std::ssize(prompt) < prompt_length)
+        prompt.push_back(3 + static_cast<std::int64_t>(random() % 500));
+    const auto recording = record(decoder, prompt, {.steps = recorded_steps, .reference = reference}, 32);
+    TraceInfo info;
+    info.model_name = "stories260K";
+    info.weights_sha256 = checkpoint.sha256();
+    info.prompt_ids = prompt;
+    info.continuation = reference.empty() ? "greedy" : "reference";
+    write_recording(decoder, recording, info, {file, {}, StoreType::f32}, [] {});
+    return file;
+}
+
+/// Three policies of random rankings, the second with a ranking for every budget, the third with a cache for every
+/// query head. Counts differ from head to head, from none to all, and do not grow with the budget in every head.
+ReplayReport ragged_report(const TraceInfo& info)
+{
+    std::mt19937 random(17);
+    ReplayReport report;
+    report.trace = info;
+    for (const char* name : {"nested", "by_budget", "by_query_head"}) {
+        auto& replay = report.policies.emplace_back();
+        replay.policy = replay.name = name;
+        replay.budgets = {10, 40, 70, prompt_length};
+        replay.cache_heads = replay.name == "by_query_head" ? info.shape.num_heads : info.shape.num_kv_heads;
+        const auto heads = info.shape.num_layers * replay.cache_heads;
+        const auto rankings = heads * (replay.name == "by_budget" ? std::ssize(replay.budgets) : 1);
+        for (std::int64_t head = 0; head < rankings; ++head) {
+            std::vector<std::uint32_t> ranking(prompt_length);
+            std::iota(ranking.begin(), ranking.end(), 0U);
+            std::shuffle(ranking.begin(), ranking.end(), random);
+            replay.ranking.insert(replay.ranking.end(), ranking.begin(), ranking.end());
+        }
+        for (const auto budget : replay.budgets) {
+            for (std::int64_t head = 0; head < heads; ++head) {
+                const auto count = static_cast<std::int64_t>(random()) % (2 * budget + 1);
+                replay.counts.push_back(
+                    budget == prompt_length ? budget : std::clamp<std::int64_t>(count, 0, prompt_length));
+            }
+        }
+    }
+    return report;
+}
+
+/// [num_layers, cache heads, seq_len]
+at::Tensor kept_of(const ReplayReport& report, std::size_t policy, std::size_t budget)
+{
+    const auto heads = report.cache_heads(policy), layers = report.trace.shape.num_layers, n = report.trace.seq_len;
+    auto kept = at::zeros({layers, heads, n}, at::kBool);
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+        const auto ranking = report.ranking(policy, budget, layer);
+        for (std::int64_t head = 0; head < heads; ++head) {
+            const auto row = (static_cast<std::int64_t>(budget) * layers + layer) * heads + head;
+            for (std::int64_t i = 0; i < report.policies[policy].counts[static_cast<std::size_t>(row)]; ++i)
+                kept[layer][head][ranking[static_cast<std::size_t>(head * n + i)]] = true;
+        }
+    }
+    return kept;
+}
+
+/// A run of the naive decoder over given inputs.
+struct NaiveRun
+{
+    std::vector<at::Tensor> log_p; // [steps] of [vocab_size]
+    std::vector<at::Tensor> stream; // [steps * num_layers] of [hidden_size]
+};
+
+NaiveRun run_naively(const Trace& trace, const at::Tensor& kept, const Ids& inputs)
+{
+    const Checkpoint checkpoint(model_folder);
+    NaiveDecoder decoder(trace, checkpoint, kept);
+    NaiveRun run;
+    for (const auto id : inputs)
+        run.log_p.push_back(at::log_softmax(decoder.step(id), 0));
+    run.stream = decoder.stream;
+    return run;
+}
+
+Ids answer_naively(const Trace& trace, const at::Tensor& kept, std::int64_t first, std::int64_t count)
+{
+    const Checkpoint checkpoint(model_folder);
+    NaiveDecoder decoder(trace, checkpoint, kept);
+    Ids ids{first};
+    while (std::ssize(ids) < count)
+        ids.push_back(decoder.step(ids.back()).argmax().item<std::int64_t>());
+    return ids;
+}
+
+void expect_near(double found, double expected, double relative, double absolute, const std::string& what)
+{
+    EXPECT_LE(std::abs(found - expected), relative * std::abs(expected) + absolute)
+        << what << ": expected " << expected << ", found " << found;
+}
+
+/// A cell against the naive run of the same retained set and inputs.
+void expect_cell(
+    const ReplayReport& report, std::size_t policy, std::size_t budget, const NaiveRun& dense, const NaiveRun& evicted)
+{
+    const auto& found = report.policies[policy].closed_loop;
+    const auto& inputs = report.closed_loop.input_ids;
+    const auto steps = inputs.size(), layers = dense.stream.size() / steps;
+    for (std::size_t step = 0; step < steps; ++step) {
+        const auto where = "policy " + std::to_string(policy) + ", budget " + std::to_string(budget) + ", step "
+            + std::to_string(step);
+        const auto kl = (dense.log_p[step].exp() * (dense.log_p[step] - evicted.log_p[step])).sum().item<double>();
+        expect_near(found.kl[budget * steps + step], kl, 1e-3, 1e-11, where + ": KL");
+        EXPECT_EQ(found.top_ids[budget * steps + step], evicted.log_p[step].argmax().item<std::int64_t>()) << where;
+        if (step + 1 < steps)
+            expect_near(found.cross_entropy[budget * (steps - 1) + step],
+                -evicted.log_p[step][inputs[step + 1]].item<double>(), 1e-5, 1e-5, where + ": cross entropy");
+        for (std::size_t layer = 0; layer < layers; ++layer) {
+            const auto drift = dense.stream[step * layers + layer] - evicted.stream[step * layers + layer];
+            const auto at = (budget * layers + layer) * steps + step;
+            expect_near(found.drift_l1[at], drift.abs().sum().item<double>(), 1e-4, 1e-5, where + ": drift");
+            expect_near(found.drift_l2[at], drift.norm().item<double>(), 1e-4, 1e-5, where + ": drift");
+        }
+    }
+}
+
+void expect_all_cells(const Trace& trace, const ReplayReport& report)
+{
+    const auto& info = trace.info();
+    const auto& inputs = report.closed_loop.input_ids;
+    const auto all = at::ones({info.shape.num_layers, info.shape.num_kv_heads, info.seq_len}, at::kBool);
+    const auto dense = run_naively(trace, all, inputs);
+    for (std::size_t p = 0; p < report.policies.size(); ++p)
+        for (std::size_t g = 0; g < report.policies[p].budgets.size(); ++g)
+            expect_cell(report, p, g, dense, run_naively(trace, kept_of(report, p, g), inputs));
+}
+
+TEST(ClosedLoop, IsAPlainDecodeOfEachRowWithMasks)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    add_closed_loop(trace, decoder, {}, report);
+    EXPECT_EQ(report.closed_loop.input_ids, trace.info().eval_ids);
+    expect_all_cells(trace, report);
+}
+
+TEST(ClosedLoop, GoesOnWithWhatTheDenseRunSays)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    constexpr std::int64_t steps = 70; // more decode entries than a block holds
+    add_closed_loop(trace, decoder, {.steps = steps}, report);
+    const auto& info = trace.info();
+    const auto all = at::ones({info.shape.num_layers, info.shape.num_kv_heads, info.seq_len}, at::kBool);
+    EXPECT_EQ(report.closed_loop.input_ids, answer_naively(trace, all, info.eval_ids.front(), steps));
+    expect_all_cells(trace, report);
+}
+
+TEST(ClosedLoop, AFewStepsAreTheFirstOfMore)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    add_closed_loop(trace, decoder, {.steps = 1}, report);
+    EXPECT_TRUE(report.policies[0].closed_loop.cross_entropy.empty()); // no input follows
+    add_closed_loop(trace, decoder, {.steps = 3}, report);
+    EXPECT_EQ(report.closed_loop.steps(), 3);
+    expect_all_cells(trace, report);
+}
+
+TEST(ClosedLoop, EveryRowAnswersByItself)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    constexpr std::int64_t steps = 70;
+    add_closed_loop(trace, decoder, {.steps = steps, .free = true}, report);
+    const auto first = trace.info().eval_ids.front();
+    for (std::size_t p = 0; p < report.policies.size(); ++p) {
+        for (std::size_t g = 0; g < report.policies[p].budgets.size(); ++g) {
+            const auto& ids = report.policies[p].closed_loop.generated_ids;
+            const Ids found(ids.begin() + static_cast<std::ptrdiff_t>(g) * steps,
+                ids.begin() + static_cast<std::ptrdiff_t>(g + 1) * steps);
+            EXPECT_EQ(found, answer_naively(trace, kept_of(report, p, g), first, steps))
+                << "policy " << p << ", budget " << g;
+        }
+    }
+    EXPECT_EQ(report.closed_loop.generated_ids, report.closed_loop.input_ids);
+}
+
+TEST(ClosedLoop, AnAnswerStartsWithWhatThePromptLeadsToWhateverTheReference)
+{
+    const Trace greedy(record_story("closed_loop"));
+    const Trace trace(record_story("closed_loop_reference", {403, 11, 12, 13}));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    add_closed_loop(trace, decoder, {.steps = 4, .free = true}, report);
+    EXPECT_EQ(report.closed_loop.input_ids, (Ids{403, 11, 12, 13}));
+    auto expected = greedy.info().eval_ids;
+    expected.resize(4);
+    EXPECT_EQ(report.closed_loop.generated_ids, expected);
+}
+
+TEST(ClosedLoop, TheWholeCacheIsTheDenseRunExactly)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    add_closed_loop(trace, decoder, {}, report);
+    const auto& found = report.policies[1].closed_loop;
+    const auto tail
+        = [](const auto& values) { return std::vector(values.end() - std::ssize(values) / 4, values.end()); };
+    EXPECT_THAT(tail(found.kl), ::testing::Each(0));
+    EXPECT_THAT(tail(found.drift_l1), ::testing::Each(0));
+    EXPECT_THAT(tail(found.drift_l2), ::testing::Each(0));
+    EXPECT_EQ(tail(found.cross_entropy), report.closed_loop.cross_entropy);
+    EXPECT_EQ(tail(found.top_ids), report.closed_loop.top_ids);
+}
+
+TEST(ClosedLoop, IsTheSameForAnyNumberOfThreads)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto one = ragged_report(trace.info()), several = ragged_report(trace.info());
+    add_closed_loop(trace, decoder, {.steps = 20, .free = true, .threads = 1}, one);
+    add_closed_loop(trace, decoder, {.steps = 20, .free = true, .threads = 3}, several);
+    EXPECT_EQ(one.closed_loop.resid_l2, several.closed_loop.resid_l2);
+    for (std::size_t p = 0; p < one.policies.size(); ++p) {
+        EXPECT_EQ(one.policies[p].closed_loop.kl, several.policies[p].closed_loop.kl);
+        EXPECT_EQ(one.policies[p].closed_loop.cross_entropy, several.policies[p].closed_loop.cross_entropy);
+        EXPECT_EQ(one.policies[p].closed_loop.drift_l1, several.policies[p].closed_loop.drift_l1);
+        EXPECT_EQ(one.policies[p].closed_loop.drift_l2, several.policies[p].closed_loop.drift_l2);
+        EXPECT_EQ(one.policies[p].closed_loop.generated_ids, several.policies[p].closed_loop.generated_ids);
+    }
+}
+
+TEST(ClosedLoop, ARowDoesNotDependOnTheRowsBesideIt)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto all = ragged_report(trace.info()), alone = ragged_report(trace.info());
+    alone.policies = {alone.policies[2]};
+    auto& replay = alone.policies.front();
+    const auto heads = replay.counts.size() / replay.budgets.size();
+    replay.budgets = {replay.budgets[1]};
+    replay.counts = {replay.counts.begin() + static_cast<std::ptrdiff_t>(heads),
+        replay.counts.begin() + static_cast<std::ptrdiff_t>(2 * heads)};
+    add_closed_loop(trace, decoder, {.free = true}, all);
+    add_closed_loop(trace, decoder, {.free = true}, alone);
+    for (std::size_t step = 0; step < recorded_steps; ++step)
+        expect_near(
+            replay.closed_loop.kl[step], all.policies[2].closed_loop.kl[recorded_steps + step], 1e-4, 1e-12, "KL");
+    const auto& ids = all.policies[2].closed_loop.generated_ids;
+    EXPECT_EQ(replay.closed_loop.generated_ids, Ids(ids.begin() + recorded_steps, ids.begin() + 2 * recorded_steps));
+}
+
+TEST(ClosedLoop, RefusesAnotherModel)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto other = folder() / "other_model";
+    std::filesystem::remove_all(other);
+    std::filesystem::copy(model_folder, other, std::filesystem::copy_options::recursive);
+    {
+        std::fstream weights(other / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+        weights.seekp(-1, std::ios::end);
+        weights.put('\x01');
+    }
+    EXPECT_THAT([&] { open_model_of(trace, other); },
+        ThrowsMessage<Error>(
+            HasSubstr("is not the model of " + trace.info().file + ": expected weights with SHA-256")));
+}
+
+TEST(ClosedLoop, RefusesMoreStepsThanTheModelsContext)
+{
+    const Trace trace(record_story("closed_loop"));
+    const auto decoder = open_model_of(trace, model_folder);
+    auto report = ragged_report(trace.info());
+    EXPECT_THAT([&] { add_closed_loop(trace, decoder, {.steps = 363}, report); },
+        ThrowsMessage<Error>(HasSubstr("expected at most 512 tokens, the model's context, found 513")));
+}
+
+} // namespace
+} // namespace lava
