@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include "model/attention.h"
+#include "model/available_memory.h"
 #include "model/linear.h"
 #include "model/llama_layer.h"
 #include "traces/error.h"
@@ -9,6 +10,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -72,21 +74,24 @@ void require_tied(const Checkpoint& checkpoint)
             + ", but config.json says tie_word_embeddings");
 }
 
-/// Throws Error where a tensor is missing or has another shape, or where there is one that the decoder would leave out
-/// without a word: a bias, a further layer.
-void inspect(const Checkpoint& checkpoint, const DecoderOptions& options)
+/// Bytes that the layers' weights take in the decoder's dtype, where they do not have it. Throws Error where a tensor
+/// is missing or has another shape, or where there is one that the decoder would leave out without a word: a bias, a
+/// further layer.
+std::int64_t inspect(const Checkpoint& checkpoint, const DecoderOptions& options)
 {
     const ModelConfig& config = checkpoint.config();
-    std::set<std::string> used;
+    Inspection used;
     const WeightLoader look(checkpoint, options, &used);
+    for (std::int64_t layer = 0; layer < config.shape.num_layers; ++layer)
+        LlamaLayer(look, config, layer);
+    const std::int64_t converted = used.converted_bytes;
     look(embedding_name, {config.vocab_size, config.shape.hidden_size});
     look("model.norm.weight", {config.shape.hidden_size});
     if (!config.tie_word_embeddings)
         look(lm_head_name, {config.vocab_size, config.shape.hidden_size});
-    for (std::int64_t layer = 0; layer < config.shape.num_layers; ++layer)
-        LlamaLayer(look, config, layer);
     for (const std::string& name : checkpoint.names()) {
-        if (used.contains(name) || name.ends_with("rotary_emb.inv_freq")) // which old files hold, and config.json says
+        if (used.names.contains(name)
+            || name.ends_with("rotary_emb.inv_freq")) // which old files hold, and config.json says
             continue;
         if (name == lm_head_name)
             require_tied(checkpoint);
@@ -94,23 +99,50 @@ void inspect(const Checkpoint& checkpoint, const DecoderOptions& options)
             throw Error("tensor " + name + ": expected only what a " + config.model_type + " model of "
                 + std::to_string(config.shape.num_layers) + " layers holds (config.json), found this one too");
     }
+    return converted;
 }
 
 } // namespace
 
+struct Decoder::StreamedLayer
+{
+    std::mutex mutex;
+    std::int64_t index = -1;
+    std::shared_ptr<const LlamaLayer> layer;
+};
+
 Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     : config_(checkpoint.config())
     , options_(resolve(std::move(options), config_))
+    , streamed_(std::make_shared<StreamedLayer>())
 {
     const c10::InferenceMode guard;
-    inspect(checkpoint, options_);
-    const WeightLoader load(checkpoint, options_);
-    const auto hidden = config_.shape.hidden_size;
-    embedding_ = load(embedding_name, {config_.vocab_size, hidden});
-    for (std::int64_t layer = 0; layer < config_.shape.num_layers; ++layer)
+    const std::int64_t converted = inspect(checkpoint, options_);
+    if (!options_.stream_weights) // weights of a GPU do not come out of this memory
+        options_.stream_weights = options_.device == "cpu" && converted > available_memory() / 10 * 8;
+    load_ = std::make_shared<const WeightLoader>(checkpoint, options_);
+    const auto& load = *load_;
+    const std::vector<std::int64_t> matrix{config_.vocab_size, config_.shape.hidden_size};
+    checkpoint.require_finite(embedding_name);
+    embedding_ = checkpoint.tensor(embedding_name, matrix);
+    for (std::int64_t layer = 0; layer < config_.shape.num_layers && !*options_.stream_weights; ++layer)
         layers_.push_back(std::make_shared<const LlamaLayer>(load, config_, layer));
-    final_norm_ = load("model.norm.weight", {hidden});
-    lm_head_ = config_.tie_word_embeddings ? embedding_ : load(lm_head_name, {config_.vocab_size, hidden});
+    final_norm_ = load("model.norm.weight", {config_.shape.hidden_size});
+    lm_head_ = load(config_.tie_word_embeddings ? embedding_name : lm_head_name, matrix);
+}
+
+std::shared_ptr<const LlamaLayer> Decoder::layer_at(std::int64_t layer) const
+{
+    if (!layers_.empty())
+        return layers_.at(static_cast<std::size_t>(layer));
+    const std::lock_guard lock(streamed_->mutex);
+    if (streamed_->index != layer) {
+        streamed_->index = -1;
+        streamed_->layer.reset(); // before the next one takes memory
+        streamed_->layer = std::make_shared<const LlamaLayer>(*load_, config_, layer);
+        streamed_->index = layer;
+    }
+    return streamed_->layer;
 }
 
 at::Tensor Decoder::forward(
@@ -118,18 +150,18 @@ at::Tensor Decoder::forward(
 {
     const c10::InferenceMode guard;
     const auto first = cache.length();
-    const auto tokens = checked_ids(ids, cache, config_).to(embedding_.device());
+    const auto tokens = checked_ids(ids, cache, config_);
     const auto n = tokens.size(0);
-    cache.k.resize(layers_.size());
-    cache.v.resize(layers_.size());
+    const auto num_layers = config_.shape.num_layers;
+    cache.k.resize(static_cast<std::size_t>(num_layers));
+    cache.v.resize(static_cast<std::size_t>(num_layers));
 
     auto x = embed(tokens);
     const auto angles = rope_at(at::arange(first, first + n, tokens.options()), first + n);
-    const auto num_layers = config_.shape.num_layers;
     for (std::int64_t layer = 0; layer < num_layers; ++layer) {
         const Hook hook{observer, layer};
-        const auto i = static_cast<std::size_t>(layer);
-        x = layers_[i]->forward(x, angles, attend_to_cache(cache, config_.layer_window[i], hook), hook);
+        const auto window = config_.layer_window[static_cast<std::size_t>(layer)];
+        x = layer_at(layer)->forward(x, angles, attend_to_cache(cache, window, hook), hook);
         if (on_layer)
             on_layer(layer + 1, num_layers);
     }
@@ -139,17 +171,17 @@ at::Tensor Decoder::forward(
 
 at::Tensor Decoder::embed(const at::Tensor& ids) const
 {
-    return at::embedding(embedding_, ids);
+    return at::embedding(embedding_, ids.to(embedding_.device())).to(lm_head_.options());
 }
 
 Rope Decoder::rope_at(const at::Tensor& positions, std::int64_t seq_len) const
 {
-    return rope(positions, seq_len, config_.rope, embedding_);
+    return rope(positions, seq_len, config_.rope, lm_head_);
 }
 
 at::Tensor Decoder::layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const
 {
-    return layers_.at(static_cast<std::size_t>(layer))->forward(resid_pre, rope, attend, Hook{nullptr, layer});
+    return layer_at(layer)->forward(resid_pre, rope, attend, Hook{nullptr, layer});
 }
 
 at::Tensor Decoder::normalize(const at::Tensor& resid) const
@@ -169,12 +201,12 @@ RopeParameters Decoder::rope_parameters(std::int64_t seq_len) const
 
 at::Tensor Decoder::w_o(std::int64_t layer) const
 {
-    return layers_.at(static_cast<std::size_t>(layer))->w_o;
+    return layer_at(layer)->w_o;
 }
 
 at::Tensor Decoder::b_o(std::int64_t layer) const
 {
-    return layers_.at(static_cast<std::size_t>(layer))->b_o;
+    return layer_at(layer)->b_o;
 }
 
 } // namespace lava

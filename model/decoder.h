@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,9 @@ struct DecoderOptions
 {
     std::string device = "cpu"; ///< "cpu", "cuda", "cuda:1"
     std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on cuda, float32 on the CPU
+    /// Whether to convert a layer's weights when a pass comes to it and to drop them after, which changes no result;
+    /// empty: where the converted weights of all layers would not fit into the memory that is free.
+    std::optional<bool> stream_weights = std::nullopt;
 };
 
 /// What a trace keeps of the rotary embedding, so that it can be undone and applied at other positions.
@@ -55,6 +59,7 @@ struct RopeParameters
 };
 
 struct LlamaLayer;
+class WeightLoader;
 
 /// Attention of n fresh tokens: their q [num_heads, n, head_dim], k and v [num_kv_heads, n, head_dim] (q, k after RoPE)
 /// -> z [n, num_heads * head_dim]. What else they attend to is its own affair.
@@ -65,11 +70,11 @@ using Attend = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k
 class Decoder
 {
 public:
-    /// Throws Error for an unknown architecture, device or dtype, or weights that do not fit the config.
+    /// Throws Error for an unknown device or dtype, or weights that do not fit the config.
     Decoder(const Checkpoint& checkpoint, DecoderOptions options);
 
     const ModelConfig& config() const { return config_; }
-    const DecoderOptions& options() const { return options_; } ///< device and dtype as resolved
+    const DecoderOptions& options() const { return options_; } ///< as resolved: nothing is empty
 
     /// Runs `ids` at the positions after `cache`, appending to it. Returns fp32 logits [rows, vocab_size]: of every
     /// token, or of the last one only. `observer` may be null. Throws Error as check_length() does.
@@ -103,8 +108,15 @@ public:
 private:
     ModelConfig config_;
     DecoderOptions options_;
-    std::vector<std::shared_ptr<const LlamaLayer>> layers_;
-    at::Tensor embedding_, final_norm_, lm_head_;
+    struct StreamedLayer;
+
+    std::shared_ptr<const LlamaLayer> layer_at(std::int64_t layer) const;
+
+    std::vector<std::shared_ptr<const LlamaLayer>> layers_; // empty where weights are streamed
+    std::shared_ptr<const WeightLoader> load_;
+    std::shared_ptr<StreamedLayer> streamed_; // the last one used
+    at::Tensor embedding_; // [vocab_size, hidden_size], on the CPU as it lies in the file
+    at::Tensor final_norm_, lm_head_;
 };
 
 } // namespace lava

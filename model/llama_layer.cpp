@@ -49,7 +49,7 @@ at::Tensor split_heads(const at::Tensor& x, std::int64_t head_dim)
 
 } // namespace
 
-WeightLoader::WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, std::set<std::string>* inspected)
+WeightLoader::WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, Inspection* inspected)
     : checkpoint_(std::move(checkpoint))
     , device_(parse_device(options.device))
     , dtype_(parse_dtype(options.dtype))
@@ -60,7 +60,9 @@ at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<s
 {
     const auto stored = checkpoint_.tensor(name, shape);
     if (inspected_) {
-        inspected_->insert(name);
+        const bool fits = stored.scalar_type() == dtype_ && device_.is_cpu();
+        if (inspected_->names.insert(name).second && !fits)
+            inspected_->converted_bytes += stored.numel() * static_cast<std::int64_t>(at::elementSize(dtype_));
         return stored;
     }
     checkpoint_.require_finite(name);

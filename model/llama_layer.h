@@ -11,13 +11,20 @@
 
 namespace lava {
 
+/// What a WeightLoader was asked for.
+struct Inspection
+{
+    std::set<std::string> names;
+    std::int64_t converted_bytes = 0; ///< of those that are not used as they lie in the file
+};
+
 /// Loads weights onto a device in a dtype, or looks whether they are there.
 class WeightLoader
 {
 public:
     /// Throws Error for a device or dtype that is unknown or not there. Where `inspected` is given, nothing is read or
-    /// converted: the tensors are views into the file, and their names are put into it.
-    WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, std::set<std::string>* inspected = nullptr);
+    /// converted: the tensors are views into the file, and they are noted there.
+    WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, Inspection* inspected = nullptr);
 
     /// Throws Error naming file and tensor where it is not there, has another shape, or holds NaN or infinity, be it
     /// only after the conversion.
@@ -27,7 +34,7 @@ private:
     Checkpoint checkpoint_;
     at::Device device_;
     at::ScalarType dtype_;
-    std::set<std::string>* inspected_;
+    Inspection* inspected_;
 };
 
 /// An observer, if there is one, bound to a layer.

@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <string>
 
 namespace lava {
@@ -97,6 +98,36 @@ TEST(Safetensors, OffsetsThatLieAreRefused)
     expect_refused(
         R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
         6, "tensor b: begins at byte 2, which overlaps another tensor; expected 4");
+}
+
+TEST(Safetensors, DamagedAtRandomAreReadOrRefusedButNeverReadBeyond)
+{
+    const std::string header
+        = R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},)"
+          R"("b":{"dtype":"F16","shape":[2],"data_offsets":[8,12]}})";
+    const auto whole = with_length(header.size(), header + "abcdefghijkl");
+    const std::string likely = R"({}[]",:0123456789-.eFabu\ )";
+    std::mt19937 random(3);
+    int refused = 0;
+    for (int round = 0; round < 20000; ++round) {
+        auto file = whole;
+        for (auto changes = 1 + random() % 3; changes > 0; --changes)
+            file[random() % file.size()]
+                = random() % 4 ? likely[random() % likely.size()] : static_cast<char>(random());
+        if (random() % 8 == 0)
+            file.resize(random() % file.size());
+        try {
+            for (const auto& [name, tensor] : read(file)) {
+                const auto* begin = reinterpret_cast<const char*>(tensor.bytes.data());
+                ASSERT_GE(begin, file.data() + sizeof(std::uint64_t)) << file;
+                ASSERT_LE(begin + tensor.bytes.size(), file.data() + file.size()) << file;
+            }
+        } catch (const Error&) {
+            ++refused;
+        }
+    }
+    EXPECT_GT(refused, 10000);
+    EXPECT_LT(refused, 20000) << "damage to a name or a number of the data does no harm";
 }
 
 TEST(Checkpoint, GivesATensorOfTheShapeAskedFor)
