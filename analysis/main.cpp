@@ -1,7 +1,9 @@
 #include "analysis/gain.h"
 #include "analysis/options.h"
+#include "analysis/oracle.h"
 #include "analysis/plot.h"
 #include "traces/error.h"
+#include "traces/output_file.h"
 #include "traces/program.h"
 
 #include <iostream>
@@ -65,6 +67,13 @@ std::string result(const Options& options)
         const auto& policies = options.filter.policies;
         const Table table = gain_table(reports, policies[0], policies[1], options.filter.budgets, options.layers);
         return to_string(table, options.format);
+    }
+    if (options.command == Command::curves) {
+        const std::string& policy = options.filter.policies[0];
+        refuse_same_file(options.output, options.reports);
+        if (!options.output.empty())
+            write_npy(options.output, oracle_curves(reports, policy));
+        return to_string(oracle_table(reports, policy), options.format);
     }
     const std::vector<Cell> cells = select_cells(reports, options.filter);
     if (options.command == Command::retained)

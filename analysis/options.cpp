@@ -34,6 +34,7 @@ const std::vector<CommandInfo>& commands()
         {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
             {"layer"}},
         {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
+        {"curves", Command::curves, "the division over heads that loses least, for lu-kv's file of curves", {"output"}},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},
     };
     return list;
@@ -57,7 +58,8 @@ po::options_description visible_options()
         "spans, bounds: how far to break down (default: run)");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
         "gain: layers, -1 for the last (default: 0,-1)");
-    add("output,o", po::value<std::string>()->value_name("DIR"), "plot: folder for the charts");
+    add("output,o", po::value<std::string>()->value_name("PATH"),
+        "plot: folder for the charts; curves: NumPy file (.npy) to write");
     add("help,h", "print this and exit");
     add("version", "print the version and exit");
     return options;
@@ -187,6 +189,10 @@ void check_command(const Options& options, const CommandInfo& info)
                 + std::to_string(options.filter.policies.size()) + " and "
                 + std::to_string(options.filter.budgets.size()));
     }
+    if (options.command == Command::curves && options.filter.policies.size() != 1)
+        throw UsageError("curves: expected one --policy, found " + std::to_string(options.filter.policies.size()));
+    if (options.command == Command::curves && !options.filter.budgets.empty())
+        throw UsageError("--budget does not go with curves, which shows all of a policy's");
     if (options.command == Command::gain && options.filter.policies.size() != 2)
         throw UsageError(
             "gain: expected two policies: -p BASE -p OTHER, found " + std::to_string(options.filter.policies.size()));

@@ -21,6 +21,7 @@ enum class Command
     spans,
     gain,
     retained,
+    curves,
     plot
 };
 
@@ -33,7 +34,7 @@ struct Options
     std::string pivot; ///< table: column to set policies against budgets; empty where not asked for
     Detail by = Detail::run; ///< bounds, spans
     std::vector<std::int64_t> layers; ///< gain: negative ones count from the last; empty: first and last
-    std::filesystem::path output; ///< plot: folder
+    std::filesystem::path output; ///< plot: folder; curves: file, may be empty
 };
 
 /// Throws UsageError.

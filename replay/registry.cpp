@@ -5,11 +5,13 @@
 #include "replay/policies/cake.h"
 #include "replay/policies/capkv.h"
 #include "replay/policies/cur.h"
+#include "replay/policies/defensivekv.h"
 #include "replay/policies/dms.h"
 #include "replay/policies/entropy_chunkkv.h"
 #include "replay/policies/full.h"
 #include "replay/policies/h2o.h"
 #include "replay/policies/lava.h"
+#include "replay/policies/lu_kv.h"
 #include "replay/policies/pyramidkv.h"
 #include "replay/policies/random.h"
 #include "replay/policies/snapkv.h"
@@ -35,7 +37,9 @@ template <typename P>
 PolicyInfo row(std::string name, std::string summary, std::string citation, std::vector<VariantInfo> variants = {})
 {
     auto parameters = P::parameters();
-    parameters.push_back(protect_parameter());
+    // a file's name takes the rest of a spelling, so that nothing may come behind it
+    const bool file_is_last = !parameters.empty() && parameters.back().kind == ParameterInfo::Kind::file;
+    parameters.insert(parameters.end() - (file_is_last ? 1 : 0), protect_parameter());
     return {
         std::move(name), std::move(summary), std::move(citation), std::move(parameters), std::move(variants), make<P>};
 }
@@ -71,6 +75,14 @@ std::vector<VariantInfo> official_lava(bool has_head_floor, bool in_default_set 
     return {variant};
 }
 
+const char* const defensive_paper = "Feng et al. 2025, DefensiveKV (FFY0/DefensiveKV)";
+
+std::vector<VariantInfo> defensive_variants()
+{
+    return {{"official", "the released code, which is the policy's own default", {{"bias", "prefix"}}},
+        {"paper", "first stage lowered by the window's own mass", {{"bias", "window"}}}};
+}
+
 std::vector<PolicyInfo> make_policies()
 {
     return {
@@ -97,6 +109,11 @@ std::vector<PolicyInfo> make_policies()
             row<CapKv>("capkv", "leverage of values, weighed by a mean query", "CapKV 2026, arXiv:2604.25975")),
         by_name_only(
             row<EntropyChunkKv>("entropy-chunkkv", "whole chunks, of spiky ones the best tokens", "kvpress 0.5.5")),
+        by_name_only(row<DefensiveKv>("defensivekv", "worst-case window attention x projected value norm",
+            defensive_paper, defensive_variants())),
+        by_name_only(row<LayerDefensiveKv>(
+            "layer-defensivekv", "defensivekv, one ranking over all layers", defensive_paper, defensive_variants())),
+        by_name_only(row<LuKv>("lu-kv", "any scores, heads by a file of curves", "LU-KV 2026, arXiv:2602.08585")),
         by_name_only(row<Dms>("dms", "scores of at least a threshold", "kvpress 0.5.5; after arXiv:2506.05345")),
         by_name_only(
             unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained")),
