@@ -2,6 +2,7 @@
 #include "analysis/options.h"
 #include "analysis/oracle.h"
 #include "analysis/plot.h"
+#include "analysis/summary.h"
 #include "traces/error.h"
 #include "traces/output_file.h"
 #include "traces/program.h"
@@ -78,6 +79,8 @@ std::string result(const Options& options)
     const std::vector<Cell> cells = select_cells(reports, options.filter);
     if (options.command == Command::retained)
         return retained_text(options, cells);
+    if (options.command == Command::summary)
+        return to_string(summary_table(cells, options.filter.match), options.format);
     std::string text;
     for (std::size_t i = 0; options.format == TableFormat::text && i < reports.size(); ++i)
         text += heading(reports[i]);

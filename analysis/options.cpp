@@ -33,6 +33,7 @@ const std::vector<CommandInfo>& commands()
         {"spans", Command::spans, "what became of each marked span", {"by"}},
         {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
             {"layer"}},
+        {"summary", Command::summary, "many prompts in one table: loss, KL and exact answers by kept share", {}},
         {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
         {"curves", Command::curves, "the division over heads that loses least, for lu-kv's file of curves", {"output"}},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},

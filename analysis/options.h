@@ -20,6 +20,7 @@ enum class Command
     bounds,
     spans,
     gain,
+    summary,
     retained,
     curves,
     plot

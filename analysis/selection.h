@@ -36,7 +36,8 @@ struct Filter
 {
     std::vector<std::string> policies; ///< spellings
     std::vector<std::int64_t> budgets;
-    std::string match = {}; ///< "nominal" or "retained": budgets as given to the rules, or at equal retention; empty: both
+    std::string match
+        = {}; ///< "nominal" or "retained": budgets as given to the rules, or at equal retention; empty: both
 };
 
 /// Whether a replay is one of those compared by `wanted`: what retains what is asked is both.

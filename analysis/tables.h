@@ -9,9 +9,9 @@
 
 namespace lava {
 
-// The tables of lava-analyze. A first column `report` appears where the cells come from several reports, columns `match` and
-// `nominal` (the budget that a policy's rule was given) where policies are compared at equal retention. Columns of
-// losses are empty where a report has none; those of a span where a report lacks it.
+// The tables of lava-analyze. A first column `report` appears where the cells come from several reports, columns
+// `match` and `nominal` (the budget that a policy's rule was given) where policies are compared at equal retention.
+// Columns of losses are empty where a report has none; those of a span where a report lacks it.
 
 /// How far a table is broken down.
 enum class Detail
