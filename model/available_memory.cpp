@@ -21,17 +21,25 @@ std::int64_t number_in(const char* file, const std::string& label = "")
     return in >> number ? number : unknown; // a control group without limit says "max"
 }
 
+/// What a control group may still take; pages of files that nobody needs just now count as free.
+std::int64_t room_in_group(const char* limit_file, const char* used_file, const char* pages_file, const char* pages)
+{
+    const std::int64_t limit = number_in(limit_file), used = number_in(used_file), idle = number_in(pages_file, pages);
+    if (limit == unknown || used == unknown)
+        return unknown;
+    return std::max<std::int64_t>(0, limit - used + (idle == unknown ? 0 : idle));
+}
+
 } // namespace
 
 std::int64_t available_memory()
 {
     const std::int64_t kibibytes = number_in("/proc/meminfo", "MemAvailable:");
-    const std::int64_t of_machine = kibibytes == unknown ? unknown : kibibytes * 1024;
-    const std::int64_t limit = number_in("/sys/fs/cgroup/memory.max"),
-                       used = number_in("/sys/fs/cgroup/memory.current");
-    const std::int64_t of_group
-        = limit == unknown || used == unknown ? unknown : std::max<std::int64_t>(0, limit - used);
-    return std::min(of_machine, of_group);
+    return std::min({kibibytes == unknown ? unknown : kibibytes * 1024,
+        room_in_group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat",
+            "inactive_file"), // version 2
+        room_in_group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+            "/sys/fs/cgroup/memory/memory.stat", "total_inactive_file")}); // version 1
 }
 
 } // namespace lava
