@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <set>
 
@@ -144,6 +145,16 @@ EncodedText encode_source(
     return encode_with_spans(tokenizer, text, request.chat, to_bytes(request.spans, text));
 }
 
+/// A text that spells the token that begins every text has it twice: not what the model was trained on.
+void note_double_bos(const Tokenizer& tokenizer, const std::vector<std::int64_t>& ids)
+{
+    const std::vector<std::int64_t> first = tokenizer.encode("", true).ids;
+    if (!first.empty() && ids.size() >= 2 && ids[0] == first[0] && ids[1] == first[0]) {
+        std::cerr << "lava-capture: note: the prompt begins with " << tokenizer.token_bytes(first[0])
+                  << " twice: the tokenizer puts it in front by itself\n";
+    }
+}
+
 } // namespace
 
 Prompt build_prompt(const Tokenizer* tokenizer, const PromptRequest& request)
@@ -162,6 +173,7 @@ Prompt build_prompt(const Tokenizer* tokenizer, const PromptRequest& request)
     }
     prompt.ids.insert(prompt.ids.end(), prefix.begin(), prefix.end());
     if (tokenizer != nullptr) {
+        note_double_bos(*tokenizer, prompt.ids);
         prompt.texts = token_texts(*tokenizer, prompt.ids);
     }
     prompt.tokenization = describe(request).dump();

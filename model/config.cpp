@@ -247,7 +247,8 @@ std::string read_dtype(const ConfigSection& config)
     return dtype;
 }
 
-/// One id, several, or none: a model without an end token has none.
+/// One id, several, or none: a model without an end token has none. generation_config.json, where there is one, knows
+/// better than config.json: of chat models it lists the end of a turn, too.
 std::vector<std::int64_t> read_eos(const ConfigSection& config, std::int64_t vocab_size)
 {
     const json* value = config.find("eos_token_id");
@@ -295,7 +296,14 @@ ModelConfig read_model_config(const std::filesystem::path& model_folder)
     result.tie_word_embeddings = family.ties_unless_told ? config.boolean_or("tie_word_embeddings", true)
                                                          : config.boolean("tie_word_embeddings");
     result.dtype = read_dtype(config);
-    result.eos_token_ids = read_eos(config, result.vocab_size);
+    const auto generation_file = model_folder / "generation_config.json";
+    const json generation = std::filesystem::exists(generation_file)
+        ? json::parse(read_text(generation_file), nullptr, false)
+        : json::object();
+    if (!generation.is_object())
+        throw Error(generation_file.string() + ": expected a JSON object, found something else");
+    const ConfigSection ending(generation_file.string(), generation);
+    result.eos_token_ids = read_eos(ending.find("eos_token_id") ? ending : config, result.vocab_size);
     return result;
 }
 

@@ -108,8 +108,13 @@ void Normalizer::add(const JsonView& json)
 
 AlignedText Normalizer::operator()(AlignedText text) const
 {
+    constexpr std::size_t most = 64; // longer than any real normal form makes a text
+    const std::size_t size = text.text.size();
     for (const auto& step : steps_) {
         text = step(std::move(text));
+        if (text.text.size() / most > size + 1) {
+            throw Error("the tokenizer's normalizer makes more than " + std::to_string(most) + " bytes of one");
+        }
     }
     return text;
 }

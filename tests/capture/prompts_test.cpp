@@ -84,6 +84,18 @@ TEST(Prompt, OfTextBeginsWithTheModelsOwnToken)
     EXPECT_EQ(prompt.texts, (std::vector<std::string>{"<s>", "a", "b"}));
 }
 
+TEST(Prompt, ThatBeginsWithThatTokenTwiceIsNoted)
+{
+    const auto note = [](const std::vector<std::int64_t>& ids) {
+        testing::internal::CaptureStderr();
+        build_prompt(&tokenizer, {.source = ids});
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_THAT(note({256, 256, 'a'}), HasSubstr("the prompt begins with <s> twice"));
+    EXPECT_EQ(note({256, 'a', 'a'}), "");
+    EXPECT_EQ(note({'a', 'a'}), "");
+}
+
 TEST(Prompt, SpansCountCharactersAndHoldEveryTokenTheyOverlap)
 {
     // é is two bytes and thus two tokens here, one character

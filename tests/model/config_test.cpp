@@ -69,6 +69,19 @@ protected:
         / (std::string("lava_config_") + testing::UnitTest::GetInstance()->current_test_info()->name());
 };
 
+TEST_F(Config, TakesTheEndOfTextFromGenerationConfigWhereItHasOne)
+{
+    std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": [3, 5]})";
+    EXPECT_THAT(read(valid()).eos_token_ids, ElementsAre(3, 5));
+    std::ofstream(folder / "generation_config.json") << R"({"temperature": 1})";
+    EXPECT_THAT(read(valid()).eos_token_ids, ElementsAre(2));
+    std::ofstream(folder / "generation_config.json") << R"({"eos_token_id": [3, 512]})";
+    EXPECT_THAT([&] { read(valid()); }, ThrowsMessage<Error>(HasSubstr("generation_config.json: eos_token_id: ")));
+    std::ofstream(folder / "generation_config.json") << "[";
+    EXPECT_THAT(
+        [&] { read(valid()); }, ThrowsMessage<Error>(HasSubstr("generation_config.json: expected a JSON object")));
+}
+
 TEST_F(Config, IsReadAsTransformers4WritesIt)
 {
     const auto config = read(valid());
