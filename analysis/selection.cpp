@@ -179,6 +179,24 @@ bool compared_as(const PolicyReplay& replay, std::string_view wanted)
     return wanted.empty() || replay.match == "both" || replay.match == wanted;
 }
 
+ReplayReport compared_at(ReplayReport report, std::string_view wanted)
+{
+    std::vector<PolicyReplay> policies;
+    std::map<std::size_t, std::size_t> places; // of those whose ranking went along
+    for (std::size_t i = 0; i < report.policies.size(); ++i) {
+        if (!compared_as(report.policies[i], wanted))
+            continue;
+        PolicyReplay& replay = policies.emplace_back(std::move(report.policies[i]));
+        const auto owner = replay.ranking_of < 0 ? i : static_cast<std::size_t>(replay.ranking_of);
+        const auto [place, is_first] = places.try_emplace(owner, policies.size() - 1);
+        if (is_first && owner != i)
+            replay.ranking = std::move(report.policies[owner].ranking);
+        replay.ranking_of = is_first ? -1 : static_cast<std::int64_t>(place->second);
+    }
+    report.policies = std::move(policies);
+    return report;
+}
+
 std::vector<Cell> all_cells(const ReplayReport& report)
 {
     return select_cells(std::span(&report, 1), {});

@@ -37,6 +37,13 @@ struct Cell
 
     const PolicyReplay& replay() const { return report.policies[policy]; }
     std::int64_t cache_heads() const { return report.cache_heads(policy); }
+    /// The model's, with the heads that keep caches of their own under the policy as KV heads.
+    ModelShape shape() const
+    {
+        ModelShape shape = report.trace.shape;
+        shape.num_kv_heads = cache_heads();
+        return shape;
+    }
     bool has_ranking() const { return report.has_ranking(policy); }
 };
 

@@ -306,7 +306,7 @@ Table head_table(std::span<const Cell> cells)
     append(columns, loss_columns(head_fields, Shown::all));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
-        const ModelShape& shape = cell.report.trace.shape;
+        const ModelShape shape = cell.shape();
         for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
             for (std::int64_t head = 0; head < shape.num_heads; ++head)
                 rows.add({.cell = cell,

@@ -12,7 +12,7 @@ namespace {
 
 std::int64_t top_of_scale(const Cell& cell)
 {
-    const auto& shape = cell.report.trace.shape;
+    const auto shape = cell.shape();
     auto largest = 2 * retained(cell) / (shape.num_layers * shape.num_kv_heads);
     for (std::int64_t layer = 0; layer < shape.num_layers; ++layer)
         for (std::int64_t head = 0; head < shape.num_kv_heads; ++head)
@@ -24,7 +24,7 @@ std::int64_t top_of_scale(const Cell& cell)
 
 void BudgetModel::set_cell(SharedReport report, std::size_t policy, std::size_t budget, std::optional<std::size_t> span)
 {
-    const bool reset = report != report_;
+    const bool reset = report != report_ || (report && report->cache_heads(policy) != columnCount());
     if (reset)
         beginResetModel();
     report_ = std::move(report);
@@ -50,7 +50,7 @@ int BudgetModel::rowCount(const QModelIndex& parent) const
 
 int BudgetModel::columnCount(const QModelIndex& parent) const
 {
-    return parent.isValid() || !report_ ? 0 : static_cast<int>(report_->trace.shape.num_kv_heads);
+    return parent.isValid() || !report_ ? 0 : static_cast<int>(report_->cache_heads(policy_));
 }
 
 QVariant BudgetModel::data(const QModelIndex& index, int role) const
@@ -111,7 +111,7 @@ QString BudgetModel::tool_tip(HeadId head) const
 
 QString BudgetModel::head_loss_line(const Cell& here, HeadId head) const
 {
-    const auto group = report_->trace.shape.group_size();
+    const auto group = here.shape().group_size();
     QStringList values;
     for (auto query = head.kv_head * group; query < (head.kv_head + 1) * group; ++query)
         if (const auto loss = head_losses(here, head.layer, query))

@@ -247,7 +247,7 @@ void draw_budgets(QPainter& painter, const QRectF& area, const BudgetModel& mode
     if (!cell)
         return;
     const auto& trace = cell->report.trace;
-    const BudgetLayout layout(area, trace.shape, trace.seq_len);
+    const BudgetLayout layout(area, cell->shape(), trace.seq_len);
     draw_titles(painter, area, layout, *cell);
     draw_row_labels(painter, layout, trace.shape.num_layers);
     draw_map(painter, layout, model);

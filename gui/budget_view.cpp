@@ -36,14 +36,13 @@ void BudgetView::count_keepers()
         return;
     keepers_ = keepers_by_layer(*cell);
     const auto width = static_cast<int>(layout_now()->positions().width() / 2);
-    positions_ = position_image(keepers_, cell->report.trace.shape.num_kv_heads, width);
+    positions_ = position_image(keepers_, cell->cache_heads(), width);
 }
 
 std::optional<BudgetLayout> BudgetView::layout_now() const
 {
     const auto cell = model_.cell();
-    return cell ? std::optional(BudgetLayout(rect(), cell->report.trace.shape, cell->report.trace.seq_len))
-                : std::nullopt;
+    return cell ? std::optional(BudgetLayout(rect(), cell->shape(), cell->report.trace.seq_len)) : std::nullopt;
 }
 
 void BudgetView::paintEvent(QPaintEvent*)
@@ -83,7 +82,7 @@ QString BudgetView::tool_tip(const QPoint& where) const
     if (!place || keepers_.empty())
         return {};
     const auto& [layer, position] = *place;
-    const auto heads = model_.cell()->report.trace.shape.num_kv_heads;
+    const auto heads = model_.cell()->cache_heads();
     return QStringLiteral("layer %1, position %2\nkept by %3 of its %4 KV heads")
         .arg(layer)
         .arg(position)

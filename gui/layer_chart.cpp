@@ -74,7 +74,7 @@ void LayerChart::show_cell(const Cell& cell, const Measure& measure)
 
 void LayerChart::add_bars(const Cell& cell, QAbstractAxis* layers)
 {
-    const auto& shape = cell.report.trace.shape;
+    const auto shape = cell.shape();
     auto* bars = new QStackedBarSeries;
     bars->setBarWidth(0.8);
     std::int64_t highest = 1;

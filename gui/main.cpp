@@ -1,3 +1,4 @@
+#include "analysis/selection.h"
 #include "gui/export.h"
 #include "gui/main_window.h"
 #include "gui/options.h"
@@ -66,7 +67,7 @@ int show(const Options& options)
 {
     SharedReport report;
     if (!options.report.empty()) {
-        report = std::make_shared<const ReplayReport>(read_report(options.report));
+        report = std::make_shared<const ReplayReport>(compared_at(read_report(options.report), options.match));
         check_shows_something(*report);
     }
     MainWindow window;

@@ -35,12 +35,12 @@ namespace {
 std::size_t policy_to_show(const ReplayReport& report, std::int64_t budget)
 {
     const auto& shape = report.trace.shape;
-    const auto everything = report.trace.seq_len * shape.num_layers * shape.num_kv_heads;
     std::optional<std::size_t> best;
     double least = 0;
     for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
         const auto cell = cell_near(report, policy, budget);
         const auto loss = losses(cell).value_or(LossSummary{}).attn_out_l1_relative;
+        const auto everything = report.trace.seq_len * shape.num_layers * cell.cache_heads();
         if (retained(cell) < everything && (!best || loss < least)) {
             best = policy;
             least = loss;

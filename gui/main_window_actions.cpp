@@ -136,7 +136,9 @@ void MainWindow::ask_for_report()
         this, QStringLiteral("Open report"), {}, QStringLiteral("Reports of lava-replay (*.h5);;All files (*)"));
     if (file.isEmpty())
         return;
-    guarded([&] { show_report(std::make_shared<const ReplayReport>(read_report(file.toStdString()))); });
+    guarded([&] {
+        show_report(std::make_shared<const ReplayReport>(compared_at(read_report(file.toStdString()), "retained")));
+    });
 }
 
 void MainWindow::ask_and_write(const QString& ending, void (*write)(const Picture&, const std::filesystem::path&))

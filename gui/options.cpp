@@ -26,6 +26,10 @@ QList<QCommandLineOption> known_options()
         {QStringLiteral("tab"), QStringLiteral("budgets, layers, comparison or text"), QStringLiteral("NAME")},
         {QStringLiteral("measure"), QStringLiteral("what lists and charts show, such as attn_out_l2_relative"),
             QStringLiteral("NAME")},
+        {QStringLiteral("match"),
+            QStringLiteral(
+                "policies at equal retention (retained, the default) or as their rules were given (nominal)"),
+            QStringLiteral("NAME")},
         {QStringLiteral("layer"), QStringLiteral("layer whose kept entries colour the text"), QStringLiteral("N")},
         {QStringLiteral("kv-head"), QStringLiteral("KV head of that layer"), QStringLiteral("N")},
     };
@@ -72,6 +76,8 @@ void check(const Options& options)
         throw UsageError("--kv-head needs --layer");
     if (options.report.empty() && (options.policy || options.budget || options.measure || options.layer))
         throw UsageError("--policy, --budget, --measure and --layer need a REPORT");
+    if (options.match != "retained" && options.match != "nominal")
+        throw UsageError("--match: expected retained or nominal, found '" + options.match + "'");
     const auto& tab = options.tab;
     if (tab && *tab != "budgets" && *tab != "layers" && *tab != "comparison" && *tab != "text")
         throw UsageError("--tab: expected budgets, layers, comparison or text, found '" + *tab + "'");
@@ -100,6 +106,7 @@ Options parse_options(int argc, char** argv)
     options.screenshot = path(parser, QStringLiteral("screenshot"));
     options.export_folder = path(parser, QStringLiteral("export"));
     options.policy = text(parser, QStringLiteral("policy"));
+    options.match = text(parser, QStringLiteral("match")).value_or("retained");
     options.tab = text(parser, QStringLiteral("tab"));
     options.measure = text(parser, QStringLiteral("measure"));
     options.budget = whole_number(parser, QStringLiteral("budget"), 1);

@@ -15,6 +15,7 @@ struct Options
     std::filesystem::path export_folder; ///< empty: none
     std::optional<std::string> policy, tab, measure;
     std::optional<std::int64_t> budget, layer, kv_head;
+    std::string match = "retained"; ///< policies at equal retention, or "nominal": as their rules were given
     bool show_help = false;
     bool show_version = false;
 

@@ -36,7 +36,7 @@ Table text_table(const Cell& cell, const HeadChoice& choice)
 {
     const auto kept_by = keepers(cell, choice);
     const auto& trace = cell.report.trace;
-    const auto heads = num_heads_chosen(trace.shape, choice);
+    const auto heads = num_heads_chosen(cell.shape(), choice);
     Table table{{{"policy"}, {"budget"}, {"position"}, {"token"}, {"kept_by"}, {"heads"}}, {}};
     for (std::size_t position = 0; position < kept_by.size(); ++position) {
         const auto text = position < trace.prompt_texts.size() ? token_text(trace.prompt_texts[position]) : QString();
@@ -66,7 +66,7 @@ Picture budget_picture(
     auto draw = [report, policy, budget, span](QPainter& painter, const QRectF& area) {
         BudgetModel model;
         model.set_cell(report, policy, budget, span);
-        const auto& shape = report->trace.shape;
+        const auto shape = Cell{*report, policy, budget}.shape();
         const BudgetLayout layout(area, shape, report->trace.seq_len);
         const auto columns = static_cast<int>(layout.positions().width() / 2);
         const auto image = position_image(keepers_by_layer({*report, policy, budget}), shape.num_kv_heads, columns);

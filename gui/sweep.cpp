@@ -34,7 +34,7 @@ Cell cell_near(const ReplayReport& report, std::size_t policy, std::int64_t budg
 
 std::vector<std::int32_t> keepers(const Cell& cell, const HeadChoice& choice)
 {
-    const auto& shape = cell.report.trace.shape;
+    const auto shape = cell.shape();
     std::vector<std::int32_t> result(static_cast<std::size_t>(cell.report.trace.seq_len));
     const auto layers = choice.layer ? *choice.layer + 1 : shape.num_layers;
     const auto heads = choice.kv_head ? *choice.kv_head + 1 : shape.num_kv_heads;
@@ -69,6 +69,12 @@ void check_shows_something(const ReplayReport& report)
     for (const auto& policy : report.policies)
         if (policy.budgets.empty())
             throw Error(report.file + ": " + policy.policy + ": expected at least one budget, found none");
+    for (std::size_t policy = 0; policy < report.policies.size(); ++policy)
+        if (!report.has_ranking(policy))
+            throw Error(report.file
+                + ": the report says not which entries stay (--no-rankings), which the window shows; lava-analyze "
+                  "shows "
+                  "its numbers");
 }
 
 } // namespace lava::gui

@@ -140,7 +140,7 @@ void TextPage::describe(const Cell& cell)
     auto text = QStringLiteral("<b>%1</b> at B = %2. %3")
                     .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped())
                     .arg(cell.replay().budgets[cell.budget])
-                    .arg(colour_key(cell.report.trace.shape, chosen));
+                    .arg(colour_key(cell.shape(), chosen));
     if (const auto span = model_.span())
         text += QStringLiteral(" <span style='color:%1'><b>%2</b></span>: %3 % of its entries kept.")
                     .arg(span_colour().name(), QString::fromStdString(span->name).toHtmlEscaped(),

@@ -37,7 +37,7 @@ void TokenModel::set_report(SharedReport report)
 void TokenModel::set_cell(std::size_t policy, std::size_t budget, const HeadChoice& choice)
 {
     keepers_ = keepers({*report_, policy, budget}, choice);
-    num_chosen_ = num_heads_chosen(report_->trace.shape, choice);
+    num_chosen_ = num_heads_chosen(Cell{*report_, policy, budget}.shape(), choice);
     choice_ = choice;
     Q_EMIT dataChanged(index(0), index(rowCount() - 1));
 }

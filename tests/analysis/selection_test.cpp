@@ -121,5 +121,28 @@ TEST(PolicySpelling, SplitsNameVariantAndParameters)
     EXPECT_THAT(parse_policy_spelling("full").parameters, IsEmpty());
 }
 
+TEST(ComparedAt, KeepsOneOfTwinsWithTheRankingTheyShare)
+{
+    ReplayReport report = example_report();
+    PolicyReplay twin = report.policies[2];
+    twin.match = "retained";
+    twin.ranking.clear();
+    twin.ranking_of = 2;
+    report.policies[0].match = "both";
+    report.policies.insert(report.policies.begin() + 1, report.policies[0]);
+    report.policies[1].ranking.clear();
+    report.policies[1].ranking_of = 0;
+    twin.ranking_of = 3;
+    report.policies.push_back(twin);
+    const auto retained_alone = compared_at(report, "retained");
+    ASSERT_EQ(retained_alone.policies.size(), 3U);
+    EXPECT_EQ(retained_alone.policies[1].ranking_of, 0);
+    EXPECT_EQ(retained_alone.policies[2].match, "retained");
+    EXPECT_EQ(retained_alone.policies[2].ranking, report.policies[3].ranking);
+    const auto nominal_alone = compared_at(report, "nominal");
+    ASSERT_EQ(nominal_alone.policies.size(), 4U);
+    EXPECT_EQ(nominal_alone.policies[3].ranking, report.policies[3].ranking);
+}
+
 } // namespace
 } // namespace lava
