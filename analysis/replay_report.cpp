@@ -88,6 +88,10 @@ constexpr Field<PolicyReplay, std::vector<double>> layer_losses_arrays[] = {
     // [G, L, T]
     {"attn_out_l1", &PolicyReplay::attn_out_l1},
     {"attn_out_l2", &PolicyReplay::attn_out_l2},
+};
+
+constexpr Field<PolicyReplay, std::vector<double>> bound_arrays[] = {
+    // [G, L, T], or none
     {"bound_lava", &PolicyReplay::bound_lava},
     {"bound_adakv", &PolicyReplay::bound_adakv},
     {"bound_projected", &PolicyReplay::bound_projected},
@@ -273,6 +277,10 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
         group.write(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len}, replay.*member, packed);
     for (const auto& [name, member] : layer_losses_arrays)
         group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+    for (const auto& [name, member] : bound_arrays) {
+        if (!(replay.*member).empty())
+            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+    }
 }
 
 std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
@@ -319,6 +327,10 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
         replay.*member = group.read<float>(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len});
     for (const auto& [name, member] : layer_losses_arrays)
         replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
+    for (const auto& [name, member] : bound_arrays) {
+        if (group.has(name))
+            replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
+    }
     return replay;
 }
 

@@ -46,7 +46,7 @@ struct PolicyReplay
     std::vector<float> head_output_l2; ///< [G, L, Hq, T]
     std::vector<double> attn_out_l1; ///< [G, L, T] ||y - ŷ||_1
     std::vector<double> attn_out_l2; ///< [G, L, T]
-    std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1
+    std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1; empty for policies that change values
     std::vector<double> bound_adakv; ///< [G, L, T]
     std::vector<double> bound_projected; ///< [G, L, T]
 

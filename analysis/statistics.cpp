@@ -97,6 +97,13 @@ void summarize_layers(const Cell& cell, Range layers, LossSummary& summary)
     summary.attn_out_l2 = l2 / count;
     summary.attn_out_l1_relative = ratio(l1, norm(cell.report.norms.attn_out_l1), 0);
     summary.attn_out_l2_relative = ratio(l2, norm(cell.report.norms.attn_out_l2), 0);
+    if (replay.bound_lava.empty()) {
+        for (double LossSummary::*member :
+            {&LossSummary::bound_lava, &LossSummary::bound_adakv, &LossSummary::bound_projected,
+                &LossSummary::tightness_lava, &LossSummary::tightness_adakv, &LossSummary::tightness_projected})
+            summary.*member = std::numeric_limits<double>::quiet_NaN();
+        return;
+    }
     const double lava = total(replay.bound_lava);
     const double adakv = total(replay.bound_adakv);
     const double projected = total(replay.bound_projected);

@@ -8,7 +8,7 @@ namespace lava {
 
 /// Losses of a run, a layer or a head (method: section 3.2). Absolute: mean over steps (of a run: and layers; head_*
 /// losses: and query heads). Relative: a ratio of sums. Tightness: sum of attn_out_l1 / sum of bounds; 1 where both are
-/// 0.
+/// 0. Bounds and tightness are NaN for a policy that changes values, which the bounds do not speak of.
 struct LossSummary
 {
     double head_l1 = 0;

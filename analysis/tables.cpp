@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -140,7 +141,7 @@ Columns loss_columns(std::span<const LossField> fields, Shown shown)
     Columns columns;
     for (const LossField& field : fields) {
         const auto value = [member = field.member](const Subject& subject) -> Value {
-            if (subject.losses)
+            if (subject.losses && !std::isnan((*subject.losses).*member))
                 return (*subject.losses).*member;
             return {};
         };

@@ -39,6 +39,16 @@ void check_outputs(const ReplayCommand& command)
     }
 }
 
+// The closed loop decodes from the recorded values.
+void refuse_changed_values(const std::vector<PolicySpec>& policies)
+{
+    for (const auto& spec : policies) {
+        if (spec.make()->changes_values()) {
+            throw UsageError("--closed-loop: expected policies that keep values as they are, found " + spec.canonical);
+        }
+    }
+}
+
 void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayCommand& command, ReplayReport& report,
     const ReplayObserver& observer)
 {
@@ -56,6 +66,7 @@ ReplayReport replay_trace(const ReplayCommand& command)
     const Trace trace(command.trace);
     std::optional<Decoder> model;
     if (command.closed_loop) {
+        refuse_changed_values(command.policies);
         model.emplace(open_model_of(trace, command.model)); // before any work: it may be the wrong one
     }
     std::optional<Progress> progress;

@@ -69,6 +69,27 @@ struct Allocation
     std::vector<std::int64_t> retained; ///< really kept; at most `evictable`
 };
 
+/// What each head of a layer keeps: so many of the first entries of its ranking.
+struct KeptEntries
+{
+    std::span<const std::uint32_t> ranking; ///< [heads, seq_len]
+    std::span<const std::int64_t> counts; ///< [heads]
+
+    std::span<const std::uint32_t> of(std::int64_t head) const { return ranking_of(head).first(count(head)); }
+    std::span<const std::uint32_t> evicted(std::int64_t head) const { return ranking_of(head).subspan(count(head)); }
+
+private:
+    std::span<const std::uint32_t> ranking_of(std::int64_t head) const
+    {
+        const auto seq_len = ranking.size() / counts.size();
+        return ranking.subspan(static_cast<std::size_t>(head) * seq_len, seq_len);
+    }
+    std::size_t count(std::int64_t head) const
+    {
+        return static_cast<std::size_t>(counts[static_cast<std::size_t>(head)]);
+    }
+};
+
 /// What a policy reads of a trace besides keys, values and the last queries.
 struct PolicyNeeds
 {
@@ -103,11 +124,17 @@ public:
     /// A larger budget's ranking is another one, so that at_budget() is asked for every budget.
     virtual bool ranks_by_budget() const { return false; }
 
+    /// Changes the values of what it keeps, so that values() is asked at every budget.
+    virtual bool changes_values() const { return false; }
+
     /// Throws Error where the policy's own file does not fit the trace.
     virtual LayerScores score(const LayerInputs& layer) const = 0;
     /// The scores at one budget, from what score() gave, for policies that rank by budget.
     virtual LayerScores at_budget(const LayerScores& scores, const BudgetRequest&) const { return scores; }
     virtual Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const = 0;
+    /// [num_kv_heads, seq_len, head_dim]: the values that a retained set is left with; those of evicted entries do not
+    /// matter. Of a layer without the window's attention.
+    virtual at::Tensor values(const LayerInputs& layer, const KeptEntries&) const { return layer.v(); }
 };
 
 } // namespace lava

@@ -3,6 +3,7 @@
 #include "replay/external.h"
 #include "replay/policies/adakv.h"
 #include "replay/policies/cake.h"
+#include "replay/policies/cam.h"
 #include "replay/policies/capkv.h"
 #include "replay/policies/cur.h"
 #include "replay/policies/defensivekv.h"
@@ -12,6 +13,7 @@
 #include "replay/policies/h2o.h"
 #include "replay/policies/lava.h"
 #include "replay/policies/lu_kv.h"
+#include "replay/policies/merging.h"
 #include "replay/policies/pyramidkv.h"
 #include "replay/policies/random.h"
 #include "replay/policies/snapkv.h"
@@ -114,6 +116,10 @@ std::vector<PolicyInfo> make_policies()
         by_name_only(row<LayerDefensiveKv>(
             "layer-defensivekv", "defensivekv, one ranking over all layers", defensive_paper, defensive_variants())),
         by_name_only(row<LuKv>("lu-kv", "any scores, heads by a file of curves", "LU-KV 2026, arXiv:2602.08585")),
+        by_name_only(row<Merging>("merging", "evicted values folded into the kept entry of the most similar key",
+            "kvpress 0.5.5; after arXiv:2406.13035")),
+        by_name_only(row<Cam>(
+            "cam", "evicted values spread over the next kept entries", "Zhang et al. 2024, openreview LCTmppB165")),
         by_name_only(row<Dms>("dms", "scores of at least a threshold", "kvpress 0.5.5; after arXiv:2506.05345")),
         by_name_only(
             unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained")),

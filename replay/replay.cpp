@@ -1,5 +1,6 @@
 #include "replay/replay.h"
 
+#include "replay/changed_values.h"
 #include "replay/loss.h"
 #include "replay/parallel.h"
 #include "replay/plan.h"
@@ -187,6 +188,7 @@ ReplayReport replay(const Trace& trace, const ReplayOptions& options, const Repl
         observer.note(info.file + ": no attn_out recorded, so the trace cannot be verified against itself");
     }
     measure_layers(trace, report, options, observer);
+    measure_changed_values(trace, runs, report, options.threads);
     return report;
 }
 

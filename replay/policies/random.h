@@ -1,6 +1,7 @@
 #pragma once
 
 #include "replay/allocation.h"
+#include "replay/counter_random.h"
 #include "replay/parameters.h"
 #include "replay/policy.h"
 
@@ -27,10 +28,9 @@ public:
         auto entries = at::empty({heads, evictable});
         auto* values = entries.data_ptr<float>();
         for (std::int64_t head = 0; head < heads; ++head) {
-            const auto stream = mix(mix(seed_) ^ static_cast<std::uint64_t>(layer.layer() * heads + head));
+            const auto stream = random_stream(seed_, layer.layer() * heads + head);
             for (std::int64_t i = 0; i < evictable; ++i) {
-                const auto bits = mix(stream ^ static_cast<std::uint64_t>(i)) >> 40; // 24 bits: exact in a float
-                values[head * evictable + i] = static_cast<float>(bits) * 0x1p-24F;
+                values[head * evictable + i] = uniform_number(stream, i);
             }
         }
         return {entries};
@@ -47,15 +47,6 @@ public:
     }
 
 private:
-    // SplitMix64's output function (Steele, Lea and Flood 2014)
-    static std::uint64_t mix(std::uint64_t x)
-    {
-        x += 0x9e3779b97f4a7c15U;
-        x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-        x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-        return x ^ (x >> 31);
-    }
-
     std::int64_t window_;
     std::uint64_t seed_;
 };

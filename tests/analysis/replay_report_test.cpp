@@ -143,6 +143,16 @@ TEST(Report, ReadsBackWithoutLossesTokensAndSpans)
     expect_equal(found, report);
 }
 
+TEST(Report, ReadsBackAPolicyWithoutBounds)
+{
+    ReplayReport report = example_report();
+    PolicyReplay& changing = report.policies[1];
+    changing.bound_lava = changing.bound_adakv = changing.bound_projected = {};
+    expect_equal(round_trip(report), report);
+    changing.bound_adakv = example_report().policies[1].bound_adakv; // some bounds and not the others
+    EXPECT_THROW(round_trip(report), Error);
+}
+
 TEST(Report, ReadsBackTextsOfAnyBytesAndEmptyOnes)
 {
     ReplayReport report = example_report();

@@ -297,5 +297,19 @@ TEST(RetainedSets, AreListedPerLayerAndHead)
     EXPECT_THAT(to_text(retained_table(Cell{report, 0, 0})), HasSubstr("\n    2        1         6  0-3,22-23\n"));
 }
 
+TEST(BoundTable, IsEmptyForAPolicyThatChangesValues)
+{
+    ReplayReport report = example_report();
+    PolicyReplay& changing = report.policies[1];
+    changing.bound_lava = changing.bound_adakv = changing.bound_projected = {};
+    const std::vector<Cell> cells = all_cells(report);
+    const std::size_t row = report.policies[0].budgets.size(); // the second policy's first
+    for (const auto* column : {"bound_lava", "bound_projected", "tightness_adakv"}) {
+        EXPECT_EQ(at(bound_table(cells, Detail::run), row, column), Value()) << column;
+        EXPECT_NE(at(bound_table(cells, Detail::run), 0, column), Value()) << column;
+    }
+    EXPECT_NE(at(bound_table(cells, Detail::run), row, "attn_out_l1"), Value());
+}
+
 } // namespace
 } // namespace lava

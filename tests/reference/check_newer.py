@@ -31,6 +31,8 @@ POLICIES = [
     "entropy-chunkkv:base=[snapkv:window=8]", "entropy-chunkkv:base=[h2o:window=0],chunk=5,spiky=2",
     "dms:base=[snapkv:window=8],threshold=0.002,window=12", "dms:base=[h2o:window=0],threshold=0.8,window=0",
     "lu-kv:base=[snapkv:window=8],file={curves}", "lu-kv:base=[h2o:window=0],sinks=0,recent=9,file={curves}",
+    "merging:base=[snapkv:window=8]", "merging:base=[h2o:window=0],similarity=0.2,fraction=0.5",
+    "cam:base=[snapkv:window=8],sample=off", "cam:base=[h2o:window=0],sample=off,merge_budget=3",
 ]  # fmt: skip
 
 
@@ -135,10 +137,11 @@ def check_chunks(layer, tokens, chunk, spiky, budget, kept):
     chunks = newer.chunks_of(tokens, chunk, spiky)
     counts = np.array([kept[0, stretch].sum() for stretch, *_ in chunks])
     short = [mean for (_, mean, few, _), count in zip(chunks, counts) if count < few]
+    turn = max(short, default=0.0)
     if short:  # the greedy pass ended: what came before is done, what comes after has nothing
         for (stretch, mean, few, many), count in zip(chunks, counts):
             done = few <= count <= many
-            if (mean > max(short) * (1 + TIE) and not done) or (mean < max(short) * (1 - TIE) and count > 0):
+            if (mean > turn + TIE * abs(turn) and not done) or (mean < turn - TIE * abs(turn) and count > 0):
                 yield f"layer {layer} chunk at {stretch[0]}: {count} entries in the wrong turn"
     for stretch, _, _, many in chunks:
         inside = kept[0, stretch]

@@ -156,8 +156,9 @@ def chunks_of(tokens, chunk, spiky):
     mean_median, entropy_median = lower_median(means), lower_median(entropies)
     result = []
     for stretch, mean, entropy in zip(stretches, means, entropies):
-        surely = mean > mean_median * (1 + 1e-5) and entropy < entropy_median - 1e-6
-        possibly = mean >= mean_median * (1 - 1e-5) and entropy < entropy_median + 1e-6
+        slack = 1e-5 * abs(mean_median)
+        surely = mean > mean_median + slack and entropy < entropy_median - 1e-6
+        possibly = mean >= mean_median - slack and entropy < entropy_median + 1e-6
         few = min(spiky, stretch.size)
         result.append((stretch, mean, few if possibly else stretch.size, few if surely else stretch.size))
     return result
