@@ -2,6 +2,7 @@
 
 #include "model/linear.h"
 #include "model/parallel.h"
+#include "model/tiled_attention.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::int64_t tile_rows
     = 64; // with a group of 3 heads a tile's scores over 4k keys are 3 MB: they stay in cache
+constexpr std::int64_t fewest_tiled_rows = 8; // below, packing the keys for own arithmetic costs more than it saves
 constexpr std::int64_t tiles_per_wave = 16; // bounds the partial column sums held at once
 
 /// The whole problem, in the layout of the tiles: the query heads of a group share a KV head.
@@ -118,7 +120,7 @@ Problem make_problem(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     Problem problem;
     problem.q
         = (q.to(at::kFloat) / std::sqrt(static_cast<double>(head_dim))).view({kv_heads, heads / kv_heads, n, head_dim});
-    problem.k = k.to(at::kFloat).contiguous();
+    problem.k = k.to(at::kFloat);
     problem.v = v;
     problem.z = at::empty({n, kv_heads, heads / kv_heads, head_dim}, q.options());
     problem.above_diagonal = mask.triu(1);
@@ -132,6 +134,9 @@ Problem make_problem(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 AttentionResult causal_attention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums, std::int64_t window)
 {
+    const bool sees_all = window == 0 || window >= k.size(1);
+    if (sees_all && q.is_cpu() && q.scalar_type() == at::kFloat && q.size(1) >= fewest_tiled_rows)
+        return tiled_attention(q, k, v, column_sums, *supported_arithmetic().front());
     const Problem problem = make_problem(q, k, v, window);
     const auto n = problem.n(), kv_heads = problem.kv_heads(), total = k.size(1);
     const auto sums_options = q.options().dtype(at::kDouble);

@@ -179,9 +179,10 @@ Rope Decoder::rope_at(const at::Tensor& positions, std::int64_t seq_len) const
     return rope(positions, seq_len, config_.rope, lm_head_);
 }
 
-at::Tensor Decoder::layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const
+at::Tensor Decoder::layer(
+    std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, Observer* observer) const
 {
-    return layer_at(layer)->forward(resid_pre, rope, attend, Hook{nullptr, layer});
+    return layer_at(layer)->forward(resid_pre, rope, attend, Hook{observer, layer});
 }
 
 at::Tensor Decoder::normalize(const at::Tensor& resid) const

@@ -88,7 +88,8 @@ public:
     /// positions [n]; `seq_len` as in inverse_frequencies()
     Rope rope_at(const at::Tensor& positions, std::int64_t seq_len) const;
     /// resid_pre [n, hidden_size] -> resid_post of a layer.
-    at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend) const;
+    at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend,
+        Observer* observer = nullptr) const;
     /// The residual stream after the last layer, [n, hidden_size], as lm_head() reads it.
     at::Tensor normalize(const at::Tensor& resid) const;
     /// [vocab_size, hidden_size]

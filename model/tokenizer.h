@@ -46,6 +46,8 @@ public:
     /// The chat template applied, ready to be encoded without further special tokens, the assistant's turn opened.
     /// Throws Error where the model has no template.
     virtual std::string apply_chat_template(const std::vector<ChatMessage>& messages) const = 0;
+    /// Whether the model comes with a chat template, be it one that cannot be applied.
+    virtual bool has_chat_template() const = 0;
 };
 
 /// Reads the tokenizer files of a Hugging Face folder. Throws Error naming the file where the kind is not known.

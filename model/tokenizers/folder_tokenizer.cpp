@@ -8,21 +8,24 @@ namespace lava {
 
 namespace {
 
-/// Nothing, and why, where there is no template or it cannot be read: only a conversation needs one, plain text does
-/// not.
-std::optional<ChatTemplate> read_chat_template(
-    const std::filesystem::path& folder, const TokenizerConfig& config, std::string& refusal)
+/// Only a conversation needs a template, plain text does not: why there is none, or none that can be used, is told when
+/// one is asked for.
+FolderTemplate read_chat_template(const std::filesystem::path& folder, const TokenizerConfig& config)
 {
+    FolderTemplate result;
     try {
         const ChatTemplateSource source = find_chat_template(folder);
-        if (!source.jinja.empty()) {
-            return ChatTemplate(source.jinja, source.file.string(), config.special_tokens);
+        result.given = !source.jinja.empty();
+        if (result.given) {
+            result.usable.emplace(source.jinja, source.file.string(), config.special_tokens);
+        } else {
+            result.refusal = folder.string() + ": the model has no chat template";
         }
-        refusal = folder.string() + ": the model has no chat template";
     } catch (const Error& error) {
-        refusal = error.what();
+        result.given = true;
+        result.refusal = error.what();
     }
-    return std::nullopt;
+    return result;
 }
 
 } // namespace
@@ -30,7 +33,7 @@ std::optional<ChatTemplate> read_chat_template(
 FolderTokenizer::FolderTokenizer(const std::filesystem::path& folder)
     : folder_(folder)
     , config_(read_tokenizer_config(folder))
-    , template_(read_chat_template(folder, config_, template_refusal_))
+    , template_(read_chat_template(folder, config_))
 { }
 
 std::string FolderTokenizer::token_bytes(std::int64_t id) const
@@ -63,10 +66,10 @@ std::string FolderTokenizer::decode(const std::vector<std::int64_t>& ids) const
 
 std::string FolderTokenizer::apply_chat_template(const std::vector<ChatMessage>& messages) const
 {
-    if (!template_) {
-        throw Error(template_refusal_);
+    if (!template_.usable) {
+        throw Error(template_.refusal);
     }
-    return template_->apply(messages);
+    return template_.usable->apply(messages);
 }
 
 void FolderTokenizer::set_token(std::int64_t id, const std::string& bytes)

@@ -12,6 +12,14 @@
 
 namespace lava {
 
+/// The chat template of a model folder.
+struct FolderTemplate
+{
+    bool given = false;
+    std::optional<ChatTemplate> usable;
+    std::string refusal; ///< why there is none, or none that can be used
+};
+
 /// The tokens of a model folder: their bytes, which of them are special, and its chat template. What remains to each
 /// kind is to encode.
 class FolderTokenizer : public Tokenizer
@@ -23,6 +31,7 @@ public:
     std::string decode(const std::vector<std::int64_t>& ids) const override;
     std::int64_t vocab_size() const override { return std::ssize(tokens_); }
     std::string apply_chat_template(const std::vector<ChatMessage>& messages) const override;
+    bool has_chat_template() const override { return template_.given; }
 
 protected:
     void set_token(std::int64_t id, const std::string& bytes);
@@ -41,8 +50,7 @@ protected:
 private:
     std::vector<std::string> tokens_; ///< bytes by id; empty for an id that is not used
     std::set<std::int64_t> special_;
-    std::string template_refusal_; ///< why there is no template; set by template_'s initialiser, so before it
-    std::optional<ChatTemplate> template_;
+    FolderTemplate template_;
 };
 
 } // namespace lava

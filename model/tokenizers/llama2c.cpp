@@ -156,6 +156,7 @@ public:
 
     std::int64_t vocab_size() const override { return std::ssize(entries_); }
 
+    bool has_chat_template() const override { return false; }
     std::string apply_chat_template(const std::vector<ChatMessage>&) const override
     {
         throw Error(folder_ + ": the model has no chat template (a llama2.c tokenizer knows none)");

@@ -46,6 +46,7 @@ public:
         return text;
     }
     std::int64_t vocab_size() const override { return 257; }
+    bool has_chat_template() const override { return true; }
     std::string apply_chat_template(const std::vector<ChatMessage>& messages) const override
     {
         return "<user>" + messages.front().content + "</user>";
