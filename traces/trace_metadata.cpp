@@ -280,6 +280,10 @@ void write_metadata(const h5::Group& root, const TraceInfo& info)
     run.set_attribute("seq_len", info.seq_len);
     run.set_attribute("eval_len", info.eval_len);
     run.set_attribute("window", info.window);
+}
+
+void write_tokens(const h5::Group& root, const TraceInfo& info)
+{
     const auto tokens = root.create_group("tokens");
     if (!info.prompt_ids.empty())
         tokens.write("prompt_ids", {info.seq_len}, info.prompt_ids);

@@ -13,7 +13,11 @@ void check_metadata(const TraceInfo& info, const std::string& file);
 /// Reads and checks all but the has_* and store_type fields, which depend on the layers.
 TraceInfo read_metadata(const h5::Group& root);
 
+/// All but the tokens and spans.
 void write_metadata(const h5::Group& root, const TraceInfo& info);
+
+/// Tokens and spans, which may be known only at the end of a run.
+void write_tokens(const h5::Group& root, const TraceInfo& info);
 
 /// Throws Error unless the root says format = `format` with a major version that this build can read.
 void check_format(const h5::Group& root, const std::string& format);

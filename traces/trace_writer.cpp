@@ -8,6 +8,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -27,11 +29,21 @@ struct WeightsOutput
 /// Which datasets a layer has; all layers must have the same.
 using Contents = std::set<std::string_view>;
 
-Contents contents_of(const LayerView& view)
+/// The datasets of the steps or of the prompt, and the layers that have them already.
+struct Part
+{
+    bool of_steps;
+    std::set<std::int64_t> written;
+    std::optional<Contents> contents;
+
+    bool has(const LayerDataset& dataset) const { return (dataset.role == Role::evaluation) == of_steps; }
+};
+
+Contents contents_of(const LayerView& view, const Part& part)
 {
     Contents names;
     for (const auto& dataset : layer_datasets())
-        if ((view.*dataset.tensor).defined())
+        if (part.has(dataset) && (view.*dataset.tensor).defined())
             names.insert(dataset.name);
     return names;
 }
@@ -46,6 +58,19 @@ std::string joined(const Contents& names)
 
 } // namespace
 
+std::int64_t bytes_of_layers(const TraceInfo& info, StoreType store, const std::set<std::string_view>& contents)
+{
+    std::int64_t bytes = 0;
+    for (const auto& dataset : layer_datasets()) {
+        if (!contents.contains(dataset.name))
+            continue;
+        const auto extents = dataset.extents(info);
+        const std::int64_t size = dataset.role == Role::statistic || store == StoreType::f32 ? 4 : 2;
+        bytes += std::accumulate(extents.begin(), extents.end(), size, std::multiplies<>());
+    }
+    return bytes * info.shape.num_layers;
+}
+
 struct TraceWriter::State
 {
     TraceInfo info;
@@ -55,8 +80,8 @@ struct TraceWriter::State
     std::optional<WeightsOutput> weights;
     std::optional<h5::Group> root;
     std::optional<h5::Group> layers;
-    std::set<std::int64_t> written;
-    std::optional<Contents> contents;
+    Part prompt{.of_steps = false, .written = {}, .contents = {}},
+        evaluation{.of_steps = true, .written = {}, .contents = {}};
 
     State(std::filesystem::path target, const TraceInfo& trace_info, Options writer_options)
         : info(trace_info)
@@ -66,7 +91,8 @@ struct TraceWriter::State
     { }
 
     void open_weights();
-    void check_layer(const LayerView& view) const;
+    void check_layer(const LayerView& view, const Part& part) const;
+    void write_part(const LayerView& view, Part& part);
     void write_weight(const h5::Group& group, const LayerDataset& dataset, const LayerView& view);
 };
 
@@ -94,15 +120,17 @@ void TraceWriter::State::open_weights()
     weights->root->create_group("layers");
 }
 
-void TraceWriter::State::check_layer(const LayerView& view) const
+void TraceWriter::State::check_layer(const LayerView& view, const Part& part) const
 {
     const auto name = "/layers/" + layer_name(view.layer, info.shape.num_layers);
     if (view.layer < 0 || view.layer >= info.shape.num_layers)
         throw Error(
             file.string() + ": " + name + ": expected layers 0 to " + std::to_string(info.shape.num_layers - 1));
-    if (written.contains(view.layer))
+    if (part.written.contains(view.layer))
         throw Error(file.string() + ": " + name + ": expected each layer once, found it twice");
     for (const auto& dataset : layer_datasets()) {
+        if (!part.has(dataset))
+            continue;
         const auto& tensor = view.*dataset.tensor;
         const auto where = file.string() + ": " + name + "/" + std::string(dataset.name);
         if (!tensor.defined() && dataset.role == Role::required)
@@ -114,8 +142,8 @@ void TraceWriter::State::check_layer(const LayerView& view) const
             throw Error(where + ": expected " + h5::to_string(extents) + ", found "
                 + h5::to_string({tensor.sizes().data(), tensor.sizes().size()}));
     }
-    if (const auto here = contents_of(view); contents && here != *contents)
-        throw Error(file.string() + ": " + name + ": expected all layers alike, " + joined(*contents) + ", found "
+    if (const auto here = contents_of(view, part); part.contents && here != *part.contents)
+        throw Error(file.string() + ": " + name + ": expected all layers alike, " + joined(*part.contents) + ", found "
             + joined(here));
 }
 
@@ -133,6 +161,26 @@ void TraceWriter::State::write_weight(const h5::Group& group, const LayerDataset
     group.link_external(dataset.name, weights->link, "/layers/" + name + "/" + std::string(dataset.name));
 }
 
+void TraceWriter::State::write_part(const LayerView& view, Part& part)
+{
+    check_layer(view, part);
+    const auto name = layer_name(view.layer, info.shape.num_layers);
+    const auto group = layers->has(name) ? layers->group(name) : layers->create_group(name);
+    for (const auto& dataset : layer_datasets()) {
+        const auto& tensor = view.*dataset.tensor;
+        if (!part.has(dataset) || !tensor.defined())
+            continue;
+        if (dataset.role == Role::weight && weights) {
+            write_weight(group, dataset, view);
+            continue;
+        }
+        const auto store = dataset.role == Role::statistic ? StoreType::f32 : options.store;
+        write_tensor(group, dataset.name, tensor, store, options.deflate);
+    }
+    part.written.insert(view.layer);
+    part.contents = contents_of(view, part);
+}
+
 TraceWriter::TraceWriter(std::filesystem::path file, const TraceInfo& info, Options options)
 {
     check_metadata(info, file.string());
@@ -147,21 +195,25 @@ TraceWriter::~TraceWriter() = default;
 
 void TraceWriter::write_layer(const LayerView& view)
 {
-    state_->check_layer(view);
-    const auto group = state_->layers->create_group(layer_name(view.layer, state_->info.shape.num_layers));
-    for (const auto& dataset : layer_datasets()) {
-        const auto& tensor = view.*dataset.tensor;
-        if (!tensor.defined())
-            continue;
-        if (dataset.role == Role::weight && state_->weights) {
-            state_->write_weight(group, dataset, view);
-            continue;
-        }
-        const auto store = dataset.role == Role::statistic ? StoreType::f32 : state_->options.store;
-        write_tensor(group, dataset.name, tensor, store, state_->options.deflate);
-    }
-    state_->written.insert(view.layer);
-    state_->contents = contents_of(view);
+    write_prompt(view);
+    write_evaluation(view);
+}
+
+void TraceWriter::write_prompt(const LayerView& view)
+{
+    state_->write_part(view, state_->prompt);
+}
+
+void TraceWriter::write_evaluation(const LayerView& view)
+{
+    state_->write_part(view, state_->evaluation);
+}
+
+void TraceWriter::set_evaluation_tokens(std::vector<std::int64_t> ids, std::vector<std::string> texts)
+{
+    state_->info.eval_ids = std::move(ids);
+    state_->info.eval_texts = std::move(texts);
+    check_metadata(state_->info, state_->file.string());
 }
 
 void TraceWriter::write_logits(const at::Tensor& logits)
@@ -176,10 +228,11 @@ void TraceWriter::write_logits(const at::Tensor& logits)
 
 void TraceWriter::finish()
 {
-    const auto found = static_cast<std::int64_t>(state_->written.size());
-    if (found != state_->info.shape.num_layers)
-        throw Error(state_->file.string() + ": /layers: expected " + std::to_string(state_->info.shape.num_layers)
-            + " layers, found " + std::to_string(found));
+    for (const auto* part : {&state_->prompt, &state_->evaluation})
+        if (const auto found = std::ssize(part->written); found != state_->info.shape.num_layers)
+            throw Error(state_->file.string() + ": /layers: expected " + std::to_string(state_->info.shape.num_layers)
+                + " layers, found " + std::to_string(found) + (part->of_steps ? " with their evaluation steps" : ""));
+    write_tokens(*state_->root, state_->info);
     auto& weights = state_->weights;
     if (weights && weights->output && weights->has_weights) {
         weights->root->flush();

@@ -5,8 +5,16 @@
 
 #include <filesystem>
 #include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace lava {
+
+/// Bytes that the layers of a trace of `info`'s sizes and store type `store` take, without compression: of each dataset
+/// that `contents` names.
+std::int64_t bytes_of_layers(const TraceInfo& info, StoreType store, const std::set<std::string_view>& contents);
 
 /// Writes a trace (traces/FORMAT.md) to `file`.part and renames it when finished; destroyed before that, it leaves
 /// nothing behind.
@@ -31,6 +39,14 @@ public:
     /// against info. Tensors may be on any device and of any floating type. `view.w_o` and `view.b_o` go where
     /// Options::weights_file says.
     void write_layer(const LayerView& view);
+
+    /// The same in two parts, for a run whose evaluation steps come after the prompt has gone through all layers: what
+    /// is recorded of the prompt, and what of the steps.
+    void write_prompt(const LayerView& view);
+    void write_evaluation(const LayerView& view);
+
+    /// The steps' tokens, where `info` could not hold them yet; before finish().
+    void set_evaluation_tokens(std::vector<std::int64_t> ids, std::vector<std::string> texts);
 
     /// [eval_len, vocab_size]
     void write_logits(const at::Tensor& logits);

@@ -167,6 +167,40 @@ class PythonTraces(unittest.TestCase):
         os.rename(weights, self.path("elsewhere.h5"))
         self.assertIn("/layers/00/w_o: links to the weights file", run("info", self.path("a.h5"), expect=1))
 
+    def test_piece_by_piece_is_the_same_trace(self):
+        layers, logits = [random_layer(i, lava_trace.LAYER_KEYS) for i in range(2)], np.ones((3, 7))
+        rest = {"prompt_ids": range(20), "eval_ids": [4, 5, 6], "spans": [("a", 1, 3)], "logits": logits,
+                "rope_inv_freq": [1.0, 0.1], "prompt_texts": ["x"] * 20, "eval_texts": ["y"] * 3}
+        lava_trace.write_trace(self.path("whole.h5"), layers, store="f16", model="mine", device="cpu", **rest)
+        sizes = dict(num_layers=2, num_heads=6, num_kv_heads=2, head_dim=4, seq_len=20, window=5, eval_len=3,
+                     hidden_size=10, vocab_size=7, store="f16")
+        with lava_trace.TraceWriter(self.path("pieces.h5"), model="mine", device="cpu", **sizes) as writer:
+            for index in (1, 0):
+                writer.write(index, {key: layers[index][key] for key in NEEDED})
+            for index in (0, 1):
+                writer.write(index, {key: value for key, value in layers[index].items() if key not in NEEDED})
+            writer.set(**rest)
+        self.assertEqual({**self.info("pieces.h5"), "file": ""}, {**self.info("whole.h5"), "file": ""})
+        with lava_trace.read_trace(self.path("whole.h5")) as a, lava_trace.read_trace(self.path("pieces.h5")) as b:
+            for left, right in zip(a.layers, b.layers, strict=True):
+                for key in lava_trace.LAYER_KEYS:
+                    np.testing.assert_array_equal(left[key], right[key], key)
+            self.assertEqual(a.info["prompt_texts"], b.info["prompt_texts"])
+
+    def test_pieces_that_do_not_make_a_trace_leave_nothing_behind(self):
+        sizes = dict(num_layers=2, num_heads=6, num_kv_heads=2, head_dim=4, seq_len=20, window=5)
+        first, second = random_layer(0, NEEDED), random_layer(1, NEEDED)
+        more = random_layer(1, ["repeat_maxima"])
+        for pieces, message in (([(0, first)], "layer 1: k: missing"),
+                                ([(0, first), (1, second), (1, more)], "layer 1: repeat_maxima: expected all layers"),
+                                ([(0, first), (0, first)], "layer 0: k: expected .* once"),
+                                ([(0, {"k": first["k"][:, 1:]})], r"layer 0: k: expected \[2, 20, 4\], once, found")):
+            with self.assertRaisesRegex(ValueError, message):
+                with lava_trace.TraceWriter(self.path("x.h5"), **sizes) as writer:
+                    for index, piece in pieces:
+                        writer.write(index, piece)
+            self.assertEqual(os.listdir(self.folder.name), [], message)
+
     def test_what_does_not_fit_is_named(self):
         good = random_layer(0, LOSSES)
         for layers, options, message in (

@@ -51,6 +51,8 @@ FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal", 
                        "repeat_maxima", "repeat_maxima_plus")
 WEIGHT_KEYS = ("w_o", "b_o")
 STORES = ("f32", "f16", "bf16")
+_STRINGS = {"model": ("model", "config", "weights_sha256"), "run": ("device", "dtype", "continuation", "tokenization")}
+_NAMES = {"model": "name"}  # write_trace()'s word: the attribute's name
 
 
 def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_size=None, hidden_size=None, device="",
@@ -113,17 +115,79 @@ def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_s
     }
     with _Output(path) as file:
         _write_head(file, strings, sizes, generator)
-        if rope is not None:
-            file["model"]["rope_inv_freq"] = rope
-            file["model"].attrs["rope_attention_scaling"] = np.float64(rope_attention_scaling)
-        _write_tokens(file.create_group("tokens"), tokens)
-        if spans:
-            dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
-            dataset.attrs["names"] = json.dumps([span[0] for span in spans])
         for index, layer in enumerate(layers):
             _write_layer(file, index, layer, sizes, store, link)
-        if logits is not None:
-            file.create_dataset("logits", data=_finite("logits", logits, "f32"))
+        _write_rest(file, tokens, spans, logits, rope, rope_attention_scaling)
+
+
+class TraceWriter:
+    """Writes a trace piece by piece, so that no more than a layer is ever in memory; whole or not at all:
+
+        with TraceWriter("trace.h5", num_layers=30, num_heads=9, num_kv_heads=3, head_dim=64, seq_len=N, window=64,
+                         eval_len=16, hidden_size=576, vocab_size=49152, store="bf16", model="mine") as writer:
+            writer.write(3, {"k": k, "v": v, "q_window": q})    # layer 3; more of it may follow in other calls
+            writer.set(prompt_ids=ids, logits=logits)           # before the end of the block, all optional
+
+    Sizes, keys and the words of `strings` (model, config, weights_sha256, device, dtype, continuation, tokenization) are
+    those of write_trace(); set() takes its prompt_ids, eval_ids, prompt_texts, eval_texts, spans, logits, rope_inv_freq
+    and rope_attention_scaling. W_O goes into the trace. Raises ValueError as write_trace() does, at the end of the block
+    for what is missing.
+    """
+
+    def __init__(self, path, *, num_layers, num_heads, num_kv_heads, head_dim, seq_len, window, eval_len=0,
+                 hidden_size=0, vocab_size=0, store="f32", generator="lava_trace.py", **strings):
+        unknown = strings.keys() - set(_STRINGS["model"]) - set(_STRINGS["run"])
+        if unknown or store not in STORES:
+            raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}" if unknown else
+                             f"store: expected one of {', '.join(STORES)}, found {store!r}")
+        self._sizes = {"L": num_layers, "Hq": num_heads, "Hkv": num_kv_heads, "d": head_dim, "N": seq_len, "W": window,
+                       "T": eval_len, "D": hidden_size, "V": vocab_size, "Hq*d": num_heads * head_dim}
+        self._store, self._extra, self._written = store, {}, [set() for _ in range(num_layers)]
+        self._output = _Output(path)
+        self._head = ({group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
+                       for group, keys in _STRINGS.items()}, generator)
+
+    def __enter__(self):
+        self._file = self._output.__enter__()
+        _write_head(self._file, self._head[0], self._sizes, self._head[1])
+        return self
+
+    def write(self, index, layer):
+        """More arrays of layer `index`, by name."""
+        layer = _as_arrays(index, layer, needed=())
+        group = self._file.require_group(f"layers/{_layer_name(index, self._sizes)}")
+        for key, array in layer.items():
+            expected = tuple(self._sizes[axis] for axis in LAYER_KEYS[key])
+            if array.shape != expected or key in self._written[index]:
+                raise ValueError(f"layer {index}: {key}: expected {list(expected)}, once, found {list(array.shape)}")
+            _write_array(group, f"layer {index}", key, array, self._store)
+            self._written[index].add(key)
+
+    def set(self, **extra):
+        """What is not of a layer: tokens, spans, logits, the rotary embedding."""
+        self._extra.update(extra)
+
+    def __exit__(self, kind, *rest):
+        try:
+            if kind is None:
+                self._finish()
+        except BaseException as error:
+            self._output.__exit__(type(error), error, None)
+            raise
+        self._output.__exit__(kind, *rest)
+
+    def _finish(self):
+        for index, keys in enumerate(self._written):
+            missing = [key for key in REQUIRED_KEYS if key not in keys]
+            if missing or keys != self._written[0]:
+                key = missing[0] if missing else sorted(keys ^ self._written[0])[0]
+                raise ValueError(f"layer {index}: {key}: " + ("missing" if missing else "expected all layers alike"))
+        extra = {"eval_ids": None, "prompt_ids": None, "prompt_texts": None, "eval_texts": None, "spans": (),
+                 "logits": None, "rope_inv_freq": None, "rope_attention_scaling": 1.0, **self._extra}
+        tokens = _tokens(*(extra[key] for key in ("prompt_ids", "eval_ids", "prompt_texts", "eval_texts")), self._sizes)
+        _write_rest(self._file, tokens, _spans(extra["spans"], self._sizes), _logits(extra["logits"], self._sizes),
+                    _rope(extra["rope_inv_freq"], extra["rope_attention_scaling"], self._sizes),
+                    extra["rope_attention_scaling"])
 
 
 def read_trace(path):
@@ -212,11 +276,11 @@ def _as_array(value):
     return np.asarray(value)
 
 
-def _as_arrays(index, layer):
+def _as_arrays(index, layer, needed=REQUIRED_KEYS):
     unknown = [key for key in layer if key not in LAYER_KEYS]
     if unknown:
         raise ValueError(f"layer {index}: unknown key {unknown[0]!r}; known are {', '.join(LAYER_KEYS)}")
-    missing = [key for key in REQUIRED_KEYS if layer.get(key) is None]
+    missing = [key for key in needed if layer.get(key) is None]
     if missing:
         raise ValueError(f"layer {index}: {missing[0]} is missing; needed are {', '.join(REQUIRED_KEYS)}")
     arrays = {key: _as_array(value) for key, value in layer.items() if value is not None}
@@ -392,9 +456,19 @@ def _write_head(file, strings, sizes, generator):
             group.attrs[key] = np.int64(sizes[axis])
 
 
-def _write_tokens(group, datasets):
-    for name, data in datasets.items():
+def _write_rest(file, tokens, spans, logits, rope, rope_attention_scaling):
+    """All but the layers."""
+    group = file.create_group("tokens")
+    for name, data in tokens.items():
         group.create_dataset(name, data=data)
+    if spans:
+        dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
+        dataset.attrs["names"] = json.dumps([span[0] for span in spans])
+    if logits is not None:
+        file.create_dataset("logits", data=_finite("logits", logits, "f32"))
+    if rope is not None:
+        file["model"]["rope_inv_freq"] = rope
+        file["model"].attrs["rope_attention_scaling"] = np.float64(rope_attention_scaling)
 
 
 def _write_layer(file, index, layer, sizes, store, link):
