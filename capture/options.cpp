@@ -18,6 +18,7 @@ namespace {
 
 const char* const purpose = R"(Usage: lava-capture --model DIR (--prompt TEXT | --prompt-file FILE | --ids FILE.json |
                     --haystack FILE --needle TEXT --depth F --question TEXT --tokens N) [options] -o trace.h5
+       lava-capture --model DIR --prompts FILE.jsonl [options] -o FOLDER
 Runs a language model over a prompt and records keys, values, queries and attention outputs of every layer.
 The trace is what lava-replay replays KV-cache eviction policies over.
 
@@ -32,6 +33,10 @@ po::options_description prompt_options()
     add("prompt", po::value<std::string>()->value_name("TEXT"), "prompt text");
     add("prompt-file", po::value<std::string>()->value_name("FILE"), "file with the prompt text, UTF-8");
     add("ids", po::value<std::string>()->value_name("FILE.json"), "JSON array of token ids");
+    add("prompts", po::value<std::string>()->value_name("FILE.jsonl"),
+        "many prompts, a JSON object a line: prompt or ids, and chat, answer_prefix, reference, spans, id; a trace "
+        "each "
+        "and index.json in the folder -o; traces that are there already are kept");
     add("haystack", po::value<std::string>()->value_name("FILE"),
         "long text: white space collapsed, cut at a sentence end to fit --tokens");
     add("needle", po::value<std::string>()->value_name("TEXT"), "sentence planted in the haystack");
@@ -53,6 +58,12 @@ po::options_description run_options()
     add("reference", po::value<std::string>()->value_name("FILE"),
         "text (or .json: token ids) that is fed after the prompt instead");
     add("window", po::value<std::int64_t>()->value_name("N"), "last query rows to record (default: 64)");
+    add("repeat-pass", "record KVzip's scores too: the model repeats the prompt, which takes as long again or more");
+    add("chunk", po::value<std::int64_t>()->value_name("N"),
+        "prompt tokens that go through a layer at once; fewer take less memory (default: 4096)");
+    add("deflate", po::value<int>()->value_name("N"), "compression of the trace, 0 none to 9 (default: 0)");
+    add("resume", "keep finished layers beside the trace; after a crash, the same command goes on from there");
+    add("dry-run", "print how large the trace will be and stop before the model runs");
     add("store", po::value<std::string>()->value_name("TYPE"), "f32, f16 or bf16 (default: the run's dtype)");
     add("device", po::value<std::string>()->value_name("NAME"), "cpu, cuda or cuda:N (default: cpu)");
     add("dtype", po::value<std::string>()->value_name("NAME"),
@@ -80,7 +91,9 @@ std::string text_of(const po::variables_map& values, const std::string& name)
 void check_contradictions(const po::variables_map& values)
 {
     const std::pair<const char*, const char*> pairs[] = {{"prompt", "prompt-file"}, {"prompt", "ids"},
-        {"prompt", "haystack"}, {"prompt-file", "ids"}, {"prompt-file", "haystack"}, {"ids", "haystack"},
+        {"prompt", "haystack"}, {"prompt", "prompts"}, {"prompt-file", "prompts"}, {"ids", "prompts"},
+        {"haystack", "prompts"}, {"chat", "prompts"}, {"answer-prefix", "prompts"}, {"spans", "prompts"},
+        {"reference", "prompts"}, {"prompt-file", "ids"}, {"prompt-file", "haystack"}, {"ids", "haystack"},
         {"ids", "chat"}, {"ids", "spans"}, {"haystack", "spans"}, {"continue", "reference"}};
     for (const auto& [first, second] : pairs) {
         if (has(values, first) && has(values, second)) {
@@ -94,9 +107,9 @@ void check_presence(const po::variables_map& values)
     if (!has(values, "model")) {
         throw UsageError("--model DIR is missing");
     }
-    const char* const sources[] = {"prompt", "prompt-file", "ids", "haystack"};
+    const char* const sources[] = {"prompt", "prompt-file", "ids", "haystack", "prompts"};
     if (std::none_of(std::begin(sources), std::end(sources), [&](const char* name) { return has(values, name); })) {
-        throw UsageError("a prompt is missing: give --prompt, --prompt-file, --ids or --haystack");
+        throw UsageError("a prompt is missing: give --prompt, --prompt-file, --ids, --prompts or --haystack");
     }
     for (const char* name : {"needle", "depth", "question", "tokens"}) {
         if (has(values, name) != has(values, "haystack")) {
@@ -105,15 +118,15 @@ void check_presence(const po::variables_map& values)
         }
     }
     if (!has(values, "output")) {
-        throw UsageError("-o FILE is missing");
+        throw UsageError(has(values, "prompts") ? "-o FOLDER is missing" : "-o FILE is missing");
     }
 }
 
 void check_not_empty(const po::variables_map& values)
 {
     // an empty prompt is a matter of the prompt, not of the command line
-    for (const char* name : {"model", "prompt-file", "ids", "haystack", "needle", "question", "spans", "reference",
-             "store", "device", "dtype", "output"}) {
+    for (const char* name : {"model", "prompt-file", "ids", "prompts", "haystack", "needle", "question", "spans",
+             "reference", "store", "device", "dtype", "output"}) {
         if (has(values, name) && text_of(values, name).empty()) {
             throw UsageError("--" + std::string(name) + ": expected a value, found an empty one");
         }
@@ -177,6 +190,7 @@ CaptureOptions to_options(const po::variables_map& values)
     }
     options.prompt_file = text_of(values, "prompt-file");
     options.ids_file = text_of(values, "ids");
+    options.prompts_file = text_of(values, "prompts");
     options.haystack_file = text_of(values, "haystack");
     options.needle = needle_of(values);
     options.chat = has(values, "chat");
@@ -185,6 +199,11 @@ CaptureOptions to_options(const po::variables_map& values)
     options.continue_steps = number_of<std::int64_t>(values, "continue", 16, 0, most_tokens);
     options.reference_file = text_of(values, "reference");
     options.window = number_of<std::int64_t>(values, "window", 64, 1, most_tokens);
+    options.chunk = number_of<std::int64_t>(values, "chunk", 4096, 1, most_tokens);
+    options.repeat_pass = has(values, "repeat-pass");
+    options.deflate = number_of(values, "deflate", 0, 0, 9);
+    options.resume = has(values, "resume");
+    options.dry_run = has(values, "dry-run");
     options.store = store_of(values);
     options.device = has(values, "device") ? text_of(values, "device") : "cpu";
     options.dtype = dtype_of(values);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "capture/prompts.h"
-#include "capture/recorder.h"
+#include "traces/trace_info.h"
 
 #include <filesystem>
 #include <optional>
@@ -13,9 +13,10 @@ namespace lava {
 struct CaptureOptions
 {
     std::filesystem::path model;
-    std::optional<std::string> prompt; ///< exactly one of these four
+    std::optional<std::string> prompt; ///< exactly one of these five
     std::filesystem::path prompt_file;
     std::filesystem::path ids_file;
+    std::filesystem::path prompts_file; ///< many prompts; output is a folder then
     std::filesystem::path haystack_file;
     NeedleRequest needle; ///< with haystack_file; its text is not read yet
     bool chat = false;
@@ -24,6 +25,11 @@ struct CaptureOptions
     std::int64_t continue_steps = 16;
     std::filesystem::path reference_file;
     std::int64_t window = 64;
+    std::int64_t chunk = 4096; ///< prompt tokens that go through a layer at once
+    bool repeat_pass = false;
+    int deflate = 0;
+    bool resume = false;
+    bool dry_run = false;
     std::optional<StoreType> store; ///< none: the run's dtype
     std::string device = "cpu";
     std::string dtype; ///< empty: the decoder's default

@@ -210,15 +210,19 @@ std::string read_text(const std::filesystem::path& file)
 
 std::vector<std::int64_t> read_ids(const std::filesystem::path& file)
 {
-    const Json json = parse_json(file);
+    return ids_of(parse_json(file), file.string());
+}
+
+std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& where)
+{
     if (!json.is_array() || json.empty()) {
-        throw Error(file.string() + ": expected a JSON array of token ids, found "
+        throw Error(where + ": expected a JSON array of token ids, found "
             + (json.is_array() ? "an empty one" : json.type_name()));
     }
     std::vector<std::int64_t> ids;
     for (const Json& value : json) {
         if (!value.is_number_integer() || value > std::int64_t{INT32_MAX} || value < 0) {
-            throw Error(file.string() + ": element " + std::to_string(ids.size()) + ": expected a token id, found "
+            throw Error(where + ": element " + std::to_string(ids.size()) + ": expected a token id, found "
                 + value.dump().substr(0, 40));
         }
         ids.push_back(value.get<std::int64_t>());
@@ -228,10 +232,14 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file)
 
 std::vector<TextSpan> read_spans(const std::filesystem::path& file)
 {
+    return spans_of(parse_json(file), file.string());
+}
+
+std::vector<TextSpan> spans_of(const nlohmann::json& json, const std::string& where)
+{
     const std::string expected = ": expected [{\"name\": ..., \"begin\": ..., \"end\": ...}, ...], found ";
-    const Json json = parse_json(file);
     if (!json.is_array()) {
-        throw Error(file.string() + expected + json.type_name());
+        throw Error(where + expected + json.type_name());
     }
     std::vector<TextSpan> spans;
     std::set<std::string> names;
@@ -240,11 +248,11 @@ std::vector<TextSpan> read_spans(const std::filesystem::path& file)
             && value.contains("begin") && value["begin"].is_number_integer() && value.contains("end")
             && value["end"].is_number_integer() && value["name"] != "";
         if (!fits) {
-            throw Error(file.string() + expected + value.dump().substr(0, 80));
+            throw Error(where + expected + value.dump().substr(0, 80));
         }
         spans.push_back({value["name"], value["begin"], value["end"]});
         if (!names.insert(spans.back().name).second) {
-            throw Error(file.string() + ": span " + spans.back().name + " is given twice");
+            throw Error(where + ": span " + spans.back().name + " is given twice");
         }
     }
     return spans;

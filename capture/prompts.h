@@ -3,6 +3,8 @@
 #include "model/tokenizer.h"
 #include "traces/trace_info.h"
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -63,5 +65,9 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file);
 
 /// [{"name", "begin", "end"}, ...]. Throws Error naming the file and what is wrong.
 std::vector<TextSpan> read_spans(const std::filesystem::path& file);
+
+/// The same of JSON that is read already; `where` names its place.
+std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& where);
+std::vector<TextSpan> spans_of(const nlohmann::json& json, const std::string& where);
 
 } // namespace lava

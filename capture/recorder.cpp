@@ -1,39 +1,21 @@
 #include "capture/recorder.h"
 
+#include "capture/background.h"
+#include "capture/layer_pass.h"
+#include "capture/resume_folder.h"
 #include "traces/error.h"
 #include "traces/trace_writer.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
-#include <array>
 
 namespace lava {
 
 namespace {
-
-/// Where the pieces of the evaluation steps go, and along which dimension their tokens lie.
-struct StepTensor
-{
-    std::string_view name;
-    at::Tensor LayerRecord::*member;
-    std::int64_t token_dim;
-};
-
-constexpr std::array<StepTensor, 5> step_tensors{{
-    {"q", &LayerRecord::q_eval, 1},
-    {"resid_pre", &LayerRecord::resid_pre, 0},
-    {"attn_out", &LayerRecord::attn_out, 0},
-    {"resid_mid", &LayerRecord::resid_mid, 0},
-    {"mlp_out", &LayerRecord::mlp_out, 0},
-}};
-
-bool is_step_tensor(std::string_view name)
-{
-    return std::any_of(
-        step_tensors.begin(), step_tensors.end(), [name](const StepTensor& tensor) { return tensor.name == name; });
-}
 
 std::int64_t most_likely(const at::Tensor& logits)
 {
@@ -62,179 +44,231 @@ void check_window(const ModelConfig& config, std::int64_t tokens)
     }
 }
 
-/// Feeds the greedy continuation token by token; returns the logits of each step.
-std::vector<at::Tensor> continue_greedily(
-    const Decoder& decoder, std::int64_t first, std::int64_t steps, Recording& recording, Recorder& recorder)
+/// Most tokens that any chunk of the repeat pass takes.
+std::int64_t repeat_length(const std::vector<std::int64_t>& prompt_ids, const RepeatTexts& texts)
 {
-    std::vector<at::Tensor> logits;
-    for (std::int64_t next = first; std::ssize(recording.eval_ids) < steps;) {
-        recording.eval_ids.push_back(next);
-        logits.push_back(decoder.forward({&recording.eval_ids.back(), 1}, recording.cache, &recorder, false).cpu());
-        next = most_likely(logits.back());
+    std::int64_t most = 0;
+    for (const RepeatChunk& chunk : repeat_chunks(prompt_ids, texts)) {
+        most = std::max<std::int64_t>(most, std::ssize(chunk.ids));
     }
-    return logits;
+    return most;
 }
 
-LayerView view_of(const Decoder& decoder, const Recording& recording, std::int64_t layer)
+/// All that the numbers of a layer depend on.
+std::string resume_key(const TraceInfo& info, const Evaluation& evaluation, const RecordOptions& options)
 {
-    const auto index = static_cast<std::size_t>(layer);
-    const LayerRecord& record = recording.layers[index];
-    const at::Tensor &k = recording.cache.k[index], &v = recording.cache.v[index];
-    LayerView view;
-    view.layer = layer;
-    view.shape = decoder.config().shape;
-    view.seq_len = recording.seq_len;
-    view.window = recording.window;
-    view.eval_len = std::ssize(recording.eval_ids);
-    view.k = k.narrow(1, 0, view.seq_len);
-    view.v = v.narrow(1, 0, view.seq_len);
-    view.q_window = record.q_window;
-    view.observed_attention = record.observed_attention;
-    view.observed_attention_off_diagonal = record.observed_attention_off_diagonal;
-    view.q_pre_rope_mean = record.queries.mean;
-    view.q_pre_rope_cov = record.queries.covariance;
-    view.w_o = decoder.w_o(layer);
-    view.b_o = decoder.b_o(layer);
-    if (view.eval_len > 0) {
-        view.q_eval = record.q_eval;
-        view.k_eval = k.narrow(1, view.seq_len, view.eval_len);
-        view.v_eval = v.narrow(1, view.seq_len, view.eval_len);
-        view.resid_pre = record.resid_pre;
-        view.attn_out = record.attn_out;
-        view.resid_mid = record.resid_mid;
-        view.mlp_out = record.mlp_out;
-    }
-    return view;
+    const nlohmann::json key = {{"format", {info.format_major, info.format_minor}}, {"generator", info.generator},
+        {"model", info.model_name}, {"weights_sha256", info.weights_sha256}, {"device", info.device},
+        {"dtype", info.run_dtype}, {"window", info.window}, {"chunk", options.chunk},
+        {"repeat_pass", options.repeat.has_value()}, {"eval_len", info.eval_len}, {"reference", evaluation.reference},
+        {"prompt_ids", info.prompt_ids}};
+    return key.dump(2) + "\n";
 }
 
-TraceWriter::Options writer_options(const StoreOptions& options)
+TraceWriter::Options writer_options(const StoreOptions& store)
 {
-    return {.store = options.store, .weights_file = options.weights, .deflate = 0};
+    return {.store = store.store, .weights_file = store.weights, .deflate = store.deflate};
 }
+
+/// One trace on its way from the model to the disk.
+class TraceRecording
+{
+public:
+    TraceRecording(const Decoder& decoder, const TraceInfo& info, const Evaluation& evaluation,
+        const RecordOptions& options, const StoreOptions& store, const std::function<void()>& on_step)
+        : decoder_(decoder)
+        , info_(info)
+        , evaluation_(evaluation)
+        , on_step_(on_step)
+        , writer_(store.trace, info, writer_options(store))
+        , pass_(decoder, info, evaluation, options)
+        , writing_(1)
+    {
+        if (store.resume) {
+            resume_.emplace(store.trace.string() + ".resume", info_, resume_key(info, evaluation, options));
+        }
+    }
+
+    void run_prompt()
+    {
+        restore();
+        while (pass_.layers_done() < info_.shape.num_layers) {
+            PassedLayer layer = pass_.next();
+            writing_.push([this, view = layer.view, streams = resume_ ? cloned(pass_.streams()) : Tensors()] {
+                if (resume_) {
+                    resume_->save(view, streams);
+                }
+                write(view);
+            });
+            keep(std::move(layer));
+            on_step_();
+        }
+    }
+
+    void run_steps(const Tokenizer* tokenizer)
+    {
+        if (info_.eval_len == 0) {
+            return;
+        }
+        std::vector<std::int64_t> ids = evaluation_.reference;
+        const at::Tensor logits = is_greedy() ? run_greedily(ids) : pass_.step_logits();
+        writing_.push([this, logits] { writer_.write_logits(logits); });
+        writing_.finish();
+        writer_.set_evaluation_tokens(ids, tokenizer ? token_texts(*tokenizer, ids) : std::vector<std::string>());
+    }
+
+    void finish()
+    {
+        writing_.finish();
+        writer_.finish();
+        if (resume_) {
+            resume_->remove();
+        }
+    }
+
+private:
+    using Tensors = std::vector<at::Tensor>;
+
+    static Tensors cloned(const Tensors& tensors)
+    {
+        Tensors copies;
+        for (const at::Tensor& tensor : tensors) { // the pass writes into its own while these are being saved
+            copies.push_back(tensor.clone());
+        }
+        return copies;
+    }
+
+    bool is_greedy() const { return evaluation_.reference.empty(); }
+
+    /// Takes over what an earlier process has finished.
+    void restore()
+    {
+        if (!resume_ || resume_->layers_done() == 0) {
+            return;
+        }
+        const Tensors streams = resume_->streams();
+        for (std::int64_t layer = 0; layer < resume_->layers_done(); ++layer) {
+            PassedLayer passed = resume_->load(layer, pass_.streams().front());
+            passed.view.w_o = decoder_.w_o(layer);
+            passed.view.b_o = decoder_.b_o(layer);
+            writing_.push([this, view = passed.view] { write(view); });
+            keep(std::move(passed));
+            on_step_();
+        }
+        pass_.restore(resume_->layers_done(), streams);
+    }
+
+    void write(const LayerView& view)
+    {
+        if (is_greedy() && info_.eval_len > 0) {
+            writer_.write_prompt(view);
+        } else {
+            writer_.write_layer(view);
+        }
+    }
+
+    /// Greedy steps need every layer's cache.
+    void keep(PassedLayer layer)
+    {
+        if (is_greedy() && info_.eval_len > 0) {
+            caches_.push_back(std::move(layer.cache));
+        }
+    }
+
+    /// Fills in the steps' ids, writes what was recorded of them and returns their logits [eval_len, vocab_size].
+    at::Tensor run_greedily(std::vector<std::int64_t>& ids)
+    {
+        std::vector<StepRecorder> recorders(caches_.size());
+        Tensors logits;
+        for (std::int64_t next = most_likely(pass_.last_logits()); std::ssize(ids) < info_.eval_len;) {
+            ids.push_back(next);
+            logits.push_back(run_step(decoder_, next, caches_, recorders, on_step_));
+            next = most_likely(logits.back());
+        }
+        for (std::size_t layer = 0; layer < caches_.size(); ++layer) {
+            LayerView view;
+            view.layer = static_cast<std::int64_t>(layer);
+            view.seq_len = info_.seq_len;
+            recorders[layer].fill(view);
+            fill_step_cache(view, *caches_[layer]);
+            writing_.push([this, view] { writer_.write_evaluation(view); });
+        }
+        return at::cat(logits, 0);
+    }
+
+    const Decoder& decoder_;
+    const TraceInfo& info_;
+    const Evaluation& evaluation_;
+    const std::function<void()>& on_step_;
+    TraceWriter writer_;
+    LayerPass pass_;
+    std::optional<ResumeFolder> resume_;
+    std::vector<std::shared_ptr<LayerCache>> caches_;
+    Background writing_; ///< last: its jobs use the others
+};
 
 } // namespace
 
-Recorder::Recorder(std::int64_t num_layers, std::int64_t window)
-    : window_(window)
-    , layers_(static_cast<std::size_t>(num_layers))
-    , statistics_(static_cast<std::size_t>(num_layers))
-    , pieces_(static_cast<std::size_t>(num_layers))
-{ }
-
-bool Recorder::wants(std::string_view name) const
-{
-    if (evaluating_) {
-        return is_step_tensor(name);
-    }
-    return name == "q" || name == "q_pre_rope" || name == "observed_attention"
-        || name == "observed_attention_off_diagonal";
-}
-
-void Recorder::on(std::string_view name, std::int64_t layer, const at::Tensor& value)
-{
-    if (!wants(name)) {
-        return;
-    }
-    const auto index = static_cast<std::size_t>(layer);
-    LayerRecord& record = layers_[index];
-    // clones: the decoder may reuse its tensors
-    if (evaluating_) {
-        pieces_[index][std::string(name)].push_back(value.clone());
-    } else if (name == "q_pre_rope") {
-        statistics_[index].add(value);
-    } else if (name == "q") {
-        record.q_window = value.narrow(1, value.size(1) - window_, window_).clone();
-    } else if (name == "observed_attention") {
-        record.observed_attention = value.cpu().clone();
-    } else {
-        record.observed_attention_off_diagonal = value.cpu().clone();
-    }
-}
-
-std::vector<LayerRecord> Recorder::take_layers()
-{
-    for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-        for (const StepTensor& tensor : step_tensors) {
-            const auto pieces = pieces_[layer].find(tensor.name);
-            if (pieces != pieces_[layer].end()) {
-                layers_[layer].*tensor.member = at::cat(pieces->second, tensor.token_dim);
-            }
-        }
-        pieces_[layer].clear();
-        layers_[layer].queries = statistics_[layer].result();
-    }
-    return std::move(layers_);
-}
-
-void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluation& evaluation)
+void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluation& evaluation,
+    const std::optional<RepeatTexts>& repeat)
 {
     if (prompt.ids.empty()) {
         throw Error("the prompt is empty");
     }
     check_ids(prompt.ids, config.vocab_size, "prompt");
     check_ids(evaluation.reference, config.vocab_size, "--reference");
-    const std::int64_t seq_len = std::ssize(prompt.ids);
-    const std::int64_t eval_len = evaluation.reference.empty() ? evaluation.steps : std::ssize(evaluation.reference);
+    const std::int64_t seq_len = std::ssize(prompt.ids), eval_len = evaluation.length();
     if (eval_len > config.context_length - seq_len) {
         throw Error("the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(eval_len)
             + " evaluation steps exceed the model's context of " + std::to_string(config.context_length));
     }
     check_length(config, seq_len, eval_len);
     check_window(config, seq_len + eval_len);
-}
-
-Recording record(const Decoder& decoder, const std::vector<std::int64_t>& prompt_ids, const Evaluation& evaluation,
-    std::int64_t window)
-{
-    const c10::InferenceMode no_gradients;
-    Recording recording;
-    recording.seq_len = std::ssize(prompt_ids);
-    recording.window = std::min(window, recording.seq_len);
-    Recorder recorder(decoder.config().shape.num_layers, recording.window);
-    const at::Tensor last = decoder.forward(prompt_ids, recording.cache, &recorder, false);
-    recorder.begin_evaluation();
-    if (!evaluation.reference.empty()) {
-        recording.eval_ids = evaluation.reference;
-        recording.logits = decoder.forward(evaluation.reference, recording.cache, &recorder, true).cpu();
-    } else if (evaluation.steps > 0) {
-        recording.logits
-            = at::cat(continue_greedily(decoder, most_likely(last), evaluation.steps, recording, recorder), 0);
+    const std::int64_t repeated = repeat ? repeat_length(prompt.ids, *repeat) : 0;
+    const std::int64_t window = smallest_window(config), context = config.context_length;
+    const std::int64_t most = window > 0 ? std::min(window, context) : context;
+    if (repeated > most - seq_len) {
+        throw Error("--repeat-pass: the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(repeated)
+            + " of a repetition exceed the model's context of " + std::to_string(most));
     }
-    recording.layers = recorder.take_layers();
-    return recording;
 }
 
-void check_outputs(const ModelConfig& config, TraceInfo info, const StoreOptions& options)
+TraceInfo complete_info(
+    TraceInfo info, const Decoder& decoder, const Evaluation& evaluation, const RecordOptions& options)
 {
-    info.shape = config.shape;
-    info.vocab_size = config.vocab_size;
-    info.seq_len = std::ssize(info.prompt_ids);
-    info.window = 1;
-    const TraceWriter dropped(options.trace, info, writer_options(options));
-}
-
-void write_recording(const Decoder& decoder, const Recording& recording, TraceInfo info, const StoreOptions& options,
-    const std::function<void()>& on_layer)
-{
-    const c10::InferenceMode no_gradients;
     info.shape = decoder.config().shape;
     info.vocab_size = decoder.config().vocab_size;
-    info.seq_len = recording.seq_len;
-    info.eval_len = std::ssize(recording.eval_ids);
-    info.window = recording.window;
-    info.eval_ids = recording.eval_ids;
+    info.seq_len = std::ssize(info.prompt_ids);
+    info.eval_len = evaluation.length();
+    info.window = std::min(options.window, info.seq_len);
+    if (info.eval_len > 0) {
+        info.continuation = evaluation.reference.empty() ? "greedy" : "reference";
+    }
     const RopeParameters rope = decoder.rope_parameters(info.seq_len);
     info.rope_inv_freq = rope.inverse_frequencies;
     info.rope_attention_scaling = rope.attention_scaling;
-    TraceWriter writer(options.trace, info, writer_options(options));
-    for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
-        writer.write_layer(view_of(decoder, recording, layer));
-        on_layer();
-    }
-    if (recording.logits.defined()) {
-        writer.write_logits(recording.logits);
-    }
-    writer.finish();
+    return info;
+}
+
+void check_outputs(const TraceInfo& info, const StoreOptions& store)
+{
+    const TraceWriter dropped(store.trace, info, writer_options(store));
+}
+
+std::int64_t progress_steps(const TraceInfo& info, const Evaluation& evaluation)
+{
+    return info.shape.num_layers * (evaluation.reference.empty() ? 1 + info.eval_len : 1);
+}
+
+void record_trace(const Decoder& decoder, const TraceInfo& info, const Evaluation& evaluation,
+    const RecordOptions& options, const StoreOptions& store, const Tokenizer* tokenizer,
+    const std::function<void()>& on_step)
+{
+    const c10::InferenceMode no_gradients;
+    TraceRecording recording(decoder, info, evaluation, options, store, on_step);
+    recording.run_prompt();
+    recording.run_steps(tokenizer);
+    recording.finish();
 }
 
 } // namespace lava

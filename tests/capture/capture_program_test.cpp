@@ -1,5 +1,7 @@
 #include "traces/trace.h"
 
+#include <ATen/ATen.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -80,7 +82,7 @@ TEST_F(CaptureProgram, WritesATraceAndSaysWhatIsInIt)
     write("prompt.txt", "Once upon a time, there was a little girl named");
     const Result result = stories("--prompt-file prompt.txt --spans spans.json --window 4 --continue 3 -o t.h5");
     ASSERT_EQ(result.status, 0) << result.err;
-    EXPECT_EQ(result.err, "");
+    EXPECT_THAT(result.err, testing::MatchesRegex("lava-capture: trace 0.[0-9] MB, weights file 0.[0-9] MB\n"));
     EXPECT_THAT(result.out,
         AllOf(HasSubstr("stories260K: 5 layers, 8 query heads, 4 KV heads"), HasSubstr("\" girl\""),
             HasSubstr("3 steps, greedy: \" Lily. She\"")));
@@ -150,6 +152,66 @@ TEST_F(CaptureProgram, PlantsANeedle)
     EXPECT_THAT(json["spans"][1]["text"].get<std::string>(), HasSubstr("The key is red."));
 }
 
+TEST_F(CaptureProgram, ForecastsTheSizeOfWhatItWrites)
+{
+    const std::string story = "--prompt-file " LAVA_SOURCE_DIR "/data/story.txt ";
+    const Result dry = stories(story + "--embed-weights --dry-run -o t.h5");
+    EXPECT_EQ(dry.status, 0) << dry.err;
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "t.h5"));
+    double forecast = 0;
+    ASSERT_EQ(std::sscanf(dry.out.c_str(), "trace %lf MB", &forecast), 1) << dry.out;
+    ASSERT_EQ(stories(story + "--embed-weights -o t.h5").status, 0);
+    EXPECT_NEAR(static_cast<double>(std::filesystem::file_size(folder_ / "t.h5")) / 1e6, forecast, 0.1);
+}
+
+TEST_F(CaptureProgram, RecordsTheRepeatPass)
+{
+    const Result result = stories("--prompt 'Once upon a time, there was' --repeat-pass --chunk 3 -o t.h5");
+    ASSERT_EQ(result.status, 0) << result.err;
+    const Trace trace(folder_ / "t.h5");
+    EXPECT_TRUE(trace.info().has_repeat_maxima && trace.info().has_repeat_maxima_plus);
+    const auto maxima = trace.layer(0).repeat_maxima;
+    EXPECT_TRUE(maxima.gt(0).all().item<bool>() && maxima.le(1).all().item<bool>());
+    std::filesystem::remove(folder_ / "t.h5");
+    write("long.txt", std::string(600, 'a') + std::string(600, 'b'));
+    expect_failure(stories("--prompt-file " LAVA_SOURCE_DIR "/data/story.txt --repeat-pass -o t.h5"), 1,
+        "--repeat-pass: the prompt's 451 tokens and ");
+}
+
+TEST_F(CaptureProgram, CapturesAFileOfPromptsAndGoesOnWhereItStopped)
+{
+    write("p.jsonl",
+        "{\"id\": \"a\", \"prompt\": \"Once upon a time\", \"spans\": [{\"name\": \"time\", \"begin\": 12, "
+        "\"end\": 16}]}\n{\"ids\": [1, 403], \"reference\": [407, 261]}\n");
+    const std::string command = "--prompts p.jsonl --continue 3 --window 2 -o traces";
+    const Result first = stories(command);
+    ASSERT_EQ(first.status, 0) << first.err;
+    EXPECT_EQ(first.out, "2 traces in traces, 0 of them kept from before; traces/index.json lists them\n");
+    EXPECT_EQ(Trace(folder_ / "traces/00002.h5").info().eval_ids, (std::vector<std::int64_t>{407, 261}));
+    EXPECT_EQ(Trace(folder_ / "traces/a.h5").info().spans.front().name, "time");
+    const std::string index = read_file(folder_ / "traces/index.json");
+    const auto json = nlohmann::json::parse(index);
+    EXPECT_EQ(json["traces"][1]["trace"], "00002.h5");
+    EXPECT_EQ(json["traces"][0]["eval_len"], 3);
+    const auto written = std::filesystem::last_write_time(folder_ / "traces/a.h5");
+    std::filesystem::remove(folder_ / "traces/00002.h5");
+    const Result again = stories(command);
+    EXPECT_EQ(again.out, "2 traces in traces, 1 of them kept from before; traces/index.json lists them\n");
+    EXPECT_EQ(std::filesystem::last_write_time(folder_ / "traces/a.h5"), written);
+    EXPECT_EQ(read_file(folder_ / "traces/index.json"), index);
+    EXPECT_THAT(stories("--prompts p.jsonl --continue 4 --window 2 -o traces").out, HasSubstr("1 of them kept"))
+        << "other options, another trace";
+}
+
+TEST_F(CaptureProgram, ChecksEveryPromptOfAFileBeforeItRunsOne)
+{
+    write("p.jsonl", "{\"prompt\": \"Once\"}\n{\"ids\": [1, 600]}\n");
+    expect_failure(stories("--prompts p.jsonl -o traces"), 1, "p.jsonl: line 2: prompt: token 1: expected an id below");
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "traces"));
+    write("p.jsonl", "{\"prompt\": \"Once\"}\n{\"prompt\": \"\"}\n");
+    expect_failure(stories("--prompts p.jsonl -o traces"), 1, "p.jsonl: line 2: the prompt is empty");
+}
+
 TEST_F(CaptureProgram, RefusesContradictionsNamingBoth)
 {
     const auto contradiction = [&](const std::string& options, const std::string& first, const std::string& second) {
@@ -158,18 +220,23 @@ TEST_F(CaptureProgram, RefusesContradictionsNamingBoth)
     contradiction("--prompt a --ids i.json", "--prompt", "--ids");
     contradiction("--prompt-file a --haystack b", "--prompt-file", "--haystack");
     contradiction("--ids i.json --chat", "--ids", "--chat");
+    contradiction("--prompts p.jsonl --reference r.txt", "--reference", "--prompts");
     contradiction("--ids i.json --spans s.json", "--ids", "--spans");
     contradiction("--prompt a --continue 4 --reference r.txt", "--continue", "--reference");
 }
 
 TEST_F(CaptureProgram, RefusesWrongUsage)
 {
-    expect_failure(stories("-o t.h5"), 2, "a prompt is missing: give --prompt, --prompt-file, --ids or --haystack");
+    expect_failure(
+        stories("-o t.h5"), 2, "a prompt is missing: give --prompt, --prompt-file, --ids, --prompts or --haystack");
     expect_failure(stories("--prompt a"), 2, "-o FILE is missing");
     expect_failure(run("--prompt a -o t.h5"), 2, "--model DIR is missing");
     expect_failure(stories("--prompt a --needle b -o t.h5"), 2, "--needle needs --haystack");
     expect_failure(stories("--haystack a --needle b --depth 0.5 --tokens 9 -o t.h5"), 2, "--haystack needs --question");
     expect_failure(stories("--prompt a --window 0 -o t.h5"), 2, "--window: expected 1 to");
+    expect_failure(stories("--prompt a --chunk 0 -o t.h5"), 2, "--chunk: expected 1 to");
+    expect_failure(stories("--prompt a --deflate 10 -o t.h5"), 2, "--deflate: expected 0 to 9, found 10");
+    expect_failure(stories("--prompts p.jsonl"), 2, "-o FOLDER is missing");
     expect_failure(stories("--prompt a --continue -1 -o t.h5"), 2, "--continue: expected 0 to");
     expect_failure(stories("--prompt a --store f64 -o t.h5"), 2, "--store: expected f32, f16 or bf16, found f64");
     expect_failure(

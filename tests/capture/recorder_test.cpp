@@ -1,6 +1,7 @@
 #include "capture/recorder.h"
 
 #include "traces/error.h"
+#include "traces/layer_datasets.h"
 #include "traces/trace.h"
 #include "traces/verify.h"
 
@@ -10,6 +11,9 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
+#include <functional>
+#include <stdexcept>
 
 namespace lava {
 namespace {
@@ -36,16 +40,22 @@ protected:
     }
     void TearDown() override { std::filesystem::remove(file_); }
 
-    Trace written(const Recording& recording, StoreType store = StoreType::f32, const Ids& ids = prompt_ids) const
+    /// Captures into file_.
+    Trace recorded(
+        const Ids& ids, const Evaluation& evaluation, std::int64_t window, StoreOptions store = {},
+        const RecordOptions& more = {}, const std::function<void()>& on_step = [] {}) const
     {
         TraceInfo info;
         info.generator = "test";
         info.model_name = "stories260K";
         info.run_dtype = "float32";
         info.device = "cpu";
-        info.continuation = recording.eval_ids.empty() ? "" : "greedy";
         info.prompt_ids = ids;
-        write_recording(*decoder_, recording, info, {file_, {}, store}, [] {});
+        RecordOptions options = more;
+        options.window = window;
+        info = complete_info(info, *decoder_, evaluation, options);
+        store.trace = file_;
+        record_trace(*decoder_, info, evaluation, options, store, nullptr, on_step);
         return Trace(file_);
     }
 
@@ -60,7 +70,7 @@ Decoder* StoriesRecording::decoder_ = nullptr;
 
 TEST_F(StoriesRecording, VerifiesAgainstItself)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    const Trace trace = recorded(prompt_ids, {}, 8);
     for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
         EXPECT_LE(verify_layer(trace.layer(layer)).worst_step, verify_tolerance(StoreType::f32)) << layer;
     }
@@ -68,12 +78,11 @@ TEST_F(StoriesRecording, VerifiesAgainstItself)
 
 TEST_F(StoriesRecording, HoldsTheDecodersCache)
 {
-    const Recording recording = record(*decoder_, prompt_ids, {.steps = 5, .reference = {}}, 8);
+    const Trace trace = recorded(prompt_ids, {.steps = 5, .reference = {}}, 8);
     Ids all = prompt_ids;
-    all.insert(all.end(), recording.eval_ids.begin(), recording.eval_ids.end());
+    all.insert(all.end(), trace.info().eval_ids.begin(), trace.info().eval_ids.end());
     KvCache cache;
     decoder_->forward(all, cache, nullptr, false);
-    const Trace trace = written(recording);
     const auto seq_len = std::ssize(prompt_ids);
     for (std::size_t layer = 0; layer < cache.k.size(); ++layer) {
         const LayerView view = trace.layer(static_cast<std::int64_t>(layer));
@@ -100,7 +109,7 @@ struct QueryObserver : Observer
 
 TEST_F(StoriesRecording, WindowIsTheLastQueriesOfThePrompt)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    const Trace trace = recorded(prompt_ids, {}, 8);
     QueryObserver observer;
     KvCache cache;
     decoder_->forward(prompt_ids, cache, &observer, false);
@@ -126,7 +135,7 @@ struct RopeObserver : Observer
 
 TEST_F(StoriesRecording, QueryStatisticsAreThoseOfThePromptFromPositionFourOn)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    const Trace trace = recorded(prompt_ids, {}, 8);
     EXPECT_TRUE(trace.info().has_query_statistics);
     RopeObserver observer;
     KvCache cache;
@@ -143,15 +152,14 @@ TEST_F(StoriesRecording, QueryStatisticsAreThoseOfThePromptFromPositionFourOn)
 
 TEST_F(StoriesRecording, OfFourTokensOrFewerHasNoQueryStatistics)
 {
-    const TraceInfo four
-        = written(record(*decoder_, {1, 403, 407, 261}, {}, 4), StoreType::f32, {1, 403, 407, 261}).info();
+    const TraceInfo four = recorded({1, 403, 407, 261}, {}, 4).info();
     EXPECT_FALSE(four.has_query_statistics);
     EXPECT_TRUE(four.has_observed_attention);
 }
 
 TEST_F(StoriesRecording, RopeFrequenciesTurnTheQueries)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    const Trace trace = recorded(prompt_ids, {}, 8);
     RopeObserver observer;
     KvCache cache;
     decoder_->forward(prompt_ids, cache, &observer, false);
@@ -170,7 +178,7 @@ TEST_F(StoriesRecording, RopeFrequenciesTurnTheQueries)
 
 TEST_F(StoriesRecording, ColumnSumsCountEveryQueryOnce)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {}, 8));
+    const Trace trace = recorded(prompt_ids, {}, 8);
     const LayerView view = trace.layer(2);
     const at::Tensor totals = view.observed_attention.sum(1);
     EXPECT_TRUE(at::allclose(totals, at::full_like(totals, 20.0), 1e-5, 0));
@@ -184,26 +192,36 @@ TEST_F(StoriesRecording, ColumnSumsCountEveryQueryOnce)
 TEST_F(StoriesRecording, ContinuesAsTheGreedyReference)
 {
     // llama2.c's own output goes on " outside in the park. One"
-    const Recording recording = record(*decoder_, {1}, {.steps = 19, .reference = {}}, 8);
-    EXPECT_EQ(recording.eval_ids, Ids(prompt_ids.begin() + 1, prompt_ids.end()));
+    const Trace trace = recorded({1}, {.steps = 19, .reference = {}}, 8);
+    EXPECT_EQ(trace.info().eval_ids, Ids(prompt_ids.begin() + 1, prompt_ids.end()));
 }
 
 TEST_F(StoriesRecording, ReferenceThatIsTheGreedyContinuationGivesItsLogits)
 {
-    const Recording greedy = record(*decoder_, prompt_ids, {.steps = 6, .reference = {}}, 8);
-    const Recording forced = record(*decoder_, prompt_ids, {.steps = 16, .reference = greedy.eval_ids}, 8);
-    EXPECT_EQ(forced.eval_ids, greedy.eval_ids);
-    EXPECT_TRUE(at::allclose(forced.logits, greedy.logits, 1e-4, 1e-4))
-        << (forced.logits - greedy.logits).abs().max().item<float>();
-    for (std::size_t layer = 0; layer < greedy.layers.size(); ++layer) {
-        EXPECT_TRUE(at::allclose(forced.layers[layer].q_eval, greedy.layers[layer].q_eval, 1e-4, 1e-4));
-        EXPECT_TRUE(at::allclose(forced.layers[layer].mlp_out, greedy.layers[layer].mlp_out, 1e-4, 1e-4));
+    const Trace first = recorded(prompt_ids, {.steps = 6, .reference = {}}, 8);
+    const Ids continuation = first.info().eval_ids;
+    const at::Tensor logits = first.logits();
+    std::vector<LayerView> greedy;
+    for (std::int64_t layer = 0; layer < first.info().shape.num_layers; ++layer) {
+        greedy.push_back(first.layer(layer));
+    }
+    const Trace forced = recorded(prompt_ids, {.steps = 16, .reference = continuation}, 8);
+    EXPECT_EQ(forced.info().eval_ids, continuation);
+    EXPECT_EQ(forced.info().continuation, "reference");
+    EXPECT_TRUE(at::allclose(forced.logits(), logits, 1e-4, 1e-4))
+        << (forced.logits() - logits).abs().max().item<float>();
+    for (const LayerView& expected : greedy) {
+        const LayerView found = forced.layer(expected.layer);
+        EXPECT_TRUE(at::allclose(found.q_eval, expected.q_eval, 1e-4, 1e-4));
+        EXPECT_TRUE(at::allclose(found.k_eval, expected.k_eval, 1e-4, 1e-4));
+        EXPECT_TRUE(at::allclose(found.v_eval, expected.v_eval, 1e-4, 1e-4));
+        EXPECT_TRUE(at::allclose(found.mlp_out, expected.mlp_out, 1e-4, 1e-4));
     }
 }
 
 TEST_F(StoriesRecording, ResidualStreamAddsUp)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {.steps = 4, .reference = {}}, 8));
+    const Trace trace = recorded(prompt_ids, {.steps = 4, .reference = {}}, 8);
     for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
         const LayerView view = trace.layer(layer);
         EXPECT_TRUE(at::allclose(view.resid_pre + view.attn_out, view.resid_mid, 1e-5, 1e-5)) << layer;
@@ -216,14 +234,102 @@ TEST_F(StoriesRecording, ResidualStreamAddsUp)
 
 TEST_F(StoriesRecording, OfAPromptNoLongerThanTheWindowRecordsAllOfIt)
 {
-    const Recording recording = record(*decoder_, {1, 403, 407}, {.steps = 2, .reference = {}}, 64);
-    EXPECT_EQ(recording.window, 3);
-    EXPECT_EQ(recording.layers[0].q_window.size(1), 3);
+    const Trace trace = recorded({1, 403, 407}, {.steps = 2, .reference = {}}, 64);
+    EXPECT_EQ(trace.info().window, 3);
+    EXPECT_EQ(trace.layer(0).q_window.size(1), 3);
+}
+
+/// Bytes of a file.
+std::string bytes_of(const std::filesystem::path& file)
+{
+    std::ifstream stream(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+TEST_F(StoriesRecording, InChunksIsTheSameWithinRounding)
+{
+    const Trace whole = recorded(prompt_ids, {.steps = 3, .reference = {}}, 8);
+    std::vector<LayerView> expected;
+    for (std::int64_t layer = 0; layer < whole.info().shape.num_layers; ++layer) {
+        expected.push_back(whole.layer(layer));
+    }
+    for (const std::int64_t chunk : {1, 7, 19}) {
+        const Trace pieces = recorded(
+            prompt_ids, {.steps = 3, .reference = {}}, 8, {}, {.window = 8, .chunk = chunk, .repeat = std::nullopt});
+        EXPECT_EQ(pieces.info().eval_ids, whole.info().eval_ids);
+        for (const LayerView& layer : expected) {
+            const LayerView found = pieces.layer(layer.layer);
+            for (const LayerDataset& dataset : layer_datasets()) {
+                const at::Tensor &a = found.*dataset.tensor, &b = layer.*dataset.tensor;
+                ASSERT_EQ(a.defined(), b.defined()) << dataset.name;
+                if (a.defined()) {
+                    EXPECT_TRUE(at::allclose(a, b, 1e-4, 1e-4)) << dataset.name << " in chunks of " << chunk;
+                }
+            }
+        }
+    }
+}
+
+TEST_F(StoriesRecording, ThatWasInterruptedGoesOnToTheSameBytes)
+{
+    const std::filesystem::path folder = file_.string() + ".resume";
+    std::filesystem::remove_all(folder);
+    for (const Ids& reference : {Ids{}, Ids{5, 6, 7}}) {
+        const Evaluation evaluation{.steps = 3, .reference = reference};
+        const RecordOptions options{.window = 8,
+            .chunk = 9,
+            .repeat = RepeatTexts{.prefix_length = 2, .ask_first = {3}, .ask_next = {4}, .suffix = {5, 6}}};
+        recorded(prompt_ids, evaluation, 8, {}, options);
+        const std::string expected = bytes_of(file_);
+        std::filesystem::remove(file_);
+        StoreOptions store;
+        store.resume = true;
+        for (const int crash_after : {1, 3}) { // the later ones go on from the earlier
+            int done = 0;
+            EXPECT_THROW(recorded(prompt_ids, evaluation, 8, store, options,
+                             [&] { // the layer before this one has been saved for sure
+                                 if (++done == crash_after + 1) {
+                                     throw std::runtime_error("crash");
+                                 }
+                             }),
+                std::runtime_error);
+            EXPECT_TRUE(std::filesystem::exists(folder)) << crash_after;
+            EXPECT_FALSE(std::filesystem::exists(file_));
+        }
+        recorded(prompt_ids, evaluation, 8, store, options);
+        EXPECT_TRUE(bytes_of(file_) == expected) << reference.size();
+        EXPECT_FALSE(std::filesystem::exists(folder));
+    }
+}
+
+TEST_F(StoriesRecording, NeverGoesOnFromAnotherCapture)
+{
+    const std::filesystem::path folder = file_.string() + ".resume";
+    std::filesystem::remove_all(folder);
+    StoreOptions store;
+    store.resume = true;
+    EXPECT_THROW(recorded(prompt_ids, {}, 8, store, {}, [] { throw std::runtime_error("crash"); }), std::runtime_error);
+    EXPECT_THAT([&] { recorded(prompt_ids, {}, 9, store); },
+        ThrowsMessage<Error>(HasSubstr(".resume: is of a capture of another prompt, model or option")));
+    EXPECT_FALSE(std::filesystem::exists(file_));
+    std::filesystem::remove_all(folder);
+}
+
+TEST_F(StoriesRecording, CompressesWhereAsked)
+{
+    const Ids monotony(400, 5);
+    recorded(monotony, {}, 8);
+    const std::size_t plain = bytes_of(file_).size();
+    StoreOptions store;
+    store.deflate = 9;
+    const Trace trace = recorded(monotony, {}, 8, store);
+    EXPECT_LT(bytes_of(file_).size(), plain);
+    EXPECT_TRUE(trace.info().has_losses);
 }
 
 TEST_F(StoriesRecording, WithoutEvaluationStepsHasNoLossPart)
 {
-    const Trace trace = written(record(*decoder_, prompt_ids, {.steps = 0, .reference = {}}, 8));
+    const Trace trace = recorded(prompt_ids, {.steps = 0, .reference = {}}, 8);
     EXPECT_EQ(trace.info().eval_len, 0);
     EXPECT_FALSE(trace.info().has_losses);
     EXPECT_TRUE(trace.layer(0).q_window.defined());
@@ -231,9 +337,11 @@ TEST_F(StoriesRecording, WithoutEvaluationStepsHasNoLossPart)
 
 TEST_F(StoriesRecording, StoresCoarserWhenAsked)
 {
-    const Recording recording = record(*decoder_, prompt_ids, {}, 8);
-    const at::Tensor exact = recording.cache.k[1].narrow(1, 0, std::ssize(prompt_ids));
-    const Trace trace = written(recording, StoreType::bf16);
+    KvCache cache;
+    decoder_->forward(prompt_ids, cache, nullptr, false);
+    const at::Tensor exact = cache.k[1];
+    const Trace trace
+        = recorded(prompt_ids, {}, 8, {.trace = {}, .weights = {}, .store = StoreType::bf16, .deflate = 0});
     EXPECT_EQ(trace.info().store_type, StoreType::bf16);
     EXPECT_TRUE(at::equal(trace.layer(1).k, exact.to(at::kBFloat16).to(at::kFloat)));
     for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
@@ -246,7 +354,7 @@ TEST_F(StoriesRecording, RefusesWhatTheModelCannotTake)
     const ModelConfig& config = checkpoint_->config();
     const auto check = [&](Ids ids, Evaluation evaluation) {
         return [&config, ids, evaluation] {
-            check_prompt(config, {.ids = ids, .texts = {}, .spans = {}, .tokenization = {}}, evaluation);
+            check_prompt(config, {.ids = ids, .texts = {}, .spans = {}, .tokenization = {}}, evaluation, {});
         };
     };
     EXPECT_NO_THROW(check(Ids(496, 5), {})());

@@ -1,0 +1,184 @@
+// Prefill with capture against prefill without, and the trace's write rate against raw disk; each pair timed in turn,
+// in one run. tests/parity/time_transformers.py times transformers on the same tokens.
+
+#include "capture/recorder.h"
+#include "model/decoder.h"
+#include "traces/error.h"
+#include "traces/program.h"
+#include "traces/synthesize.h"
+#include "traces/trace_writer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <boost/program_options.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fcntl.h>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <sstream>
+#include <unistd.h>
+
+namespace {
+
+using namespace lava;
+namespace po = boost::program_options;
+
+struct Options
+{
+    std::string model;
+    std::int64_t tokens = 3788;
+    int runs = 3;
+    int threads = 0;
+    std::string folder = ".";
+    std::string help;
+};
+
+Options parse_options(int argc, char** argv)
+{
+    Options options;
+    po::options_description visible("Options");
+    auto add = visible.add_options();
+    add("model", po::value(&options.model)->value_name("DIR"), "Hugging Face folder of the model");
+    add("tokens", po::value(&options.tokens)->default_value(options.tokens), "tokens of the prompt");
+    add("runs", po::value(&options.runs)->default_value(options.runs), "runs of each; medians are printed");
+    add("threads", po::value(&options.threads)->default_value(options.threads), "CPU threads; 0: one per core");
+    add("folder", po::value(&options.folder)->default_value(options.folder), "where traces are written and removed");
+    add("help", "print this and exit");
+    po::variables_map values;
+    try {
+        po::store(po::parse_command_line(argc, argv, visible), values);
+        po::notify(values);
+    } catch (const po::error& error) {
+        throw UsageError(error.what());
+    }
+    if (values.count("help") != 0) {
+        std::ostringstream text;
+        text << "Usage: lava-bench-prefill --model DIR [options]\nTimes prefill with and without capture.\n\n"
+             << visible;
+        options.help = text.str();
+    } else if (options.model.empty() || options.tokens < 1 || options.runs < 1) {
+        throw UsageError("expected --model DIR, and --tokens and --runs of at least 1");
+    }
+    return options;
+}
+
+double seconds(const std::function<void()>& work)
+{
+    const auto begin = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+struct Pair
+{
+    double first = 0, second = 0; ///< medians
+};
+
+/// The two in turn, `runs` times.
+Pair in_turn(int runs, const std::function<void()>& first, const std::function<void()>& second)
+{
+    std::vector<double> times[2];
+    for (int run = 0; run < runs; ++run) {
+        times[0].push_back(seconds(first));
+        times[1].push_back(seconds(second));
+    }
+    const auto median = [](std::vector<double>& values) {
+        std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
+        return values[values.size() / 2];
+    };
+    return {median(times[0]), median(times[1])};
+}
+
+/// As many bytes as `file` has, in writes of 8 MB and to the disk.
+void write_raw(const std::filesystem::path& file, std::uintmax_t bytes)
+{
+    const std::vector<char> block(8 << 20, 'x');
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool good = descriptor >= 0;
+    for (std::uintmax_t done = 0; good && done < bytes;) {
+        const auto size = std::min<std::uintmax_t>(block.size(), bytes - done);
+        good = ::write(descriptor, block.data(), size) == static_cast<ssize_t>(size);
+        done += size;
+    }
+    good = good && ::fsync(descriptor) == 0 && ::close(descriptor) == 0;
+    if (!good)
+        throw Error(file.string() + ": cannot be written");
+}
+
+void bench_prefill(const Options& options, const std::filesystem::path& trace)
+{
+    const Checkpoint checkpoint(options.model);
+    const Decoder decoder(checkpoint, {});
+    TraceInfo info;
+    info.run_dtype = decoder.options().dtype;
+    for (std::int64_t i = 0; i < options.tokens; ++i) // any tokens take as long
+        info.prompt_ids.push_back(i * 7919 % decoder.config().vocab_size);
+    const Evaluation none{.steps = 0, .reference = {}};
+    info = complete_info(info, decoder, none, {});
+    const auto times = in_turn(
+        options.runs,
+        [&] {
+            KvCache cache;
+            decoder.forward(info.prompt_ids, cache, nullptr, false);
+        },
+        [&] { record_trace(decoder, info, none, {}, {.trace = trace, .weights = {}}, nullptr, [] {}); });
+    std::printf("prefill of %lld tokens, %d threads             %8.3f s\n", static_cast<long long>(options.tokens),
+        at::get_num_threads(), times.first);
+    std::printf("the same with capture, %6.1f MB to the disk  %8.3f s\n",
+        static_cast<double>(std::filesystem::file_size(trace)) / 1e6, times.second);
+    std::printf("with / without                                 %8.3f\n", times.second / times.first);
+}
+
+void bench_disk(const Options& options, const std::filesystem::path& trace)
+{
+    SynthesisOptions sizes;
+    sizes.shape = {.num_layers = 8, .num_heads = 32, .num_kv_heads = 8, .head_dim = 128, .hidden_size = 0};
+    sizes.seq_len = 8192;
+    sizes.eval_len = 0;
+    const auto info = synthesize_info(sizes);
+    const auto layer = synthesize_layer(sizes, 0);
+    std::uintmax_t bytes = 0;
+    const auto write_trace = [&] {
+        TraceWriter writer(trace, info, {.store = StoreType::f32, .weights_file = {}});
+        for (std::int64_t i = 0; i < sizes.shape.num_layers; ++i) {
+            auto view = layer;
+            view.layer = i;
+            writer.write_layer(view);
+        }
+        writer.finish();
+        bytes = std::filesystem::file_size(trace);
+    };
+    write_trace(); // for its size
+    const auto raw = trace.string() + ".raw";
+    const auto times = in_turn(options.runs, write_trace, [&] { write_raw(raw, bytes); });
+    std::filesystem::remove(raw);
+    const auto rate = [&](double time) { return static_cast<double>(bytes) / 1e6 / time; };
+    std::printf("writing a trace of %.0f MB                     %8.0f MB/s\n", static_cast<double>(bytes) / 1e6,
+        rate(times.first));
+    std::printf("plain writes of as much, to the disk           %8.0f MB/s\n", rate(times.second));
+    std::printf("trace / plain                                  %8.3f\n", times.second / times.first);
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    return run_program("lava-bench-prefill", [&] {
+        const auto options = parse_options(argc, argv);
+        if (!options.help.empty()) {
+            std::cout << options.help;
+            return 0;
+        }
+        if (options.threads > 0)
+            at::set_num_threads(options.threads);
+        const auto trace = std::filesystem::path(options.folder) / "lava-bench-prefill.h5";
+        bench_prefill(options, trace);
+        bench_disk(options, trace);
+        std::filesystem::remove(trace);
+        return 0;
+    });
+}

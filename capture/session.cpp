@@ -1,0 +1,145 @@
+#include "capture/session.h"
+
+#include "traces/error.h"
+#include "traces/program.h"
+
+#include <iostream>
+
+namespace lava {
+
+namespace {
+
+std::unique_ptr<Tokenizer> open_tokenizer(const CaptureOptions& options, const std::vector<CaptureJob>& jobs)
+{
+    try {
+        return read_tokenizer(options.model);
+    } catch (const Error& error) {
+        if (options.repeat_pass || needs_tokenizer(jobs)) {
+            throw;
+        }
+        std::cerr << "lava-capture: note: the trace has no token texts: " << error.what() << '\n';
+        return nullptr;
+    }
+}
+
+std::string model_name(const std::filesystem::path& folder)
+{
+    return std::filesystem::canonical(folder).filename().string();
+}
+
+StoreType store_type(const CaptureOptions& options, const std::string& run_dtype)
+{
+    if (options.store) {
+        return *options.store;
+    }
+    return run_dtype == "float16" ? StoreType::f16 : run_dtype == "bfloat16" ? StoreType::bf16 : StoreType::f32;
+}
+
+/// `work`'s result; what it throws names the prompt that was at fault.
+template <typename Work> auto at_job(const CaptureJob& job, const Work& work)
+{
+    try {
+        return work();
+    } catch (const Error& error) {
+        if (job.where.empty() || std::string_view(error.what()).starts_with(job.where)) {
+            throw;
+        }
+        throw Error(job.where + ": " + error.what());
+    }
+}
+
+} // namespace
+
+Session::Session(const CaptureOptions& options, const std::vector<CaptureJob>& jobs)
+    : options_(options)
+    , checkpoint_(options.model)
+    , tokenizer_(open_tokenizer(options, jobs))
+{
+    record_.window = options.window;
+    record_.chunk = options.chunk;
+    if (options.repeat_pass) {
+        record_.repeat = repeat_texts(*tokenizer_);
+    }
+}
+
+std::vector<PreparedJob> Session::prepare(const std::vector<CaptureJob>& jobs)
+{
+    std::vector<std::pair<Prompt, Evaluation>> checked;
+    for (const CaptureJob& job : jobs) {
+        checked.push_back(at_job(job, [&] {
+            std::pair<Prompt, Evaluation> pair{prompt_of(job), evaluation_of(job)};
+            check_prompt(checkpoint_.config(), pair.first, pair.second, record_.repeat);
+            return pair;
+        }));
+    }
+    weights_sha256_ = checkpoint_.sha256();
+    decoder_
+        = std::make_unique<Decoder>(checkpoint_, DecoderOptions{.device = options_.device, .dtype = options_.dtype});
+    std::vector<PreparedJob> prepared;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        TraceInfo info = complete_info(info_of(checked[i].first), *decoder_, checked[i].second, record_);
+        const StoreOptions store = store_of(jobs[i], info);
+        prepared.push_back({jobs[i].id, checked[i].second, std::move(info), store});
+    }
+    return prepared;
+}
+
+Prompt Session::prompt_of(const CaptureJob& job) const
+{
+    return build_prompt(tokenizer_.get(), job.request);
+}
+
+Evaluation Session::evaluation_of(const CaptureJob& job) const
+{
+    Evaluation evaluation{.steps = options_.continue_steps, .reference = {}};
+    if (const auto* ids = std::get_if<std::vector<std::int64_t>>(&job.reference)) {
+        evaluation.reference = *ids;
+    } else if (const auto* text = std::get_if<std::string>(&job.reference)) {
+        evaluation.reference = tokenizer_->encode(*text, false).ids;
+    }
+    if (job.reference.index() != 0 && evaluation.reference.empty()) {
+        throw Error("--reference: expected a text, found an empty one");
+    }
+    return evaluation;
+}
+
+TraceInfo Session::info_of(const Prompt& prompt) const
+{
+    TraceInfo info;
+    info.generator = "lava-capture " + std::string(version());
+    info.model_name = model_name(options_.model);
+    info.model_config = checkpoint_.config().text;
+    info.weights_sha256 = weights_sha256_;
+    info.device = decoder_->options().device;
+    info.run_dtype = decoder_->options().dtype;
+    info.tokenization = prompt.tokenization;
+    info.prompt_ids = prompt.ids;
+    info.prompt_texts = prompt.texts;
+    info.spans = prompt.spans;
+    return info;
+}
+
+StoreOptions Session::store_of(const CaptureJob& job, const TraceInfo& info) const
+{
+    StoreOptions store;
+    store.trace = job.id.empty() ? options_.output : options_.output / (job.id + ".h5");
+    if (!options_.embed_weights) {
+        store.weights = store.trace.parent_path() / (info.model_name + ".weights.h5");
+    }
+    store.store = store_type(options_, info.run_dtype);
+    store.deflate = options_.deflate;
+    store.resume = options_.resume;
+    return store;
+}
+
+Forecast Session::forecast_of(const PreparedJob& job) const
+{
+    return forecast(job.info, record_, job.store, decoder_->b_o(0).defined());
+}
+
+void Session::run(const PreparedJob& job, const std::function<void()>& on_step) const
+{
+    record_trace(*decoder_, job.info, job.evaluation, record_, job.store, tokenizer_.get(), on_step);
+}
+
+} // namespace lava
