@@ -1,3 +1,4 @@
+#include "analysis/closed_loop_statistics.h"
 #include "analysis/gain.h"
 #include "analysis/options.h"
 #include "analysis/oracle.h"
@@ -34,6 +35,8 @@ Table make_table(const Options& options, std::span<const Cell> cells)
         return bound_table(cells, options.by);
     case Command::spans:
         return span_table(cells, options.by);
+    case Command::answers:
+        return answer_table(cells);
     default:
         break;
     }
@@ -48,6 +51,8 @@ std::string heading(const ReplayReport& report)
         + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads)
         + " KV heads, " + std::to_string(trace.seq_len) + " tokens; "
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
+        + (report.closed_loop.empty() ? ""
+                                      : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
         + "\n";
 }
 
@@ -84,6 +89,9 @@ std::string result(const Options& options)
     std::string text;
     for (std::size_t i = 0; options.format == TableFormat::text && i < reports.size(); ++i)
         text += heading(reports[i]);
+    for (std::size_t i = 0;
+         options.format == TableFormat::text && options.command == Command::answers && i < reports.size(); ++i)
+        text += "with the whole cache: " + printable(dense_answer(reports[i]).value_or("")) + "\n";
     if (options.format == TableFormat::text && !options.pivot.empty())
         text += options.pivot + " at budget\n";
     return text + to_string(make_table(options, cells), options.format);

@@ -34,6 +34,8 @@ const std::vector<CommandInfo>& commands()
         {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
             {"layer"}},
         {"summary", Command::summary, "many prompts in one table: loss, KL and exact answers by kept share", {}},
+        {"answers", Command::answers, "what the model says from what is retained (lava-replay --closed-loop --free)",
+            {}},
         {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
         {"curves", Command::curves, "the division over heads that loses least, for lu-kv's file of curves", {"output"}},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},

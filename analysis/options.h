@@ -21,6 +21,7 @@ enum class Command
     spans,
     gain,
     summary,
+    answers,
     retained,
     curves,
     plot

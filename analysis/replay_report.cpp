@@ -97,6 +97,18 @@ constexpr Field<PolicyReplay, std::vector<double>> bound_arrays[] = {
     {"bound_projected", &PolicyReplay::bound_projected},
 };
 
+constexpr Field<PolicyReplay, std::vector<double>> layer_output_losses_arrays[] = {
+    // [G, L, T], where the model was there
+    {"layer_out_l1", &PolicyReplay::layer_out_l1},
+    {"layer_out_l2", &PolicyReplay::layer_out_l2},
+};
+
+constexpr Field<UncompressedNorms, std::vector<double>> layer_output_norms[] = {
+    // [L, T]
+    {"layer_out_l1", &UncompressedNorms::layer_out_l1},
+    {"layer_out_l2", &UncompressedNorms::layer_out_l2},
+};
+
 constexpr Field<UncompressedNorms, std::vector<float>> head_norms[] = {
     // [L, Hq, T]
     {"head_output_l1", &UncompressedNorms::head_output_l1},
@@ -199,6 +211,9 @@ void write_norms(const Group& root, const ReplayReport& report)
         group.write(name, {shape.num_layers, shape.num_heads, report.trace.eval_len}, report.norms.*member, packed);
     for (const auto& [name, member] : layer_norms)
         group.write(name, {shape.num_layers, report.trace.eval_len}, report.norms.*member, packed);
+    for (const auto& [name, member] : layer_output_norms)
+        if (report.has_layer_outputs())
+            group.write(name, {shape.num_layers, report.trace.eval_len}, report.norms.*member, packed);
 }
 
 UncompressedNorms read_norms(const Group& group, const TraceInfo& trace)
@@ -208,6 +223,9 @@ UncompressedNorms read_norms(const Group& group, const TraceInfo& trace)
         norms.*member = group.read<float>(name, {trace.shape.num_layers, trace.shape.num_heads, trace.eval_len});
     for (const auto& [name, member] : layer_norms)
         norms.*member = group.read<double>(name, {trace.shape.num_layers, trace.eval_len});
+    for (const auto& [name, member] : layer_output_norms)
+        if (group.has(name))
+            norms.*member = group.read<double>(name, {trace.shape.num_layers, trace.eval_len});
     return norms;
 }
 
@@ -281,6 +299,9 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
         if (!(replay.*member).empty())
             group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
     }
+    for (const auto& [name, member] : layer_output_losses_arrays)
+        if (report.has_layer_outputs())
+            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
 }
 
 std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
@@ -331,6 +352,9 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
         if (group.has(name))
             replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
     }
+    for (const auto& [name, member] : layer_output_losses_arrays)
+        if (report.has_layer_outputs())
+            replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
     return replay;
 }
 

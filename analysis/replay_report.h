@@ -46,6 +46,8 @@ struct PolicyReplay
     std::vector<float> head_output_l2; ///< [G, L, Hq, T]
     std::vector<double> attn_out_l1; ///< [G, L, T] ||y - ŷ||_1
     std::vector<double> attn_out_l2; ///< [G, L, T]
+    std::vector<double> layer_out_l1; ///< [G, L, T] ||x - x̂||_1 of the residual stream after the layer; or empty
+    std::vector<double> layer_out_l2; ///< [G, L, T]
     std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1; empty for policies that change values
     std::vector<double> bound_adakv; ///< [G, L, T]
     std::vector<double> bound_projected; ///< [G, L, T]
@@ -63,6 +65,8 @@ struct UncompressedNorms
     std::vector<float> head_output_l2; ///< [L, Hq, T]
     std::vector<double> attn_out_l1; ///< [L, T] ||y||_1, b_o included
     std::vector<double> attn_out_l2; ///< [L, T]
+    std::vector<double> layer_out_l1; ///< [L, T] ||x||_1 of the residual stream after the layer; or empty
+    std::vector<double> layer_out_l2; ///< [L, T]
 };
 
 /// What a replay found: everything tables, charts and the window show, without the trace.
@@ -77,6 +81,7 @@ struct ReplayReport
     std::vector<PolicyReplay> policies;
 
     bool has_losses() const { return !norms.attn_out_l1.empty(); }
+    bool has_layer_outputs() const { return !norms.layer_out_l1.empty(); } ///< layer_out_* losses, which need the model
 
     /// H of a policy.
     std::int64_t cache_heads(std::size_t policy) const;

@@ -82,6 +82,9 @@ private:
         check_losses("/norms/head_output_l2", report_.norms.head_output_l2, steps * shape.num_heads);
         check_losses("/norms/attn_out_l1", report_.norms.attn_out_l1, steps);
         check_losses("/norms/attn_out_l2", report_.norms.attn_out_l2, steps);
+        const std::int64_t outputs = report_.has_layer_outputs() ? steps : 0;
+        check_losses("/norms/layer_out_l1", report_.norms.layer_out_l1, outputs);
+        check_losses("/norms/layer_out_l2", report_.norms.layer_out_l2, outputs);
     }
 
     void check_policy(const PolicyReplay& replay, const std::string& path) const
@@ -99,6 +102,9 @@ private:
         check_losses(path + "/head_output_l2", replay.head_output_l2, steps * shape.num_heads);
         check_losses(path + "/attn_out_l1", replay.attn_out_l1, steps);
         check_losses(path + "/attn_out_l2", replay.attn_out_l2, steps);
+        const std::int64_t outputs = report_.has_layer_outputs() ? steps : 0;
+        check_losses(path + "/layer_out_l1", replay.layer_out_l1, outputs);
+        check_losses(path + "/layer_out_l2", replay.layer_out_l2, outputs);
         const bool no_bounds
             = replay.bound_lava.empty() && replay.bound_adakv.empty() && replay.bound_projected.empty();
         check_losses(path + "/bound_lava", replay.bound_lava, steps, no_bounds);

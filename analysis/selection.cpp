@@ -181,10 +181,15 @@ bool compared_as(const PolicyReplay& replay, std::string_view wanted)
 
 ReplayReport compared_at(ReplayReport report, std::string_view wanted)
 {
+    std::set<std::string> have_wanted_twin;
+    for (const PolicyReplay& replay : report.policies) {
+        if (replay.match == wanted)
+            have_wanted_twin.insert(replay.policy);
+    }
     std::vector<PolicyReplay> policies;
     std::map<std::size_t, std::size_t> places; // of those whose ranking went along
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
-        if (!compared_as(report.policies[i], wanted))
+        if (!compared_as(report.policies[i], wanted) && have_wanted_twin.contains(report.policies[i].policy))
             continue;
         PolicyReplay& replay = policies.emplace_back(std::move(report.policies[i]));
         const auto owner = replay.ranking_of < 0 ? i : static_cast<std::size_t>(replay.ranking_of);

@@ -43,7 +43,8 @@ struct Filter
 /// Whether a replay is one of those compared by `wanted`: what retains what is asked is both.
 bool compared_as(const PolicyReplay& replay, std::string_view wanted);
 
-/// The policies of a report that are compared by `wanted` ("nominal" or "retained"), without their twins.
+/// The policies of a report that are compared by `wanted` ("nominal" or "retained"), without their twins; one that was
+/// replayed in one way only stays.
 ReplayReport compared_at(ReplayReport report, std::string_view wanted);
 
 /// Every policy at every budget, in the report's order.

@@ -97,6 +97,12 @@ void summarize_layers(const Cell& cell, Range layers, LossSummary& summary)
     summary.attn_out_l2 = l2 / count;
     summary.attn_out_l1_relative = ratio(l1, norm(cell.report.norms.attn_out_l1), 0);
     summary.attn_out_l2_relative = ratio(l2, norm(cell.report.norms.attn_out_l2), 0);
+    if (cell.report.has_layer_outputs()) {
+        summary.layer_out_l1 = total(replay.layer_out_l1) / count;
+        summary.layer_out_l2 = total(replay.layer_out_l2) / count;
+        summary.layer_out_l1_relative = ratio(total(replay.layer_out_l1), norm(cell.report.norms.layer_out_l1), 0);
+        summary.layer_out_l2_relative = ratio(total(replay.layer_out_l2), norm(cell.report.norms.layer_out_l2), 0);
+    }
     if (replay.bound_lava.empty()) {
         for (double LossSummary::*member :
             {&LossSummary::bound_lava, &LossSummary::bound_adakv, &LossSummary::bound_projected,

@@ -20,6 +20,10 @@ struct LossSummary
     double attn_out_l1_relative = 0;
     double attn_out_l2 = 0;
     double attn_out_l2_relative = 0;
+    double layer_out_l1 = 0; ///< layer_out_*: where the report has_layer_outputs()
+    double layer_out_l1_relative = 0;
+    double layer_out_l2 = 0;
+    double layer_out_l2_relative = 0;
     double bound_lava = 0;
     double bound_adakv = 0;
     double bound_projected = 0;

@@ -1,5 +1,7 @@
 #include "analysis/summary.h"
 
+#include "analysis/closed_loop_statistics.h"
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -52,18 +54,14 @@ bool follows(std::span<const std::int64_t> top_ids, const std::vector<std::int64
 
 void add_closed_loop(const Cell& cell, Group& group)
 {
-    const ClosedLoopDense& dense = cell.report.closed_loop;
-    const ClosedLoopReplay& replay = cell.replay().closed_loop;
-    if (dense.empty() || replay.kl.empty())
+    const auto summary = closed_loop(cell);
+    if (!summary)
         return;
+    const ClosedLoopDense& dense = cell.report.closed_loop;
     const auto steps = static_cast<std::size_t>(dense.steps());
-    const auto kl = std::span(replay.kl).subspan(cell.budget * steps, steps);
-    const auto top_ids = std::span(replay.top_ids).subspan(cell.budget * steps, steps);
-    std::int64_t agreeing = 0;
-    for (std::size_t step = 0; step < steps; ++step)
-        agreeing += top_ids[step] == dense.top_ids[step] ? 1 : 0;
-    group.kl.add(std::accumulate(kl.begin(), kl.end(), 0.0) / static_cast<double>(steps));
-    group.agreement.add(static_cast<double>(agreeing) / static_cast<double>(steps));
+    group.kl.add(summary->kl);
+    group.agreement.add(summary->top1_agreement);
+    const auto top_ids = std::span(cell.replay().closed_loop.top_ids).subspan(cell.budget * steps, steps);
     group.exact += follows(top_ids, dense.input_ids) ? 1 : 0;
     group.dense_exact += follows(dense.top_ids, dense.input_ids) ? 1 : 0;
 }

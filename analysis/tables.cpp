@@ -1,5 +1,6 @@
 #include "analysis/tables.h"
 
+#include "analysis/table_rows.h"
 #include "traces/error.h"
 
 #include <nlohmann/json.hpp>
@@ -15,56 +16,6 @@ namespace lava {
 
 namespace {
 
-/// What a row of a table is about; columns pick from it.
-struct Subject
-{
-    const Cell& cell;
-    HeadId head = {}; ///< layer and KV head, where the row has them
-    std::int64_t query_head = 0;
-    const Span* span = nullptr;
-    std::optional<LossSummary> losses = {};
-    SpanFate fate = {}; ///< of `span`
-    std::vector<SpanFate> fates = {}; ///< of all the report's spans
-};
-
-struct ColumnOf
-{
-    Column column;
-    std::function<Value(const Subject&)> value;
-};
-
-using Columns = std::vector<ColumnOf>;
-
-void append(Columns& columns, Columns more)
-{
-    std::ranges::move(more, std::back_inserter(columns));
-}
-
-/// A table under construction: columns first, then a row for each subject.
-class Rows
-{
-public:
-    explicit Rows(Columns columns)
-        : columns_(std::move(columns))
-    {
-        for (const ColumnOf& column : columns_)
-            table_.columns.push_back(column.column);
-    }
-
-    void add(const Subject& subject)
-    {
-        std::vector<Value>& row = table_.rows.emplace_back();
-        for (const ColumnOf& column : columns_)
-            row.push_back(column.value(subject));
-    }
-
-    Table take() { return std::move(table_); }
-
-private:
-    Columns columns_;
-    Table table_;
-};
-
 bool from_several_reports(std::span<const Cell> cells)
 {
     return std::ranges::any_of(cells, [&](const Cell& cell) { return &cell.report != &cells.front().report; });
@@ -74,19 +25,6 @@ bool from_several_reports(std::span<const Cell> cells)
 bool any_at_equal_retention(std::span<const Cell> cells)
 {
     return std::ranges::any_of(cells, [](const Cell& cell) { return cell.replay().match == "retained"; });
-}
-
-Columns key_columns(std::span<const Cell> cells)
-{
-    Columns columns;
-    if (from_several_reports(cells))
-        columns.push_back({{"report"}, [](const Subject& subject) { return subject.cell.report.file; }});
-    columns.push_back({{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }});
-    if (any_at_equal_retention(cells))
-        columns.push_back({{"match"}, [](const Subject& subject) { return subject.cell.replay().match; }});
-    columns.push_back(
-        {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }});
-    return columns;
 }
 
 ColumnOf layer_column()
@@ -121,6 +59,13 @@ constexpr LossField layer_fields[] = {
     {"attn_out_l2_relative", &LossSummary::attn_out_l2_relative, true},
 };
 
+constexpr LossField layer_output_fields[] = {
+    {"layer_out_l1", &LossSummary::layer_out_l1},
+    {"layer_out_l1_relative", &LossSummary::layer_out_l1_relative, true},
+    {"layer_out_l2", &LossSummary::layer_out_l2},
+    {"layer_out_l2_relative", &LossSummary::layer_out_l2_relative},
+};
+
 constexpr LossField bound_fields[] = {
     {"bound_lava", &LossSummary::bound_lava},
     {"bound_adakv", &LossSummary::bound_adakv},
@@ -150,10 +95,13 @@ Columns loss_columns(std::span<const LossField> fields, Shown shown)
     return columns;
 }
 
-Columns all_loss_columns()
+/// Of layer outputs where any report has them.
+Columns all_loss_columns(std::span<const Cell> cells)
 {
     Columns columns = loss_columns(head_fields, Shown::selected);
     append(columns, loss_columns(layer_fields, Shown::selected));
+    if (std::ranges::any_of(cells, [](const Cell& cell) { return cell.report.has_layer_outputs(); }))
+        append(columns, loss_columns(layer_output_fields, Shown::selected));
     append(columns, loss_columns(bound_fields, Shown::selected));
     return columns;
 }
@@ -263,12 +211,26 @@ std::string stretches(const std::vector<std::int64_t>& positions)
 
 } // namespace
 
+Columns key_columns(std::span<const Cell> cells)
+{
+    Columns columns;
+    if (from_several_reports(cells))
+        columns.push_back({{"report"}, [](const Subject& subject) { return subject.cell.report.file; }});
+    columns.push_back({{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }});
+    if (any_at_equal_retention(cells))
+        columns.push_back({{"match"}, [](const Subject& subject) { return subject.cell.replay().match; }});
+    columns.push_back(
+        {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }});
+    return columns;
+}
+
 Table comparison_table(std::span<const Cell> cells)
 {
     Columns columns = key_columns(cells);
     append(columns, retention_columns(cells));
-    append(columns, all_loss_columns());
+    append(columns, all_loss_columns(cells));
     append(columns, all_span_columns(cells));
+    append(columns, closed_loop_columns(cells));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
         rows.add({.cell = cell,
@@ -288,7 +250,8 @@ Table layer_table(std::span<const Cell> cells)
                            const auto part = static_cast<double>(retained(subject.cell, subject.head.layer));
                            return all == 0 ? 0 : part / all;
                        }});
-    append(columns, all_loss_columns());
+    append(columns, all_loss_columns(cells));
+    append(columns, drift_columns(cells));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
         for_each_part(cell, Detail::layer,

@@ -40,6 +40,10 @@ Table bound_table(std::span<const Cell> cells, Detail detail);
 /// Per span: survival and global eviction over the heads of the run, of each layer, or of each KV head by itself.
 Table span_table(std::span<const Cell> cells, Detail detail);
 
+/// Per policy and budget: what the model answers from what is retained, and whether the dense run answers the same.
+/// Throws Error for a report without answers.
+Table answer_table(std::span<const Cell> cells);
+
 /// Per layer and KV head: the positions retained, stretches as "0-3,17".
 Table retained_table(const Cell& cell);
 

@@ -13,6 +13,8 @@
 #include <iostream>
 #include <optional>
 
+#include <unistd.h>
+
 namespace lava {
 
 namespace {
@@ -61,7 +63,9 @@ void capture_one(const CaptureOptions& options)
     }
     check_outputs(job.info, job.store);
     check_room(sizes, job.store.trace);
-    std::cerr << "lava-capture: " << to_string(sizes) << '\n';
+    if (::isatty(STDERR_FILENO) != 0) { // like progress, for who watches
+        std::cerr << "lava-capture: " << to_string(sizes) << '\n';
+    }
     std::optional<Progress> progress(std::in_place, "layers", progress_steps(job.info, job.evaluation));
     session.run(job, [&] { progress->step(); });
     progress.reset();

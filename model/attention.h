@@ -17,8 +17,8 @@ struct AttentionResult
 /// query head h reads KV head h / (num_heads / num_kv_heads). Where `window` is not 0, a query sees only the last
 /// `window` positions up to its own. Runs in tiles of query rows, each over the keys it may see, so that n x N is never
 /// held for all rows (in float32 on the CPU with own arithmetic, model/tiled_attention.h). Scores and softmax are
-/// float32; on the CPU the tiles are shared among at::get_num_threads() threads, and the result does not depend on their
-/// number.
+/// float32; on the CPU the tiles are shared among at::get_num_threads() threads, and the result does not depend on
+/// their number.
 AttentionResult causal_attention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums, std::int64_t window = 0);
 

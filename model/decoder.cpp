@@ -185,6 +185,11 @@ at::Tensor Decoder::layer(
     return layer_at(layer)->forward(resid_pre, rope, attend, Hook{observer, layer});
 }
 
+at::Tensor Decoder::mlp_change(std::int64_t layer, const at::Tensor& resid_mid, const at::Tensor& change) const
+{
+    return layer_at(layer)->mlp_change(resid_mid, change);
+}
+
 at::Tensor Decoder::normalize(const at::Tensor& resid) const
 {
     return rms_norm(resid, final_norm_, config_.rms_norm_eps);

@@ -90,6 +90,8 @@ public:
     /// resid_pre [n, hidden_size] -> resid_post of a layer.
     at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend,
         Observer* observer = nullptr) const;
+    /// LlamaLayer::mlp_change of a layer.
+    at::Tensor mlp_change(std::int64_t layer, const at::Tensor& resid_mid, const at::Tensor& change) const;
     /// The residual stream after the last layer, [n, hidden_size], as lm_head() reads it.
     at::Tensor normalize(const at::Tensor& resid) const;
     /// [vocab_size, hidden_size]

@@ -1,11 +1,14 @@
 #include "model/llama_layer.h"
 
 #include "model/linear.h"
+#include "model/parallel.h"
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace lava {
@@ -161,9 +164,62 @@ at::Tensor LlamaLayer::attention(const at::Tensor& x, const Rope& rope, const At
     return project(z, w_o, b_o);
 }
 
+namespace {
+
+/// silu(gate) * up, in place of gate. ATen's silu rounds the last elements of what a thread is given differently, so
+/// each thread is given the same rows whatever their number.
+at::Tensor gated(const at::Tensor& gate, const at::Tensor& up)
+{
+    if (!gate.is_cpu()) {
+        return at::silu(gate).mul_(up);
+    }
+    constexpr std::int64_t rows = 64;
+    const auto blocks = (gate.size(0) + rows - 1) / rows;
+    parallel_items(blocks, blocks == 1 ? 1 : at::get_num_threads(), [&](std::int64_t block) {
+        const auto count = std::min(rows, gate.size(0) - block * rows);
+        auto part = gate.narrow(0, block * rows, count);
+        at::silu_(part).mul_(up.narrow(0, block * rows, count));
+    });
+    return gate;
+}
+
+} // namespace
+
 at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
 {
-    return project(at::silu(project(x, w_gate, b_gate)).mul_(project(x, w_up, b_up)), w_down, b_down);
+    return project(gated(project(x, w_gate, b_gate), project(x, w_up, b_up)), w_down, b_down);
+}
+
+namespace {
+
+/// x / |x| - (x - d) / |x - d| times the norm's weight, |.| the root mean square: x [t, size], d [n / t, t, size]
+/// float64.
+at::Tensor norm_change(const at::Tensor& x, const at::Tensor& d, const at::Tensor& weight, double eps)
+{
+    const auto square = x.square().mean(-1, true) + eps;
+    const auto square_change = (d * (d - 2 * x)).mean(-1, true);
+    const auto before = square.sqrt(), after = (square + square_change).sqrt();
+    const auto inverse_change = square_change / (before * after * (before + after));
+    return (d / after + x * inverse_change) * weight.to(at::kDouble);
+}
+
+} // namespace
+
+at::Tensor LlamaLayer::mlp_change(const at::Tensor& resid_mid, const at::Tensor& change) const
+{
+    const auto t = resid_mid.size(0), hidden = resid_mid.size(1), n = change.size(0);
+    const auto normalized = rms_norm(resid_mid, post_attention_norm, eps);
+    const auto gate = project(normalized, w_gate, b_gate).to(at::kDouble);
+    const auto up = project(normalized, w_up, b_up).to(at::kDouble);
+    const auto x_change = norm_change(
+        resid_mid.to(at::kDouble), change.to(at::kDouble).view({n / t, t, hidden}), post_attention_norm, eps);
+    const auto narrow_change = x_change.to(resid_mid.scalar_type()).view({n, hidden});
+    const auto wide = [&](const at::Tensor& weight) {
+        return project(narrow_change, weight).to(at::kDouble).view({n / t, t, weight.size(0)});
+    };
+    const auto gate_after = at::silu(gate - wide(w_gate)); // float64, so that little is lost where it is subtracted
+    const auto product_change = (at::silu(gate) - gate_after) * up + gate_after * wide(w_up);
+    return project(product_change.to(resid_mid.scalar_type()).view({n, -1}), w_down);
 }
 
 at::Tensor LlamaLayer::forward(

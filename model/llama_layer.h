@@ -75,6 +75,11 @@ struct LlamaLayer
     /// resid_pre [n, hidden_size] -> resid_post.
     at::Tensor forward(const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const;
 
+    /// How much more the FFN adds to resid_mid [t, hidden_size] than to resid_mid - change, for every row of change
+    /// [n, hidden_size], whose row i belongs to row i % t. Formed from the change, not by subtracting two outputs: as
+    /// exact for the smallest change as for the largest.
+    at::Tensor mlp_change(const at::Tensor& resid_mid, const at::Tensor& change) const;
+
 private:
     void load_attention(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
     void load_mlp(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);

@@ -1,10 +1,13 @@
 #include "model/rope.h"
 
+#include "model/parallel.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 namespace lava {
 
@@ -109,7 +112,10 @@ Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& c
     const auto angles = at::cat({half, half}, 1);
     const auto scaled
         = [&](const at::Tensor& value) { return (value * config.attention_factor).to(like.scalar_type()); };
-    return {scaled(angles.cos()), scaled(angles.sin())};
+    // one thread: ATen rounds the last elements of what a thread is given differently
+    std::pair<at::Tensor, at::Tensor> tables;
+    parallel_items(1, 1, [&](std::int64_t) { tables = {angles.cos(), angles.sin()}; });
+    return {scaled(tables.first), scaled(tables.second)};
 }
 
 at::Tensor apply_rope(const at::Tensor& x, const Rope& rope)

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -43,8 +42,12 @@ std::vector<std::size_t> indices_where(const std::vector<std::int64_t>& values, 
 }
 
 // The share of each head's mass that its best `per_head` entries hold; protected entries have no score.
-std::vector<double> concentration(const RankedLayer& layer, const BudgetRequest& request, std::int64_t per_head)
+std::vector<double> concentration(
+    const RankedLayer& layer, const BudgetRequest& request, std::int64_t per_head, Precision precision)
 {
+    const auto round = [precision](double x) {
+        return precision == Precision::fp32 ? x : static_cast<double>(rounded(static_cast<float>(x), precision));
+    };
     const auto evictable = request.evictable();
     std::vector<double> scale;
     for (std::int64_t head = 0; head < request.shape.num_kv_heads; ++head) {
@@ -52,7 +55,7 @@ std::vector<double> concentration(const RankedLayer& layer, const BudgetRequest&
         const auto scored = std::find_if(begin, begin + evictable, [](float score) { return std::isfinite(score); });
         const auto top = std::accumulate(scored, std::max(scored, begin + std::min(per_head, evictable)), 0.0);
         const auto all = std::accumulate(scored, begin + evictable, 0.0);
-        scale.push_back(all > 0 ? top / all : 0.0);
+        scale.push_back(all > 0 ? round(round(top) / round(all)) : 0.0);
     }
     return scale;
 }
@@ -71,38 +74,61 @@ std::vector<std::int64_t> layer_wide(const RankedLayer& layer, std::int64_t num_
     return counts;
 }
 
-// Floats in order of size, as whole numbers, and back; -0 is not told from +0.
-std::uint32_t ordered(float value)
+// Numbers in order of size, as whole ones, and back; -0 is not told from +0.
+std::uint64_t ordered(double value)
 {
-    const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F);
-    return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+    constexpr auto sign = std::uint64_t{1} << 63;
+    const auto bits = std::bit_cast<std::uint64_t>(value + 0.0);
+    return (bits & sign) != 0 ? ~bits : bits | sign;
 }
 
-float from_ordered(std::uint32_t key)
+double from_ordered(std::uint64_t key)
 {
-    return std::bit_cast<float>((key & 0x80000000U) != 0 ? key & ~0x80000000U : ~key);
+    constexpr auto sign = std::uint64_t{1} << 63;
+    return std::bit_cast<double>((key & sign) != 0 ? key & ~sign : ~key);
 }
 
-// Scores of one head, descending.
-using HeadScores = std::span<const float>;
-
-std::int64_t count_above(HeadScores scores, float value)
+// A head's scores, descending, and what they are multiplied by before heads are compared.
+struct ScaledHead
 {
-    return std::partition_point(scores.begin(), scores.end(), [value](float score) { return score > value; })
-        - scores.begin();
-}
+    std::span<const float> scores;
+    double scale = 1;
+    Precision precision = Precision::fp32;
 
-std::int64_t count_above(const std::vector<HeadScores>& heads, float value)
+    double value(float score) const
+    {
+        if (scale == 1 || std::isinf(score)) {
+            return score;
+        }
+        const auto product = score * scale;
+        return precision == Precision::fp32 ? product : rounded(static_cast<float>(product), precision);
+    }
+
+    std::int64_t count_above(double limit) const
+    {
+        return std::partition_point(scores.begin(), scores.end(), [&](float score) { return value(score) > limit; })
+            - scores.begin();
+    }
+
+    std::int64_t count_equal(double limit, std::int64_t above) const
+    {
+        return std::partition_point(scores.begin() + above, scores.end(), [&](float score) {
+            return value(score) >= limit;
+        }) - (scores.begin() + above);
+    }
+};
+
+std::int64_t count_above(const std::vector<ScaledHead>& heads, double limit)
 {
     return std::accumulate(heads.begin(), heads.end(), std::int64_t{0},
-        [value](std::int64_t sum, HeadScores scores) { return sum + count_above(scores, value); });
+        [limit](std::int64_t sum, const ScaledHead& head) { return sum + head.count_above(limit); });
 }
 
-// The least value that no more than `count` scores exceed.
-float cut_value(const std::vector<HeadScores>& heads, std::int64_t count)
+// Entries of each head among the `count` best of all; ties to the lower head.
+std::vector<std::int64_t> counts_of_best(const std::vector<ScaledHead>& heads, std::int64_t count)
 {
-    auto least = ordered(-std::numeric_limits<float>::infinity());
-    auto most = ordered(std::numeric_limits<float>::infinity());
+    auto least = ordered(-std::numeric_limits<double>::infinity()); // that no more than `count` exceed
+    auto most = ordered(std::numeric_limits<double>::infinity());
     while (least < most) {
         const auto middle = least + (most - least) / 2;
         if (count_above(heads, from_ordered(middle)) <= count) {
@@ -111,7 +137,24 @@ float cut_value(const std::vector<HeadScores>& heads, std::int64_t count)
             least = middle + 1;
         }
     }
-    return from_ordered(least);
+    const auto cut = from_ordered(least);
+    auto left = count - count_above(heads, cut);
+    std::vector<std::int64_t> counts;
+    for (const auto& head : heads) {
+        const auto above = head.count_above(cut);
+        const auto taken = std::clamp<std::int64_t>(left, 0, head.count_equal(cut, above));
+        counts.push_back(above + taken);
+        left -= taken;
+    }
+    return counts;
+}
+
+void add_heads(std::vector<ScaledHead>& heads, std::span<const float> sorted, std::int64_t num_kv_heads)
+{
+    const auto size = sorted.size() / static_cast<std::size_t>(num_kv_heads);
+    for (std::size_t head = 0; head < static_cast<std::size_t>(num_kv_heads); ++head) {
+        heads.push_back({sorted.subspan(head * size, size)});
+    }
 }
 
 } // namespace
@@ -121,8 +164,9 @@ std::vector<std::int64_t> uniform_layers(std::int64_t num_layers, std::int64_t p
     return std::vector<std::int64_t>(static_cast<std::size_t>(num_layers), per_head);
 }
 
-std::vector<std::int64_t> pyramid_layers(const BudgetRequest& request, std::int64_t beta)
+std::vector<std::int64_t> pyramid_layers(const BudgetRequest& request, std::int64_t beta, std::int64_t first_prompt)
 {
+    const auto evictable = first_prompt > 0 ? first_prompt - request.window : request.evictable();
     const auto layers = request.shape.num_layers;
     const auto spare = request.spare();
     if (layers == 1) {
@@ -130,14 +174,49 @@ std::vector<std::int64_t> pyramid_layers(const BudgetRequest& request, std::int6
     }
     auto least = floor_div(spare, beta);
     auto most = 2 * spare - least;
-    if (most >= request.evictable()) {
-        most = request.evictable();
+    if (most >= evictable) {
+        most = evictable;
         least = 2 * spare - most;
     }
     const auto step = floor_div(most - least, layers - 1);
     std::vector<std::int64_t> numbers;
     for (std::int64_t layer = 0; layer < layers; ++layer) {
         numbers.push_back(most - layer * step);
+    }
+    return numbers;
+}
+
+std::vector<std::int64_t> kvcache_factory_pyramid(const BudgetRequest& request, std::int64_t beta)
+{
+    return request.seq_len < 2 * request.spare() ? uniform_layers(request.shape.num_layers, request.spare())
+                                                 : pyramid_layers(request, beta);
+}
+
+std::vector<std::int64_t> paper_pyramid(const BudgetRequest& request, std::int64_t beta)
+{
+    const auto layers = request.shape.num_layers;
+    if (layers == 1) {
+        return {request.spare()};
+    }
+    const auto budget = static_cast<double>(request.budget);
+    const auto least = budget / static_cast<double>(beta);
+    const auto most = 2 * budget - least;
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+        const auto down = (most - least) * static_cast<double>(layer) / static_cast<double>(layers - 1);
+        numbers.push_back(std::max<std::int64_t>(static_cast<std::int64_t>(most - down) - request.window, 0));
+    }
+    return numbers;
+}
+
+std::vector<std::int64_t> table_layers(std::span<const double> budgets, const BudgetRequest& request)
+{
+    const auto sum = std::accumulate(budgets.begin(), budgets.end(), 0.0);
+    const auto total = static_cast<double>(request.budget * request.shape.num_layers);
+    std::vector<std::int64_t> numbers;
+    for (const auto budget : budgets) {
+        const auto share = static_cast<std::int64_t>(budget * total / sum); // exact where sum is the total
+        numbers.push_back(std::max<std::int64_t>(share - request.window, 0));
     }
     return numbers;
 }
@@ -215,32 +294,16 @@ Allocation uniform_heads(std::span<const std::int64_t> per_head, const BudgetReq
     return allocation;
 }
 
-std::vector<std::int64_t> layer_wide_counts(
-    std::span<const float> sorted, std::int64_t num_kv_heads, std::int64_t count, std::span<const double> head_scale)
+std::vector<std::int64_t> layer_wide_counts(std::span<const float> sorted, std::int64_t num_kv_heads,
+    std::int64_t count, std::span<const double> head_scale, Precision precision)
 {
-    const auto evictable = static_cast<std::int64_t>(sorted.size()) / num_kv_heads;
-    std::vector<std::int64_t> counts(static_cast<std::size_t>(num_kv_heads), 0);
-    const auto next_score = [&](std::int64_t head) {
-        const double score
-            = sorted[static_cast<std::size_t>(head * evictable + counts[static_cast<std::size_t>(head)])];
-        return head_scale.empty() || std::isinf(score) ? score : score * head_scale[static_cast<std::size_t>(head)];
-    };
-    for (std::int64_t taken = 0; taken < std::min(count, num_kv_heads * evictable); ++taken) {
-        std::int64_t best = -1;
-        double best_score = 0;
-        for (std::int64_t head = 0; head < num_kv_heads; ++head) {
-            if (counts[static_cast<std::size_t>(head)] == evictable) {
-                continue;
-            }
-            const auto score = next_score(head);
-            if (best < 0 || score > best_score) {
-                best = head;
-                best_score = score;
-            }
-        }
-        ++counts[static_cast<std::size_t>(best)];
+    std::vector<ScaledHead> heads;
+    add_heads(heads, sorted, num_kv_heads);
+    for (std::size_t head = 0; head < head_scale.size(); ++head) {
+        heads[head].scale = head_scale[head];
+        heads[head].precision = precision;
     }
-    return counts;
+    return counts_of_best(heads, count);
 }
 
 Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const std::int64_t> per_head,
@@ -258,7 +321,7 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
             continue;
         }
         const auto counts = rule.normalize ? layer_wide_counts(layers[layer].sorted, heads, heads * number,
-                                concentration(layers[layer], request, number))
+                                concentration(layers[layer], request, number, rule.precision), rule.precision)
                                            : layer_wide(layers[layer], heads, heads * number);
         const auto floor = static_cast<float>(rule.floor(number));
         for (const auto count : counts) {
@@ -273,25 +336,11 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
 std::vector<std::int64_t> model_wide_counts(
     std::span<const RankedLayer> layers, std::int64_t num_kv_heads, std::int64_t count)
 {
-    std::vector<HeadScores> heads;
+    std::vector<ScaledHead> heads;
     for (const auto& layer : layers) {
-        const auto size = layer.sorted.size() / static_cast<std::size_t>(num_kv_heads);
-        for (std::size_t head = 0; head < static_cast<std::size_t>(num_kv_heads); ++head) {
-            heads.push_back(HeadScores(layer.sorted).subspan(head * size, size));
-        }
+        add_heads(heads, layer.sorted, num_kv_heads);
     }
-    const auto cut = cut_value(heads, count);
-    auto left = count - count_above(heads, cut);
-    std::vector<std::int64_t> counts;
-    for (const auto scores : heads) {
-        const auto above = count_above(scores, cut);
-        const auto equal
-            = std::upper_bound(scores.begin() + above, scores.end(), cut, std::greater<>()) - (scores.begin() + above);
-        const auto taken = std::clamp<std::int64_t>(left, 0, equal);
-        counts.push_back(above + taken);
-        left -= taken;
-    }
-    return counts;
+    return counts_of_best(heads, count);
 }
 
 Allocation model_wide(std::span<const RankedLayer> layers, const BudgetRequest& request, std::int64_t count)

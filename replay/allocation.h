@@ -1,6 +1,7 @@
 #pragma once
 
 #include "replay/policy.h"
+#include "replay/precision.h"
 
 #include <functional>
 
@@ -13,8 +14,20 @@ namespace lava {
 std::vector<std::int64_t> uniform_layers(std::int64_t num_layers, std::int64_t per_head);
 
 /// PyramidKV's integer schedule (as in AdaKV's and LAVa's code): linear from many entries below to few above, clipped
-/// to what exists. The floored step makes the sum exceed num_layers * spare. One layer: spare.
-std::vector<std::int64_t> pyramid_layers(const BudgetRequest& request, std::int64_t beta);
+/// to what exists. The floored step makes the sum exceed num_layers * spare. One layer: spare. The released codes
+/// compute it for the first prompt they see and keep it: `first_prompt` tokens, or 0 for this trace's.
+std::vector<std::int64_t> pyramid_layers(
+    const BudgetRequest& request, std::int64_t beta, std::int64_t first_prompt = 0);
+
+/// The same for each prompt, but `spare` for all layers where the prompt is shorter than 2 * spare (KVCache-Factory).
+std::vector<std::int64_t> kvcache_factory_pyramid(const BudgetRequest& request, std::int64_t beta);
+
+/// The schedule in real numbers, window included: budget / beta in the last layer, 2 budget - budget / beta in the
+/// first, linear between, rounded down (LAVa, Eq. 21). One layer: spare.
+std::vector<std::int64_t> paper_pyramid(const BudgetRequest& request, std::int64_t beta);
+
+/// A table's budgets, window included, scaled so that their mean is the budget, rounded down; at least the window.
+std::vector<std::int64_t> table_layers(std::span<const double> budgets, const BudgetRequest& request);
 
 /// trunc(weight_l / sum of weights * spare * num_layers) per KV head (LAVa, section 4.2: layers share by score
 /// entropy).
@@ -42,6 +55,7 @@ struct AdaptiveHeads
     bool normalize = false; ///< weigh a head's scores by the share of its mass that its top entries hold
     /// Entries every head is given on top of (1 - alpha) of its count; from the layer's number.
     std::function<std::int64_t(std::int64_t)> floor;
+    Precision precision = Precision::fp32; ///< of normalize's sums, shares and products
 };
 
 /// Head capacities rhe((1 - alpha) c_h + floor) in fp32, c_h = entries of head h among the layer's num_kv_heads * b
@@ -51,9 +65,9 @@ Allocation adaptive_heads(std::span<const RankedLayer> layers, std::span<const s
     const BudgetRequest& request, const AdaptiveHeads& rule);
 
 /// Entries of each head among the layer's `count` best after a head's scores were scaled. `sorted`: [num_kv_heads,
-/// evictable], each head descending; `head_scale`: [num_kv_heads].
-std::vector<std::int64_t> layer_wide_counts(
-    std::span<const float> sorted, std::int64_t num_kv_heads, std::int64_t count, std::span<const double> head_scale);
+/// evictable], each head descending; `head_scale`: [num_kv_heads], or empty; `precision` of the products.
+std::vector<std::int64_t> layer_wide_counts(std::span<const float> sorted, std::int64_t num_kv_heads,
+    std::int64_t count, std::span<const double> head_scale, Precision precision = Precision::fp32);
 
 /// Entries of each head among the model's `count` best, [num_layers * num_kv_heads]: all layers' scores in one ranking
 /// (ties: lower layer, then lower head, then older entry).

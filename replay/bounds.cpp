@@ -1,6 +1,8 @@
 #include "replay/bounds.h"
 
+#include "replay/kernels/kernels.h"
 #include "replay/parallel.h"
+#include "replay/retention.h"
 
 #include <ATen/ATen.h>
 
@@ -21,15 +23,54 @@ void running_maximum(double prompt, const at::Tensor& decode, double* out)
     }
 }
 
-// Upper limits of ||v_i W||_1, [n]. The L2 norms come from the Gram matrix, at head_dim / hidden_size of the work:
-// ||x||_1 <= sqrt(hidden_size) ||x||_2. What fp32 can have lost of a square, for a W of low rank more than is left, is
-// added to it: (length of its sums) * 2^-24 * the same sums over magnitudes, themselves at most |v|^2 trace(Gram).
-at::Tensor projected_limits(const at::Tensor& v, const at::Tensor& w)
+// [head_dim, head_dim] lower triangular L with ||v L||_2 >= ||v W||_2 for every v: L L^T is the Gram matrix of W plus
+// what fp32 can have lost of it and of products with it, for a W of low rank more than is left. Empty where W is 0.
+at::Tensor limiting_factor(const at::Tensor& w)
 {
-    const auto gram = at::mm(w, w.t());
+    const auto gram = at::mm(w, w.t()).to(at::kDouble);
     const auto lost = static_cast<double>(w.size(1) + 2 * w.size(0)) * 0x1p-24 * gram.trace().item<double>();
-    const auto squares = (at::mm(v, gram) * v).sum(1).clamp_min(0).add(v.square().sum(1), lost);
-    return squares.mul_(static_cast<double>(w.size(1))).sqrt_();
+    if (lost == 0) {
+        return {};
+    }
+    gram.diagonal().add_(lost);
+    return at::linalg_cholesky(gram).to(at::kFloat).contiguous();
+}
+
+// Adds the squared norms [n] of v [n, head_dim] times columns first .. first + count of L, whose rows before `first`
+// are 0 there.
+void add_squares(
+    const at::Tensor& v, const at::Tensor& factor, std::int64_t first, std::int64_t count, std::vector<double>& squares)
+{
+    const auto dim = factor.size(0);
+    const auto width = kernels().panel_columns;
+    std::vector<float> panel(static_cast<std::size_t>((dim - first) * width));
+    for (auto row = first; row < dim; ++row) {
+        const auto* from = factor.const_data_ptr<float>() + row * dim + first;
+        std::copy(from, from + count, panel.data() + (row - first) * width);
+    }
+    std::vector<double> l1(squares.size());
+    std::vector<double> l2(squares.size());
+    kernels().product_norms(
+        v.const_data_ptr<float>() + first, dim, v.size(0), {panel.data(), dim - first, count}, l1.data(), l2.data());
+    std::transform(
+        squares.begin(), squares.end(), l2.begin(), squares.begin(), [](double sum, double x) { return sum + x * x; });
+}
+
+// Upper limits of ||v_i W||_1, [n], at head_dim / hidden_size of the work: ||x||_1 <= sqrt(hidden_size) ||x||_2.
+std::vector<float> projected_limits(const at::Tensor& v, const at::Tensor& w)
+{
+    std::vector<double> squares(static_cast<std::size_t>(v.size(0)));
+    if (const auto factor = limiting_factor(w); factor.defined()) {
+        const auto width = kernels().panel_columns;
+        for (std::int64_t first = 0; first < factor.size(0); first += width) {
+            add_squares(v, factor, first, std::min(width, factor.size(0) - first), squares);
+        }
+    }
+    std::vector<float> limits;
+    for (const auto square : squares) {
+        limits.push_back(static_cast<float>(std::sqrt(square * static_cast<double>(w.size(1)))));
+    }
+    return limits;
 }
 
 // max_i ||v_i W||_1. v: [n, head_dim], w: [head_dim, hidden_size]. Only entries that can still be the largest are
@@ -37,15 +78,18 @@ at::Tensor projected_limits(const at::Tensor& v, const at::Tensor& w)
 double largest_projected_norm(const at::Tensor& v, const at::Tensor& w)
 {
     constexpr std::int64_t block = 64;
-    const auto [limits, order] = projected_limits(v, w).sort(0, /*descending=*/true);
+    constexpr float margin = 1 + 1e-5F; // the limits are rounded to fp32
+    const auto limits = projected_limits(v, w);
+    std::vector<std::uint32_t> order(limits.size());
+    descending_order(limits.data(), v.size(0), order.data());
     double largest = 0;
     for (std::int64_t begin = 0; begin < v.size(0); begin += block) {
-        constexpr double margin = 1 + 1e-5; // the limits are rounded to fp32
-        if (limits[begin].item<double>() * margin < largest) {
+        if (static_cast<double>(limits[order[static_cast<std::size_t>(begin)]] * margin) < largest) {
             break;
         }
-        const auto rows = v.index_select(0, order.narrow(0, begin, std::min(block, v.size(0) - begin)));
-        largest = std::max(largest, at::mm(rows, w).abs().sum(1).max().item<double>());
+        const auto end = order.begin() + std::min(begin + block, v.size(0));
+        const std::vector<std::int64_t> rows(order.begin() + begin, end);
+        largest = std::max(largest, at::mm(v.index_select(0, at::tensor(rows)), w).abs().sum(1).max().item<double>());
     }
     return largest;
 }
@@ -68,8 +112,8 @@ BoundTerms bound_terms(const LayerView& layer, int threads)
         const auto kv_head = head / shape.group_size();
         const auto w = layer.w_o.narrow(1, head * shape.head_dim, shape.head_dim).t(); // [head_dim, hidden_size]
         const auto decode = at::mm(layer.v_eval[kv_head], w).abs().sum(1);
-        running_maximum(
-            largest_projected_norm(layer.v[kv_head], w), decode, terms.projected_norm.data() + head * steps);
+        running_maximum(largest_projected_norm(layer.v[kv_head].contiguous(), w), decode,
+            terms.projected_norm.data() + head * steps);
     });
     return terms;
 }

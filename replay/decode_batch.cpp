@@ -7,6 +7,9 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <limits>
+
 namespace lava {
 
 namespace {
@@ -33,20 +36,23 @@ void divide(std::int64_t begin, std::int64_t end, std::int64_t largest, std::vec
 /// [tokens]: of each row, the most likely token; the first of equal ones. Logits are made in panels of the vocabulary.
 std::vector<std::int64_t> most_likely(const at::Tensor& normalized, const at::Tensor& lm_head)
 {
-    at::Tensor best, best_ids;
+    const auto tokens = normalized.size(0);
+    std::vector<float> best(index(tokens), -std::numeric_limits<float>::infinity());
+    std::vector<std::int64_t> ids(index(tokens));
     for (std::int64_t first = 0; first < lm_head.size(0); first += panel) {
         const auto width = std::min(panel, lm_head.size(0) - first);
-        const auto [value, id] = project(normalized, lm_head.narrow(0, first, width)).max(1);
-        if (!best.defined()) {
-            best = value;
-            best_ids = id;
-            continue;
+        const auto logits = project(normalized, lm_head.narrow(0, first, width));
+        const auto largest = logits.amax(1);
+        for (std::int64_t token = 0; token < tokens; ++token) {
+            const auto top = largest.const_data_ptr<float>()[token];
+            if (top <= best[index(token)])
+                continue;
+            best[index(token)] = top;
+            const auto* row = logits.const_data_ptr<float>() + token * width;
+            ids[index(token)] = first + (std::find(row, row + width, top) - row);
         }
-        const auto better = value > best;
-        best = at::where(better, value, best);
-        best_ids = at::where(better, id + first, best_ids);
     }
-    return {best_ids.const_data_ptr<std::int64_t>(), best_ids.const_data_ptr<std::int64_t>() + best_ids.numel()};
+    return ids;
 }
 
 } // namespace

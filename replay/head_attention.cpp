@@ -162,7 +162,7 @@ EvictionSweep::EvictionSweep(
     , cut_(counts.size())
 {
     const auto columns = static_cast<std::size_t>(head.columns);
-    for (auto* values : {&kept_mass_, &evicted_mass_, &inverse_kept_, &mass_ratio_, &evicted_share_}) {
+    for (auto* values : {&evicted_mass_, &inverse_kept_, &mass_ratio_, &evicted_share_}) {
         values->resize(columns);
     }
     evicted_.resize(columns * static_cast<std::size_t>(head.dim));
@@ -172,41 +172,50 @@ EvictionSweep::EvictionSweep(
 void EvictionSweep::sum_segments()
 {
     const auto columns = static_cast<std::size_t>(head_.columns);
+    const auto segments = counts_.size() + 1;
     const auto size = evicted_.size();
-    sums_.resize((counts_.size() + 1) * size);
-    masses_.resize((counts_.size() + 1) * columns);
+    sums_ = std::make_unique_for_overwrite<float[]>(segments * size);
+    masses_.resize(segments * columns);
+    kept_masses_.resize(segments * columns);
     full_.resize(size);
     const auto decode_rows = first_numbers(head_.steps);
-    kernels().add_entries(decode_entries(head_), decode_rows.data(), head_.steps, sums_.data(), masses_.data());
     const auto entries = prompt_entries(head_);
     std::size_t begin = 0;
-    for (std::size_t segment = 0; segment <= counts_.size(); ++segment) {
+    for (std::size_t segment = 0; segment < segments; ++segment) {
         const auto end = segment < counts_.size() ? static_cast<std::size_t>(counts_[segment]) : ranking_.size();
-        auto* sums = sums_.data() + segment * size;
+        auto* sums = sums_.get() + segment * size;
         auto* masses = masses_.data() + segment * columns;
+        std::fill_n(sums, size, 0.0F);
+        if (segment == 0) {
+            kernels().add_entries(decode_entries(head_), decode_rows.data(), head_.steps, sums, masses);
+        }
         kernels().add_entries(entries, ranking_.data() + begin, static_cast<std::int64_t>(end - begin), sums, masses);
-        std::transform(full_.begin(), full_.end(), sums, full_.begin(), std::plus<>());
-        std::transform(kept_mass_.begin(), kept_mass_.end(), masses, kept_mass_.begin(), std::plus<>());
+        kernels().accumulate(sums, static_cast<std::int64_t>(size), full_.data());
+        for (std::size_t column = 0; column < columns; ++column) {
+            const auto before = segment == 0 ? 0 : kept_masses_[(segment - 1) * columns + column];
+            kept_masses_[segment * columns + column] = before + masses[column];
+        }
         begin = end;
     }
-    for (std::size_t i = 0; i < size; ++i) {
-        full_[i] /= kept_mass_[i / static_cast<std::size_t>(head_.dim)]; // all segments are kept so far
+    for (std::size_t column = 0; column < columns; ++column) {
+        const auto dim = static_cast<std::size_t>(head_.dim);
+        const auto scale = 1 / kept_masses_[counts_.size() * columns + column];
+        std::for_each_n(full_.begin() + static_cast<std::ptrdiff_t>(column * dim), dim, [&](double& x) { x *= scale; });
     }
 }
 
 void EvictionSweep::advance()
 {
     --cut_;
-    const auto columns = static_cast<std::size_t>(head_.columns);
-    const auto* evicted = masses_.data() + (cut_ + 1) * columns;
+    const auto* evicted = masses_.data() + (cut_ + 1) * evicted_mass_.size();
     std::transform(evicted_mass_.begin(), evicted_mass_.end(), evicted, evicted_mass_.begin(), std::plus<>());
-    std::fill(kept_mass_.begin(), kept_mass_.end(), 0.0);
-    for (std::size_t segment = 0; segment <= cut_; ++segment) {
-        std::transform(kept_mass_.begin(), kept_mass_.end(), masses_.data() + segment * columns, kept_mass_.begin(),
-            std::plus<>());
-    }
     is_summed_ = false;
     set_masses();
+}
+
+double EvictionSweep::kept_mass(std::size_t column) const
+{
+    return kept_masses_[cut_ * evicted_mass_.size() + column];
 }
 
 void EvictionSweep::set_masses()
@@ -215,8 +224,8 @@ void EvictionSweep::set_masses()
     // small a part of both
     constexpr double small_share = 1e-8;
     careful_.clear();
-    for (std::size_t column = 0; column < kept_mass_.size(); ++column) {
-        const auto kept = kept_mass_[column];
+    for (std::size_t column = 0; column < evicted_mass_.size(); ++column) {
+        const auto kept = kept_mass(column);
         const auto evicted = evicted_mass_[column];
         evicted_share_[column] = evicted / (kept + evicted);
         const bool is_small = kept < small_share * evicted;
@@ -232,7 +241,7 @@ void EvictionSweep::set_masses()
 // e / s - (m / s) o. The second form sees each sum once, from the same segments.
 void EvictionSweep::differences(float* const* rows, double* l1, double* l2)
 {
-    const auto* segment = is_summed_ ? nullptr : sums_.data() + (cut_ + 1) * evicted_.size();
+    const auto* segment = is_summed_ ? nullptr : sums_.get() + (cut_ + 1) * evicted_.size();
     const DifferenceStep step{head_.columns, head_.dim, full_.data(), inverse_kept_.data(), mass_ratio_.data()};
     kernels().differences(step, segment, evicted_.data(), rows, l1, l2);
     is_summed_ = true;
@@ -247,11 +256,11 @@ std::vector<double> EvictionSweep::kept_output(std::int64_t column) const
 {
     constexpr double vanishing = 1e-25; // above it fp32 still has full precision
     const auto dim = static_cast<std::size_t>(head_.dim);
-    const auto mass = kept_mass_[static_cast<std::size_t>(column)];
+    const auto mass = kept_mass(static_cast<std::size_t>(column));
     std::vector<double> output(dim);
     if (mass >= vanishing) {
         for (std::size_t segment = 0; segment <= cut_; ++segment) {
-            const auto* sums = sums_.data() + segment * evicted_.size() + static_cast<std::size_t>(column) * dim;
+            const auto* sums = sums_.get() + segment * evicted_.size() + static_cast<std::size_t>(column) * dim;
             std::transform(output.begin(), output.end(), sums, output.begin(), std::plus<>());
         }
         std::transform(output.begin(), output.end(), output.begin(), [&](double x) { return x / mass; });
@@ -265,7 +274,7 @@ void EvictionSweep::careful_difference(std::int64_t column, float* row, double& 
     const auto output = kept_output(column);
     const auto c = static_cast<std::size_t>(column);
     const auto evicted = evicted_mass_[c];
-    const auto mass = evicted + kept_mass_[c];
+    const auto mass = evicted + kept_mass(c);
     l1 = 0;
     double squares = 0;
     for (std::size_t i = 0; i < output.size(); ++i) {

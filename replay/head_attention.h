@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -58,6 +59,7 @@ public:
 private:
     void sum_segments();
     void set_masses();
+    double kept_mass(std::size_t column) const;
     std::vector<double> kept_output(std::int64_t column) const;
     void careful_difference(std::int64_t column, float* row, double& l1, double& l2) const;
 
@@ -65,12 +67,13 @@ private:
     std::span<const std::uint32_t> ranking_;
     std::span<const std::int64_t> counts_;
     std::size_t cut_; // counts_.size() before the first advance()
-    std::vector<float> sums_; // [cuts + 1, columns, dim]: of each segment, decode entries in the first
+    std::unique_ptr<float[]> sums_; // [cuts + 1, columns, dim]: of each segment, decode entries in the first
     std::vector<double> masses_; // [cuts + 1, columns]
+    std::vector<double> kept_masses_; // [cuts + 1, columns]: of each segment and those before it
     std::vector<double> full_; // [columns, dim] outputs with the whole cache
     std::vector<double> evicted_; // [columns, dim]
     bool is_summed_ = false; // evicted_ has reached this cut
-    std::vector<double> kept_mass_, evicted_mass_, inverse_kept_, mass_ratio_, evicted_share_; // [columns]
+    std::vector<double> evicted_mass_, inverse_kept_, mass_ratio_, evicted_share_; // [columns]
     std::vector<std::int64_t> careful_; // columns whose kept mass vanishes beside the whole
 };
 

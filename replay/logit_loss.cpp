@@ -1,6 +1,7 @@
 #include "replay/logit_loss.h"
 
 #include "model/linear.h"
+#include "replay/kernels/kernels.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -12,16 +13,6 @@ namespace lava {
 namespace {
 
 constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
-
-/// exp(u) - 1 - u, each term as exact as its size; p exp(u) is formed from log p, as u may be large where p vanishes.
-double excess(float u, float log_p, float p)
-{
-    if (std::abs(u) < 0.1F) {
-        const double x = u;
-        return p * x * x * (1.0 / 2 + x * (1.0 / 6 + x * (1.0 / 24 + x * (1.0 / 120 + x / 720))));
-    }
-    return std::exp(static_cast<double>(log_p) + u) - static_cast<double>(p) * (1 + static_cast<double>(u));
-}
 
 double dot(const float* a, const float* b, std::int64_t count)
 {
@@ -97,19 +88,14 @@ LogitLosses DensePredictions::losses(const at::Tensor& resid) const
         const auto deltas = project(difference, lm_head.narrow(0, first, width));
         for (std::int64_t t = 0; t < tokens; ++t) {
             const auto i = static_cast<std::size_t>(t);
-            const auto* delta = deltas.const_data_ptr<float>() + t * width;
             const auto offset = t % steps_ * vocab + first;
-            const auto* dense = logits_.const_data_ptr<float>() + offset;
-            const auto* log_p = log_p_.const_data_ptr<float>() + offset;
-            const auto* p = p_.const_data_ptr<float>() + offset;
-            const auto shift = static_cast<float>(mean[i]);
-            for (std::int64_t v = 0; v < width; ++v) {
-                sum[i] += excess(delta[v] - shift, log_p[v], p[v]);
-                if (dense[v] + delta[v] > best[i]) {
-                    best[i] = dense[v] + delta[v];
-                    losses.top_ids[i] = first + v;
-                }
-            }
+            const LogitChange change{deltas.const_data_ptr<float>() + t * width, static_cast<float>(mean[i]),
+                logits_.const_data_ptr<float>() + offset, log_p_.const_data_ptr<float>() + offset,
+                p_.const_data_ptr<float>() + offset};
+            std::int64_t place = -1;
+            sum[i] += kernels().logit_divergence(change, width, best[i], place);
+            if (place >= 0)
+                losses.top_ids[i] = first + place;
         }
     }
     for (std::int64_t t = 0; t < tokens; ++t) {

@@ -1,7 +1,10 @@
 #include "replay/loss.h"
 
+#include "model/decoder.h"
+#include "model/linear.h"
 #include "replay/bounds.h"
 #include "replay/head_attention.h"
+#include "replay/kernels/kernels.h"
 #include "replay/output_projection.h"
 #include "replay/parallel.h"
 
@@ -91,14 +94,16 @@ struct LayerAttention::State
     OutputProjection projection;
     BoundTerms bounds;
     LayerNorms norms;
+    const Decoder* model;
 
-    State(const LayerView& view, int threads)
+    State(const LayerView& view, int threads, const Decoder* decoder)
         : layer(view)
         , heads(view.shape.num_heads)
         , steps(view.eval_len)
         , attention(static_cast<std::size_t>(view.shape.num_kv_heads))
         , projection(view)
         , bounds(bound_terms(view, threads))
+        , model(decoder)
     {
         norms.head_output_l1.resize(static_cast<std::size_t>(heads * steps));
         norms.head_output_l2.resize(static_cast<std::size_t>(heads * steps));
@@ -145,6 +150,33 @@ struct LayerAttention::State
             const auto norm = norms_of(y.const_data_ptr<float>() + step * y.size(1), y.size(1));
             norms.attn_out_l1.push_back(norm.l1);
             norms.attn_out_l2.push_back(norm.l2);
+        }
+        if (model != nullptr) {
+            add_norms(layer.resid_mid + layer.mlp_out, norms.layer_out_l1, norms.layer_out_l2);
+        }
+    }
+
+    static void add_norms(const at::Tensor& rows, std::vector<double>& l1, std::vector<double>& l2)
+    {
+        for (std::int64_t row = 0; row < rows.size(0); ++row) {
+            const auto norm = norms_of(rows.const_data_ptr<float>() + row * rows.size(1), rows.size(1));
+            l1.push_back(norm.l1);
+            l2.push_back(norm.l2);
+        }
+    }
+
+    // Loss 4 of every set, from o - ô [sets, T, row_stride].
+    void layer_output_losses(const float* differences, std::int64_t rows, LayerLosses& losses) const
+    {
+        const auto sets_at_once = std::max<std::int64_t>(1, 768 / steps); // bounds what the FFN's width takes
+        const auto stride = projection.row_stride();
+        for (std::int64_t first = 0; first < rows; first += sets_at_once * steps) {
+            const auto count = std::min(sets_at_once * steps, rows - first);
+            auto* data = const_cast<float*>(differences) + first * stride; // from_blob takes no const
+            const auto dim = padded(layer.shape.head_dim);
+            const auto z = at::from_blob(data, {count, heads, layer.shape.head_dim}, {stride, dim, 1}, at::kFloat);
+            const auto y = project(z.reshape({count, -1}), layer.w_o);
+            add_norms(y + model->mlp_change(layer.layer, layer.resid_mid, y), losses.layer_out_l1, losses.layer_out_l2);
         }
     }
 
@@ -219,8 +251,8 @@ std::vector<T> spread_sets(const std::vector<T>& of_sets, const std::vector<std:
 
 } // namespace
 
-LayerAttention::LayerAttention(const LayerView& layer, int threads)
-    : state_(std::make_unique<State>(layer, threads))
+LayerAttention::LayerAttention(const LayerView& layer, int threads, const Decoder* model)
+    : state_(std::make_unique<State>(layer, threads, model))
 { }
 
 LayerAttention::~LayerAttention() = default;
@@ -245,21 +277,29 @@ LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::
     losses.head_output_l2.resize(sets * per_head);
     std::vector<double> evicted_mass(sets * per_head);
     const auto rows = sets * per_layer;
-    std::vector<float> differences(rows * static_cast<std::size_t>(state_->projection.row_stride()));
+    const auto stride = static_cast<std::size_t>(state_->projection.row_stride());
+    const auto differences = std::make_unique_for_overwrite<float[]>(rows * stride);
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
         const auto index = static_cast<std::size_t>(head);
         state_->head_losses(head, head_cuts(distinct.sets, index), ranking.subspan(index * n, n), losses, evicted_mass,
-            differences.data());
+            differences.get());
     }
     losses.attn_out_l1.resize(rows);
     losses.attn_out_l2.resize(rows);
     state_->projection.norms(
-        differences.data(), static_cast<std::int64_t>(rows), losses.attn_out_l1.data(), losses.attn_out_l2.data());
+        differences.get(), static_cast<std::int64_t>(rows), losses.attn_out_l1.data(), losses.attn_out_l2.data());
+    if (state_->model != nullptr) {
+        state_->layer_output_losses(differences.get(), static_cast<std::int64_t>(rows), losses);
+    }
     for (std::size_t set = 0; set < sets; ++set) {
         state_->add_bounds(evicted_mass.data() + set * per_head, losses);
     }
     for (auto* values : {&losses.head_l1, &losses.head_output_l1, &losses.head_output_l2}) {
         *values = spread_sets(*values, distinct.index, per_head);
+    }
+    if (state_->model != nullptr) {
+        losses.layer_out_l1 = spread_sets(losses.layer_out_l1, distinct.index, per_layer);
+        losses.layer_out_l2 = spread_sets(losses.layer_out_l2, distinct.index, per_layer);
     }
     for (auto* values :
         {&losses.attn_out_l1, &losses.attn_out_l2, &losses.bound_lava, &losses.bound_adakv, &losses.bound_projected}) {

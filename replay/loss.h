@@ -9,6 +9,8 @@
 
 namespace lava {
 
+class Decoder;
+
 /// Losses 1-3 of one layer and their bounds for G retained sets, absolute, per evaluation step (method: section 2).
 struct LayerLosses
 {
@@ -17,6 +19,9 @@ struct LayerLosses
     std::vector<float> head_output_l2; ///< [G, num_heads, T]
     std::vector<double> attn_out_l1; ///< [G, T] ||y - ŷ||_1
     std::vector<double> attn_out_l2; ///< [G, T]
+    std::vector<double>
+        layer_out_l1; ///< [G, T] ||x - x̂||_1 of the residual stream after the layer; empty without model
+    std::vector<double> layer_out_l2; ///< [G, T]
     std::vector<double> bound_lava; ///< [G, T]
     std::vector<double> bound_adakv; ///< [G, T]
     std::vector<double> bound_projected; ///< [G, T]
@@ -29,6 +34,8 @@ struct LayerNorms
     std::vector<float> head_output_l2; ///< [num_heads, T]
     std::vector<double> attn_out_l1; ///< [T] ||y||_1, b_o included
     std::vector<double> attn_out_l2; ///< [T]
+    std::vector<double> layer_out_l1 = {}; ///< [T] ||x||_1 of the residual stream after the layer; empty without model
+    std::vector<double> layer_out_l2 = {}; ///< [T]
 };
 
 /// The attention of a layer's evaluation steps over its whole cache, from which the exact loss of any retained set
@@ -40,8 +47,9 @@ struct LayerNorms
 class LayerAttention
 {
 public:
-    /// `layer` must have its loss part (has_losses()) and outlive this. `threads` share the work over heads.
-    explicit LayerAttention(const LayerView& layer, int threads = 1);
+    /// `layer` must have its loss part (has_losses()) and outlive this. `threads` share the work over heads. With the
+    /// `model`, which must outlive this too, the layer's output is compared as well; it needs resid_mid and mlp_out.
+    explicit LayerAttention(const LayerView& layer, int threads = 1, const Decoder* model = nullptr);
     ~LayerAttention();
 
     const LayerNorms& norms() const;

@@ -44,7 +44,7 @@ void refuse_changed_values(const std::vector<PolicySpec>& policies)
 {
     for (const auto& spec : policies) {
         if (spec.make()->changes_values()) {
-            throw UsageError("--closed-loop: expected policies that keep values as they are, found " + spec.canonical);
+            throw UsageError("--model: expected policies that keep values as they are, found " + spec.canonical);
         }
     }
 }
@@ -65,7 +65,7 @@ ReplayReport replay_trace(const ReplayCommand& command)
     at::set_num_threads(1); // replay() has its own threads
     const Trace trace(command.trace);
     std::optional<Decoder> model;
-    if (command.closed_loop) {
+    if (!command.model.empty()) {
         refuse_changed_values(command.policies);
         model.emplace(open_model_of(trace, command.model)); // before any work: it may be the wrong one
     }
@@ -74,8 +74,9 @@ ReplayReport replay_trace(const ReplayCommand& command)
     observer.note = [](const std::string& note) { std::cerr << "lava-replay: note: " << note << '\n'; };
     observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
     observer.step = [&] { progress->step(); };
-    auto report
-        = replay(trace, {command.policies, command.budgets, command.threads, command.match, command.verify}, observer);
+    auto report = replay(trace,
+        {command.policies, command.budgets, command.threads, command.match, command.verify, model ? &*model : nullptr},
+        observer);
     if (command.closed_loop) {
         progress.reset();
         observer.begin = [&](long steps) { progress.emplace("decoding", steps); };

@@ -20,7 +20,8 @@ po::options_description visible_options()
     po::options_description options("Options");
     auto add = options.add_options();
     add("policy,p", po::value<std::vector<std::string>>()->value_name("NAME[@VARIANT][:KEY=VALUE,...]"),
-        "policy to replay; repeatable (default: all that the trace can serve)");
+        "policy to replay; repeatable (default: all that are not listed as only where named, and that the trace can "
+        "serve)");
     add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
         "mean entries kept per KV head, window included: N, a:b:xK (a, aK, aK^2, ... up to b), P% of the prompt, or "
         "ratio:r (a share r evicted, as kvpress counts); comma-separated, repeatable (default: 12 in equal ratios up "
@@ -41,7 +42,8 @@ po::options_description visible_options()
     add("closed-loop",
         "let the model decode from every evicted cache: divergence of its predictions, drift of the residual stream; "
         "needs --model");
-    add("model", po::value<std::string>()->value_name("DIR"), "the trace's model, a Hugging Face folder");
+    add("model", po::value<std::string>()->value_name("DIR"),
+        "the trace's model, a Hugging Face folder: losses of layer outputs, too");
     add("steps", po::value<std::int64_t>()->value_name("N"),
         "decode steps of the closed loop (default: those of the trace; beyond them the model's own answer goes on)");
     add("free", "closed loop: let the model answer by itself from every cache, too, N tokens each");
@@ -165,7 +167,7 @@ void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
     command.model = path_of(values, "model");
     command.closed_loop = values.contains("closed-loop");
     command.free = values.contains("free");
-    for (const char* option : {"steps", "free", "model"}) {
+    for (const char* option : {"steps", "free"}) {
         if (values.contains(option) && !command.closed_loop) {
             throw UsageError("--" + std::string(option) + " goes with --closed-loop");
         }
@@ -256,7 +258,8 @@ std::string policy_list(TableFormat format)
     }
     std::string text;
     for (const auto& info : policies()) {
-        text += info.name + ": " + info.summary + " [" + info.citation + "]\n";
+        text += info.name + ": " + info.summary + " [" + info.citation + "]"
+            + (info.in_default_set ? "\n" : " (only where named)\n");
         for (const auto& parameter : info.parameters) {
             text += "    " + describe(parameter) + "\n";
         }

@@ -11,13 +11,30 @@
 
 namespace lava {
 
+namespace {
+
+// One ATen thread while it lives.
+class SingleThreaded
+{
+public:
+    SingleThreaded() { at::set_num_threads(1); }
+    ~SingleThreaded() { at::set_num_threads(before_); }
+    SingleThreaded(const SingleThreaded&) = delete;
+    SingleThreaded& operator=(const SingleThreaded&) = delete;
+
+private:
+    int before_ = at::get_num_threads();
+};
+
+} // namespace
+
 void parallel_tasks(std::int64_t count, int threads, const std::function<void(std::int64_t)>& task)
 {
     std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
     std::atomic<std::int64_t> next = 0;
     std::atomic<bool> failed = false;
     const auto work = [&] {
-        at::set_num_threads(1);
+        const SingleThreaded single;
         const c10::InferenceMode inference;
         while (!failed) {
             const auto index = next++;
@@ -32,13 +49,12 @@ void parallel_tasks(std::int64_t count, int threads, const std::function<void(st
             }
         }
     };
-    std::vector<std::thread> workers;
-    for (std::int64_t i = 0; i < std::min<std::int64_t>(threads, count); ++i) {
+    std::vector<std::jthread> workers;
+    for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i) {
         workers.emplace_back(work);
     }
-    for (auto& worker : workers) {
-        worker.join();
-    }
+    work(); // the calling thread is one of them
+    workers.clear();
     for (const auto& error : errors) {
         if (error) {
             std::rethrow_exception(error);

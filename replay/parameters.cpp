@@ -183,6 +183,53 @@ ParameterInfo protect_parameter()
     return text_parameter("protect", "none", "entries that rank first: first:N, last:N, span:NAME joined by '+'");
 }
 
+ParameterInfo gqa_at_parameter()
+{
+    return choice_parameter(
+        "gqa_at", "pre_pool", {"pre_pool", "post_pool"}, "reduce the group before or after pooling");
+}
+
+ParameterInfo gamma_parameter()
+{
+    return real_parameter("gamma", "200", 0, 1e9, "weight of the variance in an entry's score");
+}
+
+ParameterInfo tau_parameter(std::string name)
+{
+    const auto of = name == "tau1" ? "entropy" : "variance";
+    return real_parameter(
+        std::move(name), "1", 1e-3, 1e3, "temperature of the " + std::string(of) + " in a layer's preference");
+}
+
+ParameterInfo cascading_parameter()
+{
+    return choice_parameter("cascading", "on", {"on", "off"}, "cut earlier layers again whenever a layer arrives");
+}
+
+ParameterInfo schedule_parameter()
+{
+    return choice_parameter("schedule", "integer", {"integer", "kvcache-factory", "paper"},
+        "pyramid: AdaKV's integers, the same but uniform for short prompts, or real numbers");
+}
+
+ParameterInfo first_prompt_parameter()
+{
+    return integer_parameter("pyramid_ref_N", 0, 0, largest,
+        "tokens of the prompt that an integer pyramid was computed for (released codes: the first one); 0: this one");
+}
+
+ParameterInfo layout_parameter()
+{
+    return choice_parameter(
+        "layout", "kv_head", {"kv_head", "query_head"}, "what has a cache, and a budget, of its own");
+}
+
+ParameterInfo precision_parameter()
+{
+    return choice_parameter("precision", "fp32", {"fp32", "emulate_bf16", "emulate_fp16"},
+        "of scores: fp32, or rounded to a model's type wherever the released codes do");
+}
+
 void PolicyParams::set(const ParameterInfo& info, std::string_view policy, std::string_view value)
 {
     auto text = canonical(info, value);

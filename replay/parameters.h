@@ -52,6 +52,14 @@ ParameterInfo alpha_parameter(std::string default_value);
 ParameterInfo beta_parameter();
 ParameterInfo normalize_parameter();
 ParameterInfo protect_parameter();
+ParameterInfo gqa_at_parameter();
+ParameterInfo gamma_parameter();
+ParameterInfo tau_parameter(std::string name);
+ParameterInfo cascading_parameter();
+ParameterInfo schedule_parameter();
+ParameterInfo first_prompt_parameter();
+ParameterInfo layout_parameter();
+ParameterInfo precision_parameter();
 
 /// Values of a policy's parameters, every one of them, checked.
 class PolicyParams

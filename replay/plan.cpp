@@ -1,5 +1,6 @@
 #include "replay/plan.h"
 
+#include "replay/layer_stream.h"
 #include "replay/parallel.h"
 #include "replay/protection.h"
 #include "replay/retention.h"
@@ -19,28 +20,39 @@ std::string plural(std::int64_t count, const std::string& noun)
     return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
+// What the policy reads and the trace does not have; empty where it has all.
+std::string missing_part(const PolicyNeeds& needs, const TraceInfo& info)
+{
+    struct Part
+    {
+        bool needed;
+        bool there;
+        const char* what;
+    };
+    const Part parts[] = {
+        {needs.observed_attention, info.has_observed_attention,
+            "the column sums of the prompt's attention (/layers/*/observed_attention)"},
+        {needs.output_projection, info.has_losses, "the output projection (/layers/*/w_o)"},
+        {needs.query_statistics, info.has_query_statistics,
+            "the mean and covariance of the queries (/layers/*/q_pre_rope_mean, q_pre_rope_cov)"},
+        {needs.rope, !info.rope_inv_freq.empty(), "the rotary embedding (/model/rope_inv_freq)"},
+        {needs.repeat_maxima, info.has_repeat_maxima, "the repeat pass (/layers/*/repeat_maxima)"},
+        {needs.repeat_maxima_plus, info.has_repeat_maxima_plus, "the repeat pass (/layers/*/repeat_maxima_plus)"},
+        {needs.all_queries, info.window == info.seq_len, "the queries of all tokens (a window of the whole prompt)"},
+    };
+    for (const auto& part : parts) {
+        if (part.needed && !part.there) {
+            return part.what;
+        }
+    }
+    return {};
+}
+
 // Why the trace cannot serve the policy; empty where it can.
 std::string obstacle(const Policy& policy, const std::string& name, const TraceInfo& info)
 {
-    const auto needs = policy.needs();
-    if (needs.observed_attention && !info.has_observed_attention) {
-        return name
-            + " needs the column sums of the prompt's attention (/layers/*/observed_attention), which the trace "
-              "does not have";
-    }
-    if (needs.output_projection && !info.has_losses) {
-        return name + " needs the output projection (/layers/*/w_o), which the trace does not have";
-    }
-    if (needs.query_statistics && !info.has_query_statistics) {
-        return name
-            + " needs the queries' mean and covariance before RoPE (/layers/*/q_pre_rope_mean, q_pre_rope_cov), which "
-              "the trace does not have";
-    }
-    if (needs.rope && info.rope_inv_freq.empty()) {
-        return name + " needs the rotary embedding (/model/rope_inv_freq), which the trace does not have";
-    }
-    if (needs.repeat_maxima && !info.has_repeat_maxima) {
-        return name + " needs the repeat pass (/layers/*/repeat_maxima), which the trace does not have";
+    if (const auto missing = missing_part(policy.needs(), info); !missing.empty()) {
+        return name + " needs " + missing + ", which the trace does not have";
     }
     if (policy.query_rows() > info.window && info.window < info.seq_len) {
         return name + " reads the last " + plural(policy.query_rows(), "query row") + ", the trace records "
@@ -275,14 +287,14 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
         query_rows = std::max(query_rows, run.policy->query_rows());
         any_per_query_head |= run.policy->per_query_head();
     }
-    parallel_tasks(info.shape.num_layers, threads, [&](std::int64_t layer) {
-        const auto view = trace.layer(layer);
-        const LayerInputs inputs(view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling});
+    for_each_layer(trace, threads, [&](const LayerView& view, int threads_each) {
+        const LayerInputs inputs(view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each);
         const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
         const auto expanded = inputs.seen_by_query_heads(expanded_view);
-        for (auto& run : runs) {
+        parallel_tasks(static_cast<std::int64_t>(runs.size()), threads_each, [&](std::int64_t index) {
+            auto& run = runs[static_cast<std::size_t>(index)];
             rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info);
-        }
+        });
         observer.step();
     });
 }

@@ -20,6 +20,8 @@ struct LayerScores
     double weight = 1; ///< the layer's claim on the total budget, for policies whose layers share one
     std::vector<at::Tensor> parts
         = {}; ///< what at_budget() needs besides, for policies that score anew for every budget
+    std::vector<std::int64_t> head_counts
+        = {}; ///< [num_kv_heads] numbers of entries that are settled with the scores, for allocate()
 };
 
 /// A layer after its scores were sorted: what is left of it when budgets are divided.
@@ -34,6 +36,7 @@ struct RankedLayer
     /// then the older entry
     std::vector<std::uint32_t> merged;
     double weight = 1;
+    std::vector<std::int64_t> head_counts; ///< as in LayerScores
 };
 
 /// One budget to divide.
@@ -98,6 +101,8 @@ struct PolicyNeeds
     bool query_statistics = false; ///< mean and covariance of the queries before RoPE
     bool rope = false; ///< the rotation's frequencies
     bool repeat_maxima = false; ///< KVzip's scores from a second pass
+    bool repeat_maxima_plus = false; ///< KVzip+'s
+    bool all_queries = false; ///< the queries of every prompt token
 };
 
 /// A policy ranks the entries of a layer and divides a budget. All of it is pure: same input, same answer. Which

@@ -19,6 +19,8 @@ struct VariantInfo
     std::string summary;
     std::vector<std::pair<std::string, std::string>> defaults; ///< parameters that differ
     bool in_default_set = false; ///< replayed beside the policy itself when none is named
+    std::unique_ptr<Policy> (*make)(const PolicyParams&)
+        = nullptr; ///< where the variant takes the same parameters to another rule
 };
 
 /// What can be asked for by name.
@@ -43,7 +45,9 @@ struct PolicySpec
     PolicyParams params;
     std::string canonical; ///< NAME[@VARIANT][:key=value,...], only what differs from the defaults, in declared order
 
-    std::unique_ptr<Policy> make() const { return info->make(params); }
+    std::unique_ptr<Policy> (*maker)(const PolicyParams&) = nullptr;
+
+    std::unique_ptr<Policy> make() const { return maker(params); }
 };
 
 /// Parses NAME[@VARIANT][:key=value,...]. A file parameter takes the rest of the string. Throws UsageError for an

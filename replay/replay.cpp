@@ -1,6 +1,7 @@
 #include "replay/replay.h"
 
 #include "replay/changed_values.h"
+#include "replay/layer_stream.h"
 #include "replay/loss.h"
 #include "replay/parallel.h"
 #include "replay/plan.h"
@@ -18,7 +19,7 @@ namespace lava {
 
 namespace {
 
-void resize_losses(PolicyReplay& replay, const TraceInfo& info)
+void resize_losses(PolicyReplay& replay, const TraceInfo& info, bool with_model)
 {
     const auto steps = replay.budgets.size() * static_cast<std::size_t>(info.shape.num_layers * info.eval_len);
     for (auto* values : {&replay.head_l1, &replay.head_output_l1, &replay.head_output_l2}) {
@@ -27,6 +28,9 @@ void resize_losses(PolicyReplay& replay, const TraceInfo& info)
     for (auto* values :
         {&replay.attn_out_l1, &replay.attn_out_l2, &replay.bound_lava, &replay.bound_adakv, &replay.bound_projected}) {
         values->resize(steps);
+    }
+    for (auto* values : {&replay.layer_out_l1, &replay.layer_out_l2}) {
+        values->resize(with_model ? steps : 0);
     }
 }
 
@@ -61,6 +65,8 @@ void place_losses(const LayerLosses& losses, PolicyReplay& replay, std::int64_t 
     put(losses.head_output_l2, replay.head_output_l2);
     put(losses.attn_out_l1, replay.attn_out_l1);
     put(losses.attn_out_l2, replay.attn_out_l2);
+    put(losses.layer_out_l1, replay.layer_out_l1);
+    put(losses.layer_out_l2, replay.layer_out_l2);
     put(losses.bound_lava, replay.bound_lava);
     put(losses.bound_adakv, replay.bound_adakv);
     put(losses.bound_projected, replay.bound_projected);
@@ -109,6 +115,8 @@ void place_norms(const LayerNorms& of_layer, UncompressedNorms& norms, std::int6
     put(of_layer.head_output_l2, norms.head_output_l2);
     put(of_layer.attn_out_l1, norms.attn_out_l1);
     put(of_layer.attn_out_l2, norms.attn_out_l2);
+    put(of_layer.layer_out_l1, norms.layer_out_l1);
+    put(of_layer.layer_out_l2, norms.layer_out_l2);
 }
 
 double verified(const LayerView& view, const TraceInfo& info)
@@ -128,11 +136,26 @@ double verified(const LayerView& view, const TraceInfo& info)
     return deviation;
 }
 
-// Pass 2: the exact loss of every policy at every budget.
-void measure_layers(
-    const Trace& trace, ReplayReport& report, const ReplayOptions& options, const ReplayObserver& observer)
+// A layer's losses of every policy at every budget; `threads` share the work over heads, then over policies.
+void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* model, int threads)
 {
-    const auto& info = trace.info();
+    const auto& shape = report.trace.shape;
+    const LayerAttention attention(view, threads, model);
+    place_norms(attention.norms(), report.norms, view.layer);
+    const bool expand = std::any_of(report.policies.begin(), report.policies.end(),
+        [&](const PolicyReplay& policy) { return policy.cache_heads != shape.num_kv_heads; });
+    const auto expanded_view = expand ? per_query_head(view) : LayerView();
+    const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view, threads, model) : nullptr;
+    parallel_tasks(static_cast<std::int64_t>(report.policies.size()), threads, [&](std::int64_t index) {
+        const auto policy = static_cast<std::size_t>(index);
+        const bool by_query_head = report.policies[policy].cache_heads != shape.num_kv_heads;
+        measure_policy(by_query_head ? *expanded : attention, report, policy, view.layer);
+    });
+}
+
+void resize_results(ReplayReport& report, bool verify, const Decoder* model)
+{
+    const auto& info = report.trace;
     const auto layers = static_cast<std::size_t>(info.shape.num_layers);
     const auto steps = static_cast<std::size_t>(info.eval_len);
     const auto heads = static_cast<std::size_t>(info.shape.num_heads);
@@ -140,26 +163,27 @@ void measure_layers(
     report.norms.head_output_l2.resize(layers * heads * steps);
     report.norms.attn_out_l1.resize(layers * steps);
     report.norms.attn_out_l2.resize(layers * steps);
-    for (auto& policy : report.policies) {
-        resize_losses(policy, info);
-    }
-    const bool verify = options.verify && info.has_outputs;
     report.deviations.resize(verify ? layers : 0);
-    parallel_tasks(info.shape.num_layers, options.threads, [&](std::int64_t layer) {
-        const auto view = trace.layer(layer);
+    report.norms.layer_out_l1.resize(model != nullptr ? layers * steps : 0);
+    report.norms.layer_out_l2.resize(model != nullptr ? layers * steps : 0);
+    for (auto& policy : report.policies) {
+        resize_losses(policy, info, model != nullptr);
+    }
+}
+
+// Pass 2: the exact loss of every policy at every budget.
+void measure_layers(
+    const Trace& trace, ReplayReport& report, const ReplayOptions& options, const ReplayObserver& observer)
+{
+    const auto& info = trace.info();
+    const bool verify = options.verify && info.has_outputs;
+    const auto* model = info.has_layer_outputs ? options.model : nullptr;
+    resize_results(report, verify, model);
+    for_each_layer(trace, options.threads, [&](const LayerView& view, int threads) {
         if (verify) {
-            report.deviations[static_cast<std::size_t>(layer)] = verified(view, info);
+            report.deviations[static_cast<std::size_t>(view.layer)] = verified(view, info);
         }
-        const LayerAttention attention(view);
-        place_norms(attention.norms(), report.norms, layer);
-        const bool expand = std::any_of(report.policies.begin(), report.policies.end(),
-            [&](const PolicyReplay& policy) { return policy.cache_heads != info.shape.num_kv_heads; });
-        const auto expanded_view = expand ? per_query_head(view) : LayerView();
-        const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view) : nullptr;
-        for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
-            const bool by_query_head = report.policies[policy].cache_heads != info.shape.num_kv_heads;
-            measure_policy(by_query_head ? *expanded : attention, report, policy, layer);
-        }
+        measure_layer(view, report, model, threads);
         observer.step();
     });
 }
@@ -186,6 +210,9 @@ ReplayReport replay(const Trace& trace, const ReplayOptions& options, const Repl
     }
     if (options.verify && !info.has_outputs) {
         observer.note(info.file + ": no attn_out recorded, so the trace cannot be verified against itself");
+    }
+    if (options.model != nullptr && !info.has_layer_outputs) {
+        observer.note(info.file + ": no resid_mid or mlp_out recorded, so layer outputs are not compared");
     }
     measure_layers(trace, report, options, observer);
     measure_changed_values(trace, runs, report, options.threads);

@@ -18,6 +18,8 @@ enum class BudgetMatch
     both ///< one beside the other, where they differ
 };
 
+class Decoder;
+
 struct ReplayOptions
 {
     std::vector<PolicySpec> policies; ///< empty: default_policies() that the trace can serve
@@ -25,6 +27,7 @@ struct ReplayOptions
     int threads = 1;
     BudgetMatch match = BudgetMatch::nominal;
     bool verify = true; ///< check the trace against itself before any loss is computed
+    const Decoder* model = nullptr; ///< the trace's model, for the losses of layer outputs; null: without them
 };
 
 /// What a replay tells while it runs. Notes are sentences for stderr; `step` is called once per layer and pass.

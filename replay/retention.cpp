@@ -60,6 +60,7 @@ RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int
     const auto evictable = seq_len - window;
     RankedLayer ranked;
     ranked.weight = scores.weight;
+    ranked.head_counts = scores.head_counts;
     ranked.ranking.resize(static_cast<std::size_t>(heads * seq_len));
     ranked.sorted.resize(static_cast<std::size_t>(heads * evictable));
     const auto is_protected = [&](std::uint32_t entry) { return protected_entries[entry] != 0; };

@@ -28,4 +28,17 @@ at::Tensor mean_rotation(const RotaryEmbedding& rope, std::int64_t head_dim, std
     return rotation;
 }
 
+at::Tensor before_rotation(const RotaryEmbedding& rope, const at::Tensor& k, std::int64_t first)
+{
+    const auto pairs = static_cast<std::int64_t>(rope.inv_freq.size());
+    const auto positions = at::arange(first, first + k.size(1), at::kFloat).unsqueeze(1);
+    const auto angles = (positions * at::tensor(rope.inv_freq).to(at::kFloat)).to(at::kDouble); // products in fp32
+    const auto cosine = (angles.cos() / rope.attention_scaling).to(at::kFloat); // [tokens, pairs]
+    const auto sine = (angles.sin() / rope.attention_scaling).to(at::kFloat);
+    const auto low = k.narrow(2, 0, pairs);
+    const auto high = k.narrow(2, pairs, pairs);
+    const auto rest = k.narrow(2, 2 * pairs, k.size(2) - 2 * pairs);
+    return at::cat({low * cosine + high * sine, high * cosine - low * sine, rest}, 2);
+}
+
 } // namespace lava

@@ -18,4 +18,7 @@ struct RotaryEmbedding
 /// column vectors: R q. Angles are products in fp32, as the models compute them; numbers that do not turn stay.
 at::Tensor mean_rotation(const RotaryEmbedding& rope, std::int64_t head_dim, std::int64_t first, std::int64_t count);
 
+/// Keys before the rotation. k: [heads, tokens, head_dim], of positions first, first + 1, ...
+at::Tensor before_rotation(const RotaryEmbedding& rope, const at::Tensor& k, std::int64_t first = 0);
+
 } // namespace lava

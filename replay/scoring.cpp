@@ -1,5 +1,9 @@
 #include "replay/scoring.h"
 
+#include "replay/kernels/kernels.h"
+#include "replay/parallel.h"
+#include "replay/window_means.h"
+
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
@@ -30,16 +34,13 @@ at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
 
 } // namespace
 
-LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope)
+LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads)
     : layer_(layer)
+    , attention_(std::make_shared<WindowAttention>(layer, query_rows, threads))
     , rope_(std::move(rope))
-{
-    if (query_rows > 0) {
-        attention_ = attention_of_last_queries(layer, query_rows);
-    }
-}
+{ }
 
-LayerInputs::LayerInputs(const LayerView& layer, at::Tensor attention, RotaryEmbedding rope)
+LayerInputs::LayerInputs(const LayerView& layer, std::shared_ptr<WindowAttention> attention, RotaryEmbedding rope)
     : layer_(layer)
     , attention_(std::move(attention))
     , rope_(std::move(rope))
@@ -62,17 +63,33 @@ const at::Tensor& LayerInputs::observed_attention(bool diagonal) const
 
 at::Tensor LayerInputs::window_attention(std::int64_t window) const
 {
-    return attention_.narrow(1, attention_.size(1) - window, window);
+    const std::lock_guard lock(attention_->mutex);
+    auto& rows = attention_->rows;
+    if (!rows.defined()) {
+        rows = attention_of_last_queries(attention_->layer, attention_->query_rows);
+    }
+    return rows.narrow(1, rows.size(1) - window, window);
 }
 
 at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
 {
-    return window_attention(window).narrow(2, 0, seq_len() - window).mean(1);
+    const std::lock_guard lock(attention_->mutex);
+    auto& means = attention_->means[window];
+    if (!means.defined()) {
+        means = window_means(attention_->layer, window, attention_->threads);
+    }
+    return means;
 }
 
 at::Tensor LayerInputs::value_norms() const
 {
-    return layer_.v.abs().sum(-1);
+    const auto values = layer_.v.contiguous();
+    auto norms = at::empty({shape().num_kv_heads, seq_len()});
+    parallel_tasks(shape().num_kv_heads, attention_->threads, [&](std::int64_t head) {
+        const auto* rows = values.const_data_ptr<float>() + head * seq_len() * shape().head_dim;
+        kernels().row_norms(rows, seq_len(), shape().head_dim, norms.data_ptr<float>() + head * seq_len());
+    });
+    return norms;
 }
 
 LayerView per_query_head(const LayerView& layer)

@@ -5,17 +5,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string_view>
 
 namespace lava {
 
 /// A layer as policies see it: the prompt's tensors, never the evaluation steps. The window's attention is computed
-/// once for all policies. Not for use by several threads at once.
+/// when it is first asked for, once for all policies. May be used by several threads at once.
 class LayerInputs
 {
 public:
-    /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for.
-    LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {});
+    /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for. `threads` share
+    /// the work on the window's attention.
+    LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {}, int threads = 1);
 
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
@@ -39,12 +43,16 @@ public:
     const at::Tensor& k() const { return layer_.k; } ///< [num_kv_heads, seq_len, head_dim], after RoPE
     const at::Tensor& v() const { return layer_.v; } ///< [num_kv_heads, seq_len, head_dim]
     const at::Tensor& w_o() const { return layer_.w_o; } ///< [hidden_size, num_heads * head_dim]
+    const at::Tensor& b_o() const { return layer_.b_o; } ///< [hidden_size]; undefined where the model has none
 
     /// [num_heads, head_dim] mean of the queries before RoPE, at positions of 4 and more
     const at::Tensor& query_mean() const { return layer_.q_pre_rope_mean; }
     /// [num_heads, head_dim, head_dim] their covariance, over n
     const at::Tensor& query_covariance() const { return layer_.q_pre_rope_cov; }
     const RotaryEmbedding& rope() const { return rope_; }
+
+    /// [num_kv_heads, seq_len]: KVzip's or KVzip+'s largest attention while the prompt was repeated
+    const at::Tensor& repeat_maxima(bool plus) const { return plus ? layer_.repeat_maxima_plus : layer_.repeat_maxima; }
 
     /// [num_heads, window, head_dim]: the last `window` queries, after RoPE
     at::Tensor queries(std::int64_t window) const;
@@ -53,10 +61,27 @@ public:
     at::Tensor value_norms() const;
 
 private:
-    LayerInputs(const LayerView& layer, at::Tensor attention, RotaryEmbedding rope);
+    /// The attention of a layer's window, as far as it has been asked for.
+    struct WindowAttention
+    {
+        WindowAttention(const LayerView& of, std::int64_t rows_asked_for, int shared_by)
+            : layer(of)
+            , query_rows(rows_asked_for)
+            , threads(shared_by)
+        { }
+
+        const LayerView& layer;
+        std::int64_t query_rows;
+        int threads;
+        std::mutex mutex; // of what follows
+        at::Tensor rows; // [num_heads, query_rows, seq_len]
+        std::map<std::int64_t, at::Tensor> means; // by window: [num_heads, seq_len - window]
+    };
+
+    LayerInputs(const LayerView& layer, std::shared_ptr<WindowAttention> attention, RotaryEmbedding rope);
 
     const LayerView& layer_;
-    at::Tensor attention_; // [num_heads, query_rows, seq_len]
+    std::shared_ptr<WindowAttention> attention_;
     RotaryEmbedding rope_;
 };
 

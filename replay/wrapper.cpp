@@ -1,9 +1,8 @@
 #include "replay/policies/wrapper.h"
 
 #include "replay/registry.h"
+#include "replay/scores/padding.h"
 #include "traces/error.h"
-
-#include <ATen/ATen.h>
 
 namespace lava {
 
@@ -32,9 +31,14 @@ LayerScores Wrapper::at_budget(const LayerScores& scores, const BudgetRequest& r
     if (!base_->ranks_by_budget()) {
         return scores;
     }
+    return wrap(base_entries(scores, request));
+}
+
+at::Tensor Wrapper::base_entries(const LayerScores& scores, const BudgetRequest& request) const
+{
     auto of_base = request;
     of_base.window = base_->window();
-    return wrap(whole_scores(base_->at_budget(scores, of_base).entries, request.seq_len));
+    return whole_scores(base_->at_budget(scores, of_base).entries, request.seq_len);
 }
 
 ParameterInfo base_parameter(std::string default_value)
@@ -44,12 +48,7 @@ ParameterInfo base_parameter(std::string default_value)
 
 at::Tensor whole_scores(const at::Tensor& entries, std::int64_t seq_len)
 {
-    auto whole = at::empty({entries.size(0), seq_len});
-    whole.narrow(1, 0, entries.size(1)).copy_(entries);
-    if (entries.size(1) < seq_len) {
-        whole.narrow(1, entries.size(1), seq_len - entries.size(1)).fill_(entries.max().item<float>() + 1);
-    }
-    return whole;
+    return padded_on_top(entries, 0, seq_len - entries.size(1));
 }
 
 } // namespace lava

@@ -325,6 +325,7 @@ TraceInfo synthesize_info(const SynthesisOptions& options)
         info.spans = {{"middle", middle, std::min(options.seq_len, middle + 1 + options.seq_len / 64)}};
     info.has_losses = options.eval_len > 0 && options.shape.hidden_size > 0;
     info.has_outputs = info.has_losses;
+    info.has_layer_outputs = info.has_losses;
     info.has_observed_attention = true;
     info.has_query_statistics = true;
     info.has_repeat_maxima = true;

@@ -94,6 +94,7 @@ void check_layers(const h5::Group& root, TraceInfo& info)
     const auto has = [&](const char* name) { return first_names.contains(name); };
     info.has_losses = info.eval_len > 0 && has("q_eval") && has("k_eval") && has("v_eval") && has("w_o");
     info.has_outputs = info.has_losses && has("attn_out");
+    info.has_layer_outputs = info.has_losses && has("resid_mid") && has("mlp_out");
     info.has_observed_attention = has("observed_attention");
     info.has_query_statistics = has("q_pre_rope_mean") && has("q_pre_rope_cov");
     info.has_repeat_maxima = has("repeat_maxima");

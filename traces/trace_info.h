@@ -67,6 +67,7 @@ struct TraceInfo
     bool has_query_statistics = false; ///< q_pre_rope_mean and q_pre_rope_cov, which expected attention needs
     bool has_repeat_maxima = false; ///< of the repeat pass, which KVzip needs
     bool has_repeat_maxima_plus = false; ///< the same for KVzip+
+    bool has_layer_outputs = false; ///< resid_mid and mlp_out too, for losses of layer outputs; not part of a report
     bool has_logits = false;
 };
 

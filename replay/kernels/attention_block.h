@@ -2,6 +2,7 @@
 
 // A block of entries that many query columns attend to, in fp32: an online softmax.
 
+#include "replay/kernels/exponential.h"
 #include "replay/kernels/kernels.h"
 #include "replay/kernels/simd.h"
 
@@ -14,24 +15,6 @@ template <int bytes> struct AttentionTile
     static constexpr int vectors = bytes == 64 ? 4 : 2;
     static constexpr std::int64_t floats = vectors * Simd<bytes>::floats;
 };
-
-/// e^x for x <= 0 to 2 ulp; 0 below -87.
-template <int bytes> typename Simd<bytes>::Floats exponential_of(typename Simd<bytes>::Floats x)
-{
-    using Floats = typename Simd<bytes>::Floats;
-    using Bits = typename Simd<bytes>::Bits;
-    constexpr float shift = 12582912.0F; // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
-    const Floats shifted = x * 1.44269504F + shift;
-    const Floats whole = shifted - shift;
-    const Floats r = (x - whole * 0.693359375F) + whole * 2.12194440e-4F; // ln(2) in two parts
-    Floats e = r * 1.9875691500e-4F + 1.3981999507e-3F; // the polynomial of Cephes' expf
-    for (const float coefficient : {8.3334519073e-3F, 4.1665795894e-2F, 1.6666665459e-1F, 5.0000001201e-1F}) {
-        e = e * r + coefficient;
-    }
-    e = e * (r * r) + r + 1.0F;
-    const Floats result = (Floats)((Bits)e + ((Bits)shifted << 23)); // the high bits of `shift` fall out
-    return x < -87.0F ? Floats{} : result;
-}
 
 /// to [tile, ., stride] (+)= sum over i < count of from [tile, .] * rows [count, .], for `vectors` vectors of a row.
 template <int bytes, int vectors, bool accumulate>

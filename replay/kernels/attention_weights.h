@@ -72,7 +72,7 @@ template <int bytes> void raise_maxima(const double* logits, std::int64_t count,
 }
 
 // e^x for x <= 0, within 1e-8 relative, as 2^n e^r with |r| <= ln(2) / 2. Below -700, where float is 0 long since, 0.
-template <int bytes> typename Simd<bytes>::Doubles exponential(typename Simd<bytes>::Doubles x)
+template <int bytes> typename Simd<bytes>::Doubles precise_exponential(typename Simd<bytes>::Doubles x)
 {
     using S = Simd<bytes>;
     constexpr double log2_e = 1.4426950408889634;
@@ -99,7 +99,7 @@ void exponentials(const double* logits, std::int64_t count, std::int64_t columns
         for (std::int64_t column = 0; column < columns; column += S::doubles) {
             const auto x = S::template load<typename S::Doubles>(logits + row * columns + column)
                 - S::template load<typename S::Doubles>(maxima + column);
-            S::store_narrowed(weights + row * columns + column, exponential<bytes>(x));
+            S::store_narrowed(weights + row * columns + column, precise_exponential<bytes>(x));
         }
     }
 }

@@ -65,6 +65,16 @@ struct EntryBlock
     const float* values; ///< [block_entries, dim]
 };
 
+/// A stretch of the vocabulary in two runs whose logits differ by delta.
+struct LogitChange
+{
+    const float* delta; ///< logits of the other run minus those of the first
+    float mean; ///< E_p[delta]
+    const float* logits; ///< of the first run
+    const float* log_p; ///< of the first run: log of its probabilities p
+    const float* p;
+};
+
 struct Kernels
 {
     const char* name;
@@ -73,6 +83,9 @@ struct Kernels
     /// Adds over the listed entries: weights times values to sums [columns, dim], weights to mass [columns].
     void (*add_entries)(
         const WeightedEntries& entries, const std::uint32_t* rows, std::int64_t count, float* sums, double* mass);
+
+    /// Adds `count` floats to doubles.
+    void (*accumulate)(const float* from, std::int64_t count, double* to);
 
     /// logits [count, columns] in double of keys [count, dim] with queries [dim, columns]; columns a multiple of
     /// lane_multiple.
@@ -96,11 +109,33 @@ struct Kernels
     void (*product_norms)(
         const float* rows, std::int64_t stride, std::int64_t count, const Panels& matrix, double* l1, double* l2);
 
+    /// scores [count, columns] of keys [count, dim], any dim, with query panels [columns / panel, dim, panel],
+    /// panel = score_panel.
+    void (*scores)(const float* keys, std::int64_t count, std::int64_t dim, const float* panels, std::int64_t columns,
+        float* scores);
+
+    /// Scores [count, columns] become exp(score - maximum of the column), which goes to maxima, and their sum to sums.
+    void (*exponentiate_block)(float* scores, std::int64_t count, std::int64_t columns, float* maxima, double* sums);
+
+    /// sums [count] = sum over `columns` of rows [count, stride] times factors [columns].
+    void (*row_products)(const float* rows, std::int64_t stride, std::int64_t count, const float* factors,
+        std::int64_t columns, float* sums);
+
+    /// norms [count] = ||row||_1 of rows [count, length]; any length.
+    void (*row_norms)(const float* rows, std::int64_t count, std::int64_t length, float* norms);
+
     /// Adds a block to the first `count` columns, a multiple of column_tile: column c sees the block's first visible[c]
     /// entries, which may be none.
     void (*attend_block)(
         const AttentionColumns& columns, const EntryBlock& block, const std::int32_t* visible, std::int64_t count);
+
+    /// Sum of p (exp(u) - 1 - u) with u = delta - mean. Where a logit of the other run exceeds `best`, the largest
+    /// becomes `best` and its place, the first of equal ones, `best_index`.
+    double (*logit_divergence)(const LogitChange& change, std::int64_t count, float& best, std::int64_t& best_index);
 };
+
+/// Columns of a panel of queries: a multiple of what every instruction set works on.
+inline constexpr std::int64_t score_panel = 32;
 
 /// The fastest that this processor runs.
 const Kernels& kernels();

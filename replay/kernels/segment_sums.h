@@ -116,4 +116,16 @@ void add_entries(
     }
 }
 
+template <int bytes> void accumulate(const float* from, std::int64_t count, double* to)
+{
+    using S = Simd<bytes>;
+    std::int64_t i = 0;
+    for (; i + S::doubles <= count; i += S::doubles) {
+        S::store(to + i, S::template load<typename S::Doubles>(to + i) + S::widened(from + i));
+    }
+    for (; i < count; ++i) {
+        to[i] += static_cast<double>(from[i]);
+    }
+}
+
 } // namespace lava

@@ -79,11 +79,26 @@ template <int bytes> struct Simd
 
     static double sum(const Doubles& x)
     {
-        double total = 0;
-        for (std::int64_t lane = 0; lane < doubles; ++lane) {
-            total += x[lane];
+        double lanes[doubles];
+        store(lanes, x);
+        return sum_of_halves<doubles>(lanes);
+    }
+
+    static float sum(const Floats& x)
+    {
+        float lanes[floats];
+        store(lanes, x);
+        return sum_of_halves<floats>(lanes);
+    }
+
+private:
+    template <std::int64_t count, typename T> static T sum_of_halves(const T* lanes)
+    {
+        if constexpr (count == 1) {
+            return lanes[0];
+        } else {
+            return sum_of_halves<count / 2>(lanes) + sum_of_halves<count / 2>(lanes + count / 2);
         }
-        return total;
     }
 };
 

@@ -6,6 +6,7 @@
 #include "replay/policy.h"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 namespace lava {
 
@@ -17,6 +18,7 @@ public:
     explicit Random(const PolicyParams& params)
         : window_(params.integer("window"))
         , seed_(static_cast<std::uint64_t>(params.integer("seed")))
+        , torch_(params.text("generator") == "torch")
     { }
 
     std::int64_t window() const override { return window_; }
@@ -25,6 +27,9 @@ public:
     {
         const auto heads = layer.shape().num_kv_heads;
         const auto evictable = layer.seq_len() - window_;
+        if (torch_) { // one seed, so every layer draws the same
+            return {at::rand({1, heads, evictable}, at::detail::createCPUGenerator(seed_)).squeeze(0)};
+        }
         auto entries = at::empty({heads, evictable});
         auto* values = entries.data_ptr<float>();
         for (std::int64_t head = 0; head < heads; ++head) {
@@ -43,12 +48,15 @@ public:
 
     static std::vector<ParameterInfo> parameters()
     {
-        return {window_parameter(0), integer_parameter("seed", 0, 0, INT64_MAX, "seed of the counter-based generator")};
+        return {window_parameter(0), integer_parameter("seed", 0, 0, INT64_MAX, "seed of the generator"),
+            choice_parameter("generator", "counter", {"counter", "torch"},
+                "by position, layer and head; or torch's, anew for every layer (kvpress with a seed)")};
     }
 
 private:
     std::int64_t window_;
     std::uint64_t seed_;
+    bool torch_;
 };
 
 } // namespace lava

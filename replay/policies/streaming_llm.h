@@ -3,10 +3,10 @@
 #include "replay/allocation.h"
 #include "replay/parameters.h"
 #include "replay/policy.h"
+#include "replay/scores/recency.h"
+#include "replay/scoring.h"
 
 #include <ATen/ATen.h>
-
-#include <limits>
 
 namespace lava {
 
@@ -17,29 +17,37 @@ class StreamingLlm : public Policy
 public:
     explicit StreamingLlm(const PolicyParams& params)
         : sinks_(params.integer("sinks"))
+        , recent_(params.integer("recent"))
     { }
 
-    std::int64_t reserved() const override { return sinks_; }
+    std::int64_t window() const override { return recent_; }
+    std::int64_t reserved() const override { return recent_ > 0 ? recent_ : sinks_; }
 
     LayerScores score(const LayerInputs& layer) const override
     {
-        auto recency = at::arange(layer.seq_len(), at::kFloat);
-        recency.narrow(0, 0, std::min(sinks_, layer.seq_len())).fill_(std::numeric_limits<float>::max());
-        return {recency.expand({layer.shape().num_kv_heads, layer.seq_len()})};
+        const auto heads = layer.shape().num_kv_heads;
+        if (recent_ > 0) {
+            const auto evictable = layer.seq_len() - recent_;
+            return {(-at::arange(evictable, at::kFloat)).expand({heads, evictable})};
+        }
+        return {sinks_and_recency(heads, layer.seq_len(), sinks_)};
     }
 
     Allocation allocate(std::span<const RankedLayer>, const BudgetRequest& request) const override
     {
-        return uniform_heads(uniform_layers(request.shape.num_layers, request.budget), request);
+        return uniform_heads(uniform_layers(request.shape.num_layers, request.spare()), request);
     }
 
     static std::vector<ParameterInfo> parameters()
     {
-        return {integer_parameter("sinks", 4, 0, INT64_MAX, "first tokens that stay")};
+        return {integer_parameter("sinks", 4, 0, INT64_MAX, "first tokens that stay"),
+            integer_parameter("recent", 0, 0, INT64_MAX,
+                "most recent tokens that stay, the rest of the budget goes to the first; 0: all but the sinks")};
     }
 
 private:
     std::int64_t sinks_;
+    std::int64_t recent_;
 };
 
 } // namespace lava

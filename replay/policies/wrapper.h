@@ -21,12 +21,17 @@ public:
     bool per_query_head() const override { return base_->per_query_head(); }
     bool ranks_by_budget() const override { return base_->ranks_by_budget(); }
 
-    LayerScores score(const LayerInputs& layer) const final;
-    LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const final;
+    LayerScores score(const LayerInputs& layer) const override;
+    LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
 
 protected:
     /// What the policy makes of the base's scores [num_kv_heads, seq_len].
     virtual LayerScores wrap(const at::Tensor& scores) const = 0;
+
+    const Policy& base() const { return *base_; }
+
+    /// [num_kv_heads, seq_len]: the base's scores at a budget, from what its score() gave.
+    at::Tensor base_entries(const LayerScores& scores, const BudgetRequest& request) const;
 
 private:
     std::unique_ptr<Policy> base_;

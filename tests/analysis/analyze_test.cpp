@@ -122,7 +122,9 @@ TEST_F(Analyze, HasNothingToPivotWhereThereAreNoLosses)
 
 TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
 {
-    expect_refusal("", 2, "expected a command: table, layers, heads, budgets, bounds, spans, gain, summary, retained, curves, plot");
+    expect_refusal("", 2,
+        "expected a command: table, layers, heads, budgets, bounds, spans, gain, summary, answers, retained, curves, "
+        "plot");
     expect_refusal("tables report.h5", 2, "unknown command 'tables'");
     expect_refusal("table", 2, "expected a report");
     expect_refusal("table report.h5 --colour", 2, "--colour");

@@ -6,6 +6,8 @@
 
 #include <fstream>
 
+#include <unistd.h>
+
 namespace lava {
 namespace {
 
@@ -26,7 +28,8 @@ protected:
         std::ofstream(file_, std::ios::binary) << "\x93NUMPY\1" << '\0' << 'v' << '\0' << header << numbers;
     }
 
-    std::filesystem::path file_ = std::filesystem::temp_directory_path() / "lava_npy_test.npy";
+    std::filesystem::path file_
+        = std::filesystem::temp_directory_path() / ("lava_npy_test_" + std::to_string(::getpid()) + ".npy");
 };
 
 TEST_F(Npy, ReadsWhatItWrites)

@@ -135,10 +135,11 @@ TEST(ComparedAt, KeepsOneOfTwinsWithTheRankingTheyShare)
     twin.ranking_of = 3;
     report.policies.push_back(twin);
     const auto retained_alone = compared_at(report, "retained");
-    ASSERT_EQ(retained_alone.policies.size(), 3U);
+    ASSERT_EQ(retained_alone.policies.size(), 4U); // snapkv has no twin and stays
     EXPECT_EQ(retained_alone.policies[1].ranking_of, 0);
-    EXPECT_EQ(retained_alone.policies[2].match, "retained");
-    EXPECT_EQ(retained_alone.policies[2].ranking, report.policies[3].ranking);
+    EXPECT_EQ(retained_alone.policies[2].match, "nominal");
+    EXPECT_EQ(retained_alone.policies[3].match, "retained");
+    EXPECT_EQ(retained_alone.policies[3].ranking, report.policies[3].ranking);
     const auto nominal_alone = compared_at(report, "nominal");
     ASSERT_EQ(nominal_alone.policies.size(), 4U);
     EXPECT_EQ(nominal_alone.policies[3].ranking, report.policies[3].ranking);

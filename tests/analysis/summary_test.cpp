@@ -31,9 +31,13 @@ ReplayReport answered_report(const std::vector<std::int64_t>& top_ids_of_lava)
     ReplayReport report = example_report();
     report.closed_loop.input_ids = {7, 8, 9};
     report.closed_loop.top_ids = {8, 9, 1};
+    report.closed_loop.resid_l1.assign(3 * 3, 1.0);
+    report.closed_loop.resid_l2.assign(3 * 3, 1.0);
     for (PolicyReplay& replay : report.policies) {
         replay.match = "both";
         for (std::size_t g = 0; g < replay.budgets.size(); ++g) {
+            replay.closed_loop.drift_l1.resize((g + 1) * 9);
+            replay.closed_loop.drift_l2.resize((g + 1) * 9);
             const auto size = static_cast<double>(replay.name.size());
             replay.closed_loop.kl.insert(replay.closed_loop.kl.end(), {size, 0, 2 * size});
             const std::vector<std::int64_t> wrong = {8, 1, 1};
@@ -92,7 +96,8 @@ TEST(Summary, LeavesOpenWhatReportsLack)
 {
     const std::vector<ReplayReport> reports = {example_report_without_losses()};
     const Table table = summary_table(select_cells(reports, {}), "");
-    for (const char* column : {"attn_out_l1_relative", "kl", "top1_agreement", "exact", "dense_exact", "rank_correlation"})
+    for (const char* column :
+        {"attn_out_l1_relative", "kl", "top1_agreement", "exact", "dense_exact", "rank_correlation"})
         EXPECT_EQ(at(table, 0, column), Value()) << column;
 }
 

@@ -68,8 +68,7 @@ TEST(Tables, NameTheirColumnsAlikeEverywhere)
         ElementsAre("policy", "budget", "layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected",
             "tightness_lava", "tightness_adakv", "tightness_projected"));
     EXPECT_THAT(names(span_table(cells, Detail::head)),
-        ElementsAre(
-            "policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
+        ElementsAre("policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
 }
 
 TEST(Tables, ShowTheNumbersOfTheStatistics)

@@ -82,7 +82,7 @@ TEST_F(CaptureProgram, WritesATraceAndSaysWhatIsInIt)
     write("prompt.txt", "Once upon a time, there was a little girl named");
     const Result result = stories("--prompt-file prompt.txt --spans spans.json --window 4 --continue 3 -o t.h5");
     ASSERT_EQ(result.status, 0) << result.err;
-    EXPECT_THAT(result.err, testing::MatchesRegex("lava-capture: trace 0.[0-9] MB, weights file 0.[0-9] MB\n"));
+    EXPECT_EQ(result.err, ""); // what is forecast is for a terminal
     EXPECT_THAT(result.out,
         AllOf(HasSubstr("stories260K: 5 layers, 8 query heads, 4 KV heads"), HasSubstr("\" girl\""),
             HasSubstr("3 steps, greedy: \" Lily. She\"")));

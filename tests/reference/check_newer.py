@@ -101,7 +101,7 @@ def check_best(scores, kept, counts):
         found = kept[layer, head].sum()
         if found != counts[layer][head]:
             yield f"layer {layer} head {head}: {found} entries, reference {counts[layer][head]}"
-        elif not best_are_kept(scores[layer][head], kept[layer, head]):
+        elif not best_are_kept(scores[layer][head], kept[layer, head], TIE):
             yield f"layer {layer} head {head}: an entry dropped scores more than one kept"
 
 
@@ -145,7 +145,7 @@ def check_chunks(layer, tokens, chunk, spiky, budget, kept):
                 yield f"layer {layer} chunk at {stretch[0]}: {count} entries in the wrong turn"
     for stretch, _, _, many in chunks:
         inside = kept[0, stretch]
-        if not best_are_kept(tokens[stretch], inside):
+        if not best_are_kept(tokens[stretch], inside, TIE):
             yield f"layer {layer} chunk at {stretch[0]}: an entry dropped scores more than one kept"
     if not short:  # every chunk had its turn: left-over tokens by their scores
         surplus = np.concatenate([np.sort(tokens[s][kept[0, s]])[: max(c - few, 0)]

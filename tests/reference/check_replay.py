@@ -20,7 +20,8 @@ from replay_report import HEAD_LOSSES, LAYER_LOSSES, analyze, read_report
 TIE = 1e-5  # of the score at the cut: what float32 scores may be off
 LOSS = 1e-5  # relative, per layer and run
 ROUNDING = 1e-12  # of the uncompressed norm: what float64 itself loses in A - Â
-ADAPTIVE = {"ada-snapkv", "ada-pyramidkv", "lava", "lava-uniform", "lava-pyramid"}
+ULP = {"emulate_bf16": 2**-7, "emulate_fp16": 2**-10}  # what a reduction rounded in another order may be off
+CANCELS = {"loo": 1e-3, "dropkv": 1e-3}  # sums of squares whose terms cancel in float32
 STRUCTURAL = {"full", "streaming-llm"}
 
 
@@ -51,19 +52,26 @@ class Summary:
 # --- retained sets ----------------------------------------------------------------------------------------------------
 
 
-def best_are_kept(scores, kept):
-    """scores [M], kept [M]: nothing dropped beats anything kept, beyond float32's rounding."""
+def tolerance(policy):
+    """Of the score at the cut."""
+    if policy.name == "compose":
+        return CANCELS.get(policy.score.partition("-")[0], TIE)
+    return ULP.get(policy.parameters.get("precision"), CANCELS.get(policy.name, TIE))
+
+
+def best_are_kept(scores, kept, tie):
+    """scores [M], kept [M]: nothing dropped beats anything kept, beyond rounding."""
     if kept.all() or not kept.any():
         return True
     least, most = scores[kept].min(), scores[~kept].max()
-    return most - least <= TIE * max(abs(least), abs(most))
+    return most - least <= tie * max(abs(least), abs(most))
 
 
-def count_range(scores, total, alpha, floor):
-    """Least and largest capacity [Hkv] that scores equal within TIE at the layer's cut allow each head."""
+def count_range(scores, total, alpha, floor, tie):
+    """Least and largest capacity [Hkv] that scores equal within `tie` at the layer's cut allow each head."""
     cut = np.sort(scores, axis=None)[::-1][total - 1] if total else np.inf
-    surely = (scores > cut * (1 + TIE)).sum(axis=1)
-    possibly = (scores >= cut * (1 - TIE)).sum(axis=1)
+    surely = (scores > cut * (1 + tie)).sum(axis=1)
+    possibly = (scores >= cut * (1 - tie)).sum(axis=1)
     mixed = reference_budgets.mixed_capacities
     return mixed(surely, alpha, floor), mixed(possibly, alpha, floor)
 
@@ -72,9 +80,9 @@ def adaptive_counts_fit(scores, layer, budget, counts, layer_budget):
     """counts [Hkv] are those of `layer_budget`, modulo ties at the layer's cut."""
     if layer_budget > scores.evictable:
         return (counts == scores.evictable).all()
-    entries = reference_budgets.weighed_heads(scores.entries[layer], layer_budget, scores.policy.normalize)
-    alpha, floor = scores.policy.alpha, reference_budgets.floor_of(scores.policy, budget, layer_budget)
-    least, largest = count_range(entries, entries.shape[0] * layer_budget, alpha, floor)
+    entries = reference_budgets.weighed_heads(scores.entries[layer], layer_budget, scores.policy)
+    alpha, floor = scores.policy.head_floor, reference_budgets.floor_of(scores.policy, budget, layer_budget)
+    least, largest = count_range(entries, entries.shape[0] * layer_budget, alpha, floor, tolerance(scores.policy))
     fits = (np.clip(least, 0, scores.evictable) <= counts) & (counts <= np.clip(largest, 0, scores.evictable))
     exact_total = alpha > 0 or counts.sum() == entries.shape[0] * layer_budget
     return fits.all() and exact_total
@@ -83,11 +91,25 @@ def adaptive_counts_fit(scores, layer, budget, counts, layer_budget):
 def counts_fit(scores, layer, budget, counts, allocation):
     """counts [Hkv]: evictable entries that the replay kept in this layer."""
     slack = (0, -1, 1) if allocation.fragile else (0,)
-    if scores.policy.name in ADAPTIVE:
+    if allocation.layer_budget is None:  # one ranking over the model, or CAKE that does nothing yet
+        return model_wide_counts_fit(scores, layer, counts, allocation)
+    if scores.policy.heads_rule == "layer":
         return any(
             adaptive_counts_fit(scores, layer, budget, counts, allocation.layer_budget[layer] + more) for more in slack
         )
     return any((counts == allocation.held[layer] + more).all() for more in slack)
+
+
+def model_wide_counts_fit(scores, layer, counts, allocation):
+    """Counts may differ by what scores equal at the model's cut allow."""
+    if scores.policy.parameters.get("layers") != "model":
+        return (counts == allocation.held[layer]).all()
+    everything = np.sort(np.concatenate([entries.ravel() for entries in scores.entries]))[::-1]
+    total = int(allocation.held.sum())
+    cut, tie = everything[total - 1] if total else np.inf, tolerance(scores.policy)
+    surely = (scores.entries[layer] > cut * (1 + tie)).sum(axis=1)
+    possibly = (scores.entries[layer] >= cut * (1 - tie)).sum(axis=1)
+    return (surely <= counts).all() and (counts <= possibly).all()
 
 
 def check_layer_set(summary, scores, budget, layer, kept, expected):
@@ -105,7 +127,7 @@ def check_layer_set(summary, scores, budget, layer, kept, expected):
         if scores.policy.name in STRUCTURAL:
             summary.expect(same, f"{where} head {head}: another set than the rule's")
         elif scores.entries[layer] is not None:
-            fits = best_are_kept(scores.entries[layer][head], kept[head, : scores.evictable])
+            fits = best_are_kept(scores.entries[layer][head], kept[head, : scores.evictable], tolerance(scores.policy))
             summary.expect(fits, f"{where} head {head}: an entry dropped scores more than one kept")
 
 
@@ -114,18 +136,19 @@ def check_sets(summary, scores, replay):
     summary.expect((rankings == np.arange(scores.seq_len)).all(), "a ranking is no permutation of the prompt")
     for grid, budget in enumerate(replay.budgets.tolist()):
         expected = reference_budgets.retain(scores, budget)
+        ranked = reference_budgets.at_budget(scores, budget)
         kept = replay.kept(grid)
         summary.expect(replay.asked[grid] == expected.asked, f"budget {budget}: asked {replay.asked[grid]}")
         check_granted(summary, budget, int(replay.granted[grid]), expected, scores)
         for layer in range(scores.num_layers):
-            check_layer_set(summary, scores, budget, layer, kept[layer], expected)
+            check_layer_set(summary, ranked, budget, layer, kept[layer], expected)
 
 
 def check_granted(summary, budget, granted, expected, scores):
     """Equal; where heads are rounded one by one or a share is fragile, ties may move it by one entry per head."""
     summary.tally["budgets"] += 1
     summary.tally["granted equal"] += granted == expected.granted
-    rounds = scores.policy.name in ADAPTIVE and scores.policy.parameters.get("alpha", 0) > 0
+    rounds = scores.policy.heads_rule == "layer" and scores.policy.head_floor > 0
     slack = scores.num_layers * scores.num_kv_heads if rounds or expected.allocation.fragile else 0
     if abs(granted - expected.granted) > slack:
         summary.fault(f"budget {budget}: granted {granted}, reference {expected.granted}")
@@ -225,10 +248,19 @@ def check_spans(report, program):
 # --- the whole --------------------------------------------------------------------------------------------------------
 
 
+def seen_by_policy(full, layers, policy):
+    """Where every query head has a cache of its own, the layers are other ones."""
+    expanded = reference_policies.seen_by(layers, policy)
+    if expanded is layers or not full:
+        return full, expanded
+    return [reference_losses.dense(layer) for layer in expanded], expanded
+
+
 def check_policy(replay, layers, full, limit):
     summary = Summary(replay.text)
     if replay.policy is not None:
         check_sets(summary, reference_policies.score(layers, replay.policy), replay)
+        full, layers = seen_by_policy(full, layers, replay.policy)
     if full and replay.losses:
         for grid in chosen_budgets(len(replay.budgets), limit):
             check_losses(summary, replay, grid, layers, full)

@@ -15,6 +15,7 @@ import numpy as np
 
 import reference_losses
 from reference_policies import softmax
+from reference_precision import to_bf16
 from reference_trace import Layer
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "traces" / "python"))
@@ -42,12 +43,6 @@ SHAPES = {
     "gqa_long": Shape(4, layers=4, heads=9, kv_heads=3, seq_len=600, head_dim=8, peaked=3.0),
     "mqa_sharp": Shape(5, layers=2, heads=8, kv_heads=1, seq_len=97, steps=1, peaked=6.0, coarse=True),
 }
-
-
-def to_bf16(values):
-    """Nearest bfloat16, ties to even, as float32."""
-    bits = np.asarray(values, dtype=np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
 def keys_and_values(shape, random):

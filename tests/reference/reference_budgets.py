@@ -5,10 +5,30 @@ import dataclasses
 
 import numpy as np
 
+from reference_policies import FIRST
+from reference_precision import rounding_of
+
 
 def canonical_order(values):
     """Largest first; equal values in the order in which they stand."""
     return np.argsort(-np.asarray(values), axis=-1, kind="stable")
+
+
+def paper_pyramid(budget, beta, num_layers, window):
+    """budget / beta in the last layer, the mirror of it in the first, linear between, window included, rounded down."""
+    if num_layers == 1:
+        return [budget - window]
+    last = budget / beta
+    first = 2 * budget - last
+    entries = [first - (first - last) * layer / (num_layers - 1) for layer in range(num_layers)]
+    return [max(int(number) - window, 0) for number in entries]
+
+
+def table_numbers(path, budget, window):
+    """The table's second column, scaled so that its mean is the budget."""
+    with open(path) as file:
+        column = [float(line.split(",")[1]) for line in file.read().split("\n")[1:] if line]
+    return [max(int(number * (budget * len(column)) / sum(column)) - window, 0) for number in column]
 
 
 def pyramid(budget, beta, num_layers, seq_len, window):
@@ -39,24 +59,25 @@ def mixed_capacities(counts, alpha, floor):
     return np.rint(mixed).astype(np.int64)
 
 
-def weighed_heads(scores, budget, normalize):
+def weighed_heads(scores, budget, policy):
     """Each head's scores times the share of its mass that its top `budget` entries hold; scores as they are if "off"."""
-    if normalize != "on":
+    if policy.normalize != "on":
         return scores
+    rounded = rounding_of(policy.parameters.get("precision"))
     best = -np.sort(-scores, axis=1)[:, :budget]
-    return scores * (best.sum(axis=1) / scores.sum(axis=1))[:, None]
+    return rounded(scores * rounded(rounded(best.sum(axis=1)) / rounded(scores.sum(axis=1)))[:, None])
 
 
 def floor_of(policy, budget, layer_budget):
     """AdaKV takes alpha of the layer's own number; LAVa's released code of the nominal budget, window included."""
     nominal = policy.parameters.get("floor") == "nominal"
-    return int(policy.alpha * (budget if nominal else layer_budget))
+    return int(policy.head_floor * (budget if nominal else layer_budget))
 
 
 def adaptive_capacities(scores, policy, budget, layer_budget):
-    weighed = weighed_heads(scores, layer_budget, policy.normalize)
+    weighed = weighed_heads(scores, layer_budget, policy)
     counts = head_counts(weighed, scores.shape[0] * layer_budget)
-    return mixed_capacities(counts, policy.alpha, floor_of(policy, budget, layer_budget))
+    return mixed_capacities(counts, policy.head_floor, floor_of(policy, budget, layer_budget))
 
 
 def layer_shares(weights, total):
@@ -162,25 +183,68 @@ def lava_cascade(scores, budget):
     return Allocation(np.array(capacity), held, final, layers > 1 and any(map(near_integer, shares)))
 
 
+def model_wide_counts(scores, total):
+    """[L, Hkv]: where the model's `total` largest scores lie; equal scores: the lower layer, then the lower head."""
+    per_head = [np.sort(head)[::-1] for entries in scores.entries for head in entries]
+    chosen = canonical_order(np.concatenate(per_head))[:total]
+    counts = np.bincount(chosen // scores.evictable, minlength=len(per_head))
+    return counts.reshape(scores.num_layers, scores.num_kv_heads)
+
+
+def pyramid_numbers(scores, budget):
+    policy, prefix = scores.policy, budget - scores.window
+    schedule = policy.parameters.get("schedule", "integer")
+    if schedule == "paper":
+        return paper_pyramid(budget, policy.beta, scores.num_layers, scores.window)
+    if schedule == "kvcache-factory" and scores.seq_len < 2 * prefix:
+        return [prefix] * scores.num_layers
+    first = policy.pyramid_ref_N if schedule == "integer" and policy.pyramid_ref_N else scores.seq_len
+    return pyramid(prefix, policy.beta, scores.num_layers, first, scores.window)
+
+
+def layer_rule(scores):
+    name = scores.policy.name
+    if name == "compose":
+        return scores.policy.layers
+    if "pyramid" in name:
+        return "pyramid"
+    return {"cake": "preference", "lava": "entropy", "lava-nohead": "entropy"}.get(name, "uniform")
+
+
+def layer_numbers(scores, budget):
+    """Per layer: evictable entries per KV head; and whether one of them may be off by one in float32."""
+    rule, prefix, layers = layer_rule(scores), budget - scores.window, scores.num_layers
+    if rule == "pyramid":
+        return pyramid_numbers(scores, budget), False
+    if rule == "entropy":
+        shares = layer_shares(scores.weights, prefix * layers)
+        return [int(x) for x in shares], layers > 1 and any(map(near_integer, shares))
+    if rule == "model":
+        counts = model_wide_counts(scores, prefix * layers * scores.num_kv_heads)
+        return [int(x) for x in counts.sum(axis=1) // scores.num_kv_heads], True
+    if rule == "table":
+        return table_numbers(scores.policy.table, budget, scores.window), False
+    return [prefix] * layers, False
+
+
 def allocate(scores, budget):
     """Evictable entries that each KV head keeps at `budget` entries per KV head, window included."""
-    policy, evictable, layers = scores.policy, scores.evictable, scores.num_layers
-    name, prefix = policy.name, budget - scores.window
-    if name == "full":
-        return uniform_heads(scores, [evictable] * layers)
-    if name in ("random", "streaming-llm", "h2o", "tova", "snapkv", "vatp"):
-        return uniform_heads(scores, [prefix] * layers)
-    if name == "cake":
+    policy, rule = scores.policy, layer_rule(scores)
+    if policy.name == "full":
+        return uniform_heads(scores, [scores.evictable] * scores.num_layers)
+    if rule == "preference":
         return cake_cascade(scores, budget)
-    if name == "lava":
+    if rule == "entropy" and policy.heads_rule == "layer":
         return lava_cascade(scores, budget)
-    if name == "lava-nohead":
-        shares = layer_shares(scores.weights, prefix * layers)
-        return uniform_heads(scores, [int(x) for x in shares], layers > 1 and any(map(near_integer, shares)))
-    budgets = [prefix] * layers
-    if "pyramid" in name:
-        budgets = pyramid(prefix, policy.beta, layers, scores.seq_len, scores.window)
-    return uniform_heads(scores, budgets) if name == "pyramidkv" else adaptive_heads(scores, budget, budgets)
+    if rule == "model" and policy.heads_rule == "layer" and policy.head_floor == 0 and policy.normalize == "off":
+        total = (budget - scores.window) * scores.num_layers * scores.num_kv_heads
+        return clipped(model_wide_counts(scores, total), scores.evictable, None, True)
+    if policy.parameters.get("recent") == "half":
+        return uniform_heads(scores, [2 * (budget // 2)] * scores.num_layers)
+    numbers, fragile = layer_numbers(scores, budget)
+    if policy.heads_rule == "layer":
+        return dataclasses.replace(adaptive_heads(scores, budget, numbers), fragile=fragile)
+    return uniform_heads(scores, numbers, fragile)
 
 
 @dataclasses.dataclass
@@ -203,7 +267,7 @@ def select(scores, held):
         if scores.policy.name == "full":
             chosen = np.arange(held[layer, head])
         elif scores.policy.name == "streaming-llm":
-            chosen = streaming_positions(held[layer, head], scores.policy.sinks, scores.seq_len)
+            chosen = streaming_positions(held[layer, head], scores.policy, scores.seq_len)
         elif scores.policy.name == "random":
             chosen = random_positions(scores, layer, head)[: held[layer, head]]
         else:
@@ -212,7 +276,10 @@ def select(scores, held):
     return kept
 
 
-def streaming_positions(count, sinks, seq_len):
+def streaming_positions(count, policy, seq_len):
+    if policy.recent:
+        return np.arange(count)
+    sinks = policy.sinks
     return np.concatenate([np.arange(sinks), np.arange(seq_len - (count - sinks), seq_len)])
 
 
@@ -221,7 +288,16 @@ def random_positions(scores, layer, head):
     return np.random.default_rng([scores.policy.seed, layer, head]).permutation(scores.evictable)
 
 
+def at_budget(scores, budget):
+    """The scores that a policy ranks by at this budget."""
+    if scores.policy.parameters.get("recent") != "half":
+        return scores
+    recent = np.arange(scores.seq_len) >= scores.seq_len - budget // 2
+    return dataclasses.replace(scores, entries=[np.where(recent, FIRST, entries) for entries in scores.entries])
+
+
 def retain(scores, budget):
+    scores = at_budget(scores, budget)
     allocation = allocate(scores, budget)
     kept = select(scores, allocation.held)
     heads = scores.num_layers * scores.num_kv_heads

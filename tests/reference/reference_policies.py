@@ -18,37 +18,86 @@ Where the sources leave a choice, this file reads them so:
  7. The rounding of AdaKV's head capacities is done in float32, half to even, as torch does it.
  8. @official of LAVa's ablations: the floor int(alpha * B) and value norms over the prefix; lava-nohead has no floor,
     since it has no head rule that could use one. floor=layer is the same with int(alpha * b) of the layer's own number.
- 9. normalize under a cascade: every cut weighs the heads anew (the released code keeps the first cut's order).
+ 9. A cache for every query head: keys and values of the group repeated, and the budget is that of a query head.
+10. precision=emulate_*: queries, keys and values are rounded first, then every product, reduction, average and norm;
+    maxima are exact. CAKE's entropy is that of the rounded attention, in float64.
+11. PyramidKV@paper: real-valued numbers with the window inside, rounded down; a table likewise.
+12. recent=half: int(B / 2) for the most recent entries and as many for the best of the rest, sinks among them.
+13. normalize under a cascade: every cut weighs the heads anew (the released code keeps the first cut's order).
 """
 
 import dataclasses
 
 import numpy as np
 
-VATP = {"window": 32, "kernel": 7, "pool": "max", "gqa": "mean"}
-SNAPKV = {**VATP, "gqa_at": "pre_pool"}
+from reference_precision import rounding_of
+
+EMULATION = {"layout": "kv_head", "precision": "fp32"}
+POOLED = {"window": 32, "kernel": 7, "pool": "max", "gqa": "mean"}
+VATP = {**POOLED, **EMULATION, "score": "window", "recent": "window", "sinks": 0}
+SNAPKV = {**POOLED, "gqa_at": "pre_pool", "reduce": "mean", **EMULATION}
 ADA = {**SNAPKV, "alpha": 0.2, "normalize": "off"}
-CAKE = {**VATP, "kernel": 5, "pool": "avg", "gamma": 200.0, "tau1": 1.0, "tau2": 1.0, "cascading": "on"}
-NOHEAD = {**VATP, "gqa": "max", "value_norm": "all"}
-LAVA = {**NOHEAD, "alpha": 0.0, "floor": "layer", "normalize": "off"}
+PYRAMID = {"beta": 20, "pyramid_ref_N": 0}
+CAKE = {**POOLED, "kernel": 5, "pool": "avg", "gamma": 200.0, "tau1": 1.0, "tau2": 1.0, "cascading": "on"}
+NOHEAD = {**POOLED, "gqa": "max", "value_norm": "all", **EMULATION}
+HEADS = {"alpha": 0.0, "normalize": "off"}
+LAVA = {**NOHEAD, **HEADS, "floor": "layer"}
+ERRORS = {"window": 32, "kernel": 7, "unit": "absolute", **HEADS}
+COMPOSE = {**POOLED, "score": "attention", "reduce": "mean", "gamma": 200.0, "value_norm": "none", "gqa_at": "pre_pool"}
+COMPOSE |= {"unit": "absolute", "layers": "uniform", **PYRAMID, "schedule": "integer", "tau1": 1.0, "tau2": 1.0}
+COMPOSE |= {"cascading": "on", "heads": "uniform", "floor": 0.0, "normalize": "off", **EMULATION, "table": "none"}
 DEFAULTS = {
     "full": {},
     "random": {"window": 32, "seed": 0},
-    "streaming-llm": {"sinks": 4},
-    "h2o": {"window": 32, "gqa": "mean", "diagonal": "on"},
-    "tova": {"heads": "layer"},
+    "streaming-llm": {"sinks": 4, "recent": 0},
+    "h2o": {"window": 32, "gqa": "mean", "diagonal": "on", "layout": "kv_head", "recent": "window"},
+    "tova": {"heads": "layer", "precision": "fp32"},
     "snapkv": SNAPKV,
-    "pyramidkv": {**SNAPKV, "beta": 20},
+    "pyramidkv": {**SNAPKV, **PYRAMID, "schedule": "integer"},
     "vatp": VATP,
     "ada-snapkv": ADA,
-    "ada-pyramidkv": {**ADA, "beta": 20},
-    "cake": CAKE,
+    "ada-pyramidkv": {**ADA, **PYRAMID},
+    "cake": {**CAKE, "precision": "fp32"},
     "lava": LAVA,
     "lava-uniform": LAVA,
-    "lava-pyramid": {**LAVA, "beta": 20},
+    "lava-pyramid": {**LAVA, **PYRAMID},
     "lava-nohead": NOHEAD,
+    "loo": {**ERRORS, "reduce": "max", "pool": "max", "heads": "layer"},
+    "dropkv": {**ERRORS, "reduce": "sum", "pool": "none", "heads": "uniform", "gqa": "mean", "project": "none"},
+    "compose": COMPOSE,
 }
-OFFICIAL = {"value_norm": "prefix", "alpha": 0.2, "floor": "nominal"}  # of LAVa: what the released code does
+ADAPTIVE = {"ada-snapkv", "ada-pyramidkv", "lava", "lava-uniform", "lava-pyramid"}
+OFFICIAL_LAVA = {"value_norm": "prefix", "alpha": 0.2, "floor": "nominal"}
+INFERENCE = {**OFFICIAL_LAVA, "alpha": 0.5, "layout": "query_head"}
+ADAKV = {"layout": "query_head"}
+ADAKV_CLASS = {"window": 64, "kernel": 5, "pool": "avg", **ADAKV}
+FACTORY = {"window": 8, "layout": "query_head"}
+VARIANTS = {f"{name}@official": OFFICIAL_LAVA for name in ("lava", "lava-uniform", "lava-pyramid", "lava-nohead")}
+VARIANTS |= {f"{name}@adakv": ADAKV for name in ("snapkv", "pyramidkv", "ada-snapkv", "ada-pyramidkv")}
+VARIANTS |= {f"{name}@official": ADAKV for name in ("ada-snapkv", "ada-pyramidkv")}
+VARIANTS |= {f"{name}@adakv-class": ADAKV_CLASS for name in ("snapkv", "pyramidkv")}
+VARIANTS |= {
+    "streaming-llm@adakv": {},
+    "streaming-llm@kvcache-factory": {},
+    "streaming-llm@kvcache-factory-needle": {"recent": 32},
+    "h2o@kvcache-factory": FACTORY,
+    "h2o@official": {"recent": "half", "layout": "query_head"},
+    "h2o@paper": {"diagonal": "off"},
+    "tova@paper": {"heads": "group"},
+    "snapkv@kvcache-factory": {**FACTORY, "reduce": "sum"},
+    "pyramidkv@kvcache-factory": {**FACTORY, "reduce": "sum", "schedule": "kvcache-factory"},
+    "pyramidkv@paper": {"schedule": "paper"},
+    "vatp@paper": {},
+    "vatp@official": {"score": "columns", "pool": "none", "recent": "half", "sinks": 20, "layout": "query_head"},
+    "ada-snapkv@kvcache-factory": {**FACTORY, "normalize": "on"},
+    "cake@official": {},
+    "cake@cakekv": {},
+    "cake@paper": {"pool": "max", "kernel": 7},
+    "cake@cakekv-llama3.1-8b-1024": {"tau1": 1.6, "tau2": 0.4},
+    "cake@cakekv-llama2-7b-128": {"tau1": 0.9, "tau2": 2.3},
+    "lava@paper": {},
+    "lava@official-inference": INFERENCE,
+}
 
 
 @dataclasses.dataclass
@@ -56,6 +105,18 @@ class Policy:
     name: str
     variant: str
     parameters: dict
+
+    @property
+    def heads_rule(self):
+        """How a layer's heads share its budget: "layer" by its best scores, with alpha as floor, or "uniform"."""
+        if self.name in ("loo", "dropkv", "compose"):
+            return self.parameters["heads"]
+        return "layer" if self.name in ADAPTIVE else "uniform"
+
+    @property
+    def head_floor(self):
+        """alpha, which compose calls floor"""
+        return self.parameters["floor"] if self.name == "compose" else self.parameters["alpha"]
 
     def __getattr__(self, key):
         try:
@@ -65,10 +126,8 @@ class Policy:
 
 
 def default_parameters(name, variant):
-    parameters = dict(DEFAULTS[name])
-    if variant == "official":
-        parameters |= {key: value for key, value in OFFICIAL.items() if key in parameters}
-    return parameters
+    different = VARIANTS[f"{name}@{variant}"] if variant else {}
+    return DEFAULTS[name] | {key: value for key, value in different.items() if key in DEFAULTS[name]}
 
 
 def parse_policy(text):
@@ -77,7 +136,7 @@ def parse_policy(text):
     name, _, variant = head.partition("@")
     parameters = default_parameters(name, variant)
     for item in filter(None, tail.split(",")):
-        key, value = item.split("=")
+        key, _, value = item.partition("=")
         if key not in parameters:
             raise ValueError(f"{name} has no parameter {key}")
         parameters[key] = type(parameters[key])(value)
@@ -85,6 +144,9 @@ def parse_policy(text):
 
 
 # --- scores -----------------------------------------------------------------------------------------------------------
+
+
+FIRST = 1e30  # the score of what ranks above all else
 
 
 def softmax(logits):
@@ -132,26 +194,69 @@ def value_norms(layer):
     return np.abs(layer.v).sum(axis=-1)
 
 
+def emulated_attention(layer, window, precision):
+    """[Hq, window, M]: prefix_attention() with everything rounded that a model's type would round."""
+    rounded = rounding_of(precision)
+    causal = np.arange(layer.seq_len)[None, :] <= layer.seq_len - window + np.arange(window)[:, None]
+    heads = []
+    for head in range(layer.num_heads):
+        query = rounded(layer.q_window[head, layer.q_window.shape[1] - window :])
+        product = rounded(query @ rounded(layer.k[head // layer.group_size]).T)
+        logits = rounded(product / np.sqrt(layer.k.shape[2]))
+        heads.append(rounded(softmax(np.where(causal, logits, -np.inf))))
+    return np.stack(heads)[:, :, : layer.seq_len - window]
+
+
+def attention_of(layer, policy, window):
+    emulates = policy.precision != "fp32"
+    return emulated_attention(layer, window, policy.precision) if emulates else prefix_attention(layer, window)
+
+
 def snapkv_scores(layer, policy):
-    attention = prefix_attention(layer, policy.window).mean(axis=1)
+    rounded = rounding_of(policy.precision)
+    rows = attention_of(layer, policy, policy.window)
+    attention = rounded({"mean": np.mean, "sum": np.sum, "max": np.max}[policy.reduce](rows, axis=1))
     if policy.gqa_at == "post_pool":
-        return reduce_group(pool(attention, policy.pool, policy.kernel), layer, policy.gqa)
-    return pool(reduce_group(attention, layer, policy.gqa), policy.pool, policy.kernel)
+        return rounded(reduce_group(rounded(pool(attention, policy.pool, policy.kernel)), layer, policy.gqa))
+    return rounded(pool(rounded(reduce_group(attention, layer, policy.gqa)), policy.pool, policy.kernel))
+
+
+def norms_of(layer, policy):
+    """[Hkv, N]"""
+    rounded = rounding_of(policy.precision)
+    return rounded(np.abs(rounded(layer.v)).sum(axis=-1))
 
 
 def vatp_scores(layer, policy):
-    pooled = pool(prefix_attention(layer, policy.window).mean(axis=1), policy.pool, policy.kernel)
-    norms = np.repeat(value_norms(layer)[:, : layer.seq_len - policy.window], layer.group_size, axis=0)
-    return reduce_group(pooled * norms, layer, policy.gqa)
+    rounded, scored = rounding_of(policy.precision), layer.seq_len - protected_window(policy)
+    if policy.score == "columns":
+        attention = layer.observed_attention[:, :scored]
+    else:
+        attention = rounded(attention_of(layer, policy, policy.window).mean(axis=1))
+    pooled = rounded(pool(attention, policy.pool, policy.kernel))
+    norms = np.repeat(norms_of(layer, policy)[:, :scored], layer.group_size, axis=0)
+    scores = rounded(reduce_group(rounded(pooled * norms), layer, policy.gqa))
+    scores[:, : policy.sinks] = FIRST
+    return scores
 
 
 def lava_scores(layer, policy):
-    pooled = pool(prefix_attention(layer, policy.window).mean(axis=1), policy.pool, policy.kernel)
-    norms = value_norms(layer)
+    rounded = rounding_of(policy.precision)
+    mean = rounded(attention_of(layer, policy, policy.window).mean(axis=1))
+    pooled = rounded(pool(mean, policy.pool, policy.kernel))
+    norms = norms_of(layer, policy)
     if policy.value_norm == "prefix":
         norms = norms[:, : layer.seq_len - policy.window]
     largest = np.repeat(norms.max(axis=1), layer.group_size)
-    return reduce_group(pooled * largest[:, None], layer, policy.gqa)
+    return rounded(reduce_group(rounded(pooled * largest[:, None]), layer, policy.gqa))
+
+
+def emulated_entropy(scores, precision):
+    """lava_entropy() with every step rounded."""
+    rounded = rounding_of(precision)
+    shares = rounded(scores.flatten() / rounded(rounded(scores.sum()) + 1e-16))
+    terms = rounded(shares * rounded(np.log(rounded(shares + 1e-16))))
+    return float(rounded(-rounded(terms.sum()) / np.log(scores.size)))
 
 
 def lava_entropy(scores):
@@ -160,33 +265,44 @@ def lava_entropy(scores):
 
 
 def cake_scores(layer, policy):
-    attention = prefix_attention(layer, policy.window)
-    spread = attention.mean(axis=1) + policy.gamma * attention.var(axis=1, ddof=1)
-    return reduce_group(pool(spread, policy.pool, policy.kernel), layer, policy.gqa)
+    rounded = rounding_of(policy.precision)
+    attention = attention_of(layer, policy, policy.window)
+    variance = rounded(attention.var(axis=1, ddof=1))
+    spread = rounded(rounded(attention.mean(axis=1)) + rounded(policy.gamma * variance))
+    return rounded(reduce_group(rounded(pool(spread, policy.pool, policy.kernel)), layer, policy.gqa))
 
 
 def cake_preference(layer, policy):
-    attention = prefix_attention(layer, policy.window)
+    rounded = rounding_of(policy.precision)
+    attention = attention_of(layer, policy, policy.window)
     entropy = -np.sum(attention * np.log(attention + 1e-10))
-    variance = attention.var(axis=1, ddof=1).sum()
-    return entropy ** (1 / policy.tau1) * variance ** (1 / policy.tau2)
+    by_position = rounded(rounded(attention.var(axis=1, ddof=1)).sum(axis=0))
+    variance = rounded(by_position.sum())
+    return entropy ** (1 / policy.tau1) * float(rounded(variance ** (1 / policy.tau2)))
 
 
 def h2o_scores(layer, policy):
     sums = layer.observed_attention if policy.diagonal == "on" else layer.observed_attention_off_diagonal
-    return reduce_group(sums[:, : layer.seq_len - policy.window], layer, policy.gqa)
+    return reduce_group(sums[:, : layer.seq_len - protected_window(policy)], layer, policy.gqa)
 
 
 def tova_scores(layer, policy):
-    attention = prefix_attention(layer, 1)[:, 0]
+    rounded = rounding_of(policy.precision)
+    attention = attention_of(layer, policy, 1)[:, 0]
     if policy.heads == "group":
-        return reduce_group(attention, layer, "mean")
-    return np.tile(attention.mean(axis=0), (layer.num_kv_heads, 1))
+        return rounded(reduce_group(attention, layer, "mean"))
+    return np.tile(rounded(attention.mean(axis=0)), (layer.num_kv_heads, 1))
 
 
-SCORES = {"h2o": h2o_scores, "tova": tova_scores, "vatp": vatp_scores, "cake": cake_scores}
-SCORES |= dict.fromkeys(["snapkv", "pyramidkv", "ada-snapkv", "ada-pyramidkv"], snapkv_scores)
-SCORES |= dict.fromkeys(["lava", "lava-uniform", "lava-pyramid", "lava-nohead"], lava_scores)
+def scorers():
+    """The function that scores a layer, by policy; none for what is ranked without scores."""
+    from reference_compose import compose_scores  # both build on what stands above
+    from reference_errors import dropkv_scores, loo_scores
+
+    by_name = {"h2o": h2o_scores, "tova": tova_scores, "vatp": vatp_scores, "cake": cake_scores}
+    by_name |= dict.fromkeys(["snapkv", "pyramidkv", "ada-snapkv", "ada-pyramidkv"], snapkv_scores)
+    by_name |= dict.fromkeys(["lava", "lava-uniform", "lava-pyramid", "lava-nohead"], lava_scores)
+    return by_name | {"loo": loo_scores, "dropkv": dropkv_scores, "compose": compose_scores}
 
 
 @dataclasses.dataclass
@@ -207,13 +323,45 @@ class Scores:
         return self.seq_len - self.window
 
 
+def protected_window(policy):
+    """Recent tokens that always stay; where half of the budget is the most recent's, that is settled later."""
+    if policy.parameters.get("recent") == "half":
+        return 0
+    return 1 if policy.name == "tova" else policy.parameters.get("window", policy.parameters.get("recent", 0))
+
+
+def by_query_head(layer):
+    """The layer where every query head has a cache of its own: keys and values of the group repeated."""
+    repeated = {name: np.repeat(getattr(layer, name), layer.group_size, axis=0) for name in ("k", "v")}
+    for name in ("k_eval", "v_eval"):
+        if getattr(layer, name) is not None:
+            repeated[name] = np.repeat(getattr(layer, name), layer.group_size, axis=0)
+    return dataclasses.replace(layer, **repeated)
+
+
+def seen_by(layers, policy):
+    """The layers as the policy sees them."""
+    return [by_query_head(x) for x in layers] if policy.parameters.get("layout") == "query_head" else layers
+
+
+def weights_of(layers, policy, entries):
+    """Per layer: its claim on the total budget, None where the policy has none."""
+    from reference_compose import compose_weights
+
+    if policy.name == "compose":
+        return compose_weights(layers, policy, entries)
+    if policy.name == "cake":
+        return [cake_preference(layer, policy) for layer in layers]
+    if policy.name in ("lava", "lava-nohead") and policy.precision != "fp32":
+        return [emulated_entropy(scores, policy.precision) for scores in entries]
+    if policy.name in ("lava", "lava-nohead"):
+        return [lava_entropy(scores) for scores in entries]
+    return [None] * len(layers)
+
+
 def score(layers, policy):
     """What a policy needs of every layer before it is told a budget."""
-    entries = [SCORES[policy.name](layer, policy) if policy.name in SCORES else None for layer in layers]
-    weights = [None] * len(layers)
-    if policy.name == "cake":
-        weights = [cake_preference(layer, policy) for layer in layers]
-    elif policy.name in ("lava", "lava-nohead"):
-        weights = [lava_entropy(scores) for scores in entries]
-    window = 1 if policy.name == "tova" else policy.parameters.get("window", 0)
-    return Scores(policy, layers[0].seq_len, window, entries, weights, layers[0].num_kv_heads)
+    layers, scorer = seen_by(layers, policy), scorers().get(policy.name)
+    entries = [scorer(layer, policy) if scorer else None for layer in layers]
+    weights = weights_of(layers, policy, entries)
+    return Scores(policy, layers[0].seq_len, protected_window(policy), entries, weights, layers[0].num_kv_heads)

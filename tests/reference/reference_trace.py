@@ -20,6 +20,7 @@ class Layer:
     w_o: np.ndarray = None  # [D, Hq * d], o_proj.weight as it is
     b_o: np.ndarray = None  # [D]
     attention_of_window: dict = dataclasses.field(default_factory=dict)  # window -> [Hq, window, N], filled on demand
+    output_changes: dict = dataclasses.field(default_factory=dict)  # (window, head) -> [M, window, d], likewise
 
     @property
     def num_heads(self):
@@ -51,7 +52,7 @@ def as_float64(dataset):
 
 
 def read_layer(group):
-    names = [field.name for field in dataclasses.fields(Layer) if field.name != "attention_of_window"]
+    names = [field.name for field in dataclasses.fields(Layer) if field.default_factory is dataclasses.MISSING]
     return Layer(**{name: as_float64(group[name]) for name in names if name in group})
 
 

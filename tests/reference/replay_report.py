@@ -20,14 +20,15 @@ class PolicyReplay:
     asked: np.ndarray  # [G]
     granted: np.ndarray  # [G]
     counts: np.ndarray  # [G, L, Hkv]
-    ranking: np.ndarray  # [L, Hkv, N]
+    ranking: np.ndarray  # [L, Hkv, N], or [G, L, Hkv, N] for a policy that ranks anew at every budget
     losses: dict  # [G, L, Hq, T] or [G, L, T] each; empty where the trace has no loss part
 
     def kept(self, grid):
         """[L, Hkv, N] bool"""
-        kept = np.zeros(self.ranking.shape, dtype=bool)
+        ranking = self.ranking if self.ranking.ndim == 3 else self.ranking[grid]
+        kept = np.zeros(ranking.shape, dtype=bool)
         for layer, head in np.ndindex(kept.shape[:2]):
-            kept[layer, head, self.ranking[layer, head, : self.counts[grid, layer, head]]] = True
+            kept[layer, head, ranking[layer, head, : self.counts[grid, layer, head]]] = True
         return kept
 
 
@@ -67,6 +68,8 @@ def parameters_of(name, variant, given):
     """The report's parameters, typed like the reference's; one that the reference does not know is an error."""
     parameters = default_parameters(name, variant)
     for key, value in given.items():
+        if (key, value) in (("protect", "none"), ("generator", "counter")):
+            continue
         if key not in parameters:
             raise ValueError(f"{name}: the reference knows no parameter {key}={value}")
         parameters[key] = type(parameters[key])(value)

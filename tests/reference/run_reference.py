@@ -14,7 +14,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Every policy with its defaults, then other parameters than the defaults, with a window of 8.
 DEFAULT_POLICIES = (
     "full random streaming-llm h2o tova snapkv pyramidkv vatp ada-snapkv ada-pyramidkv cake lava lava@official "
-    "lava-uniform lava-pyramid lava-nohead lava-uniform@official lava-pyramid@official lava-nohead@official"
+    "lava-uniform lava-pyramid lava-nohead lava-uniform@official lava-pyramid@official lava-nohead@official "
+    "streaming-llm@kvcache-factory-needle h2o@paper tova@paper snapkv@adakv pyramidkv@adakv pyramidkv@paper "
+    "ada-snapkv@adakv ada-snapkv@official ada-pyramidkv@adakv cake@cakekv cake@paper cake@cakekv-llama3.1-8b-1024 "
+    "lava@official-inference h2o@kvcache-factory snapkv@kvcache-factory pyramidkv@kvcache-factory "
+    "ada-snapkv@kvcache-factory h2o@official vatp@official"
 ).split()
 OTHER_POLICIES = [
     "random:window=8,seed=3",
@@ -44,6 +48,36 @@ OTHER_POLICIES = [
     "lava-uniform:window=8",
     "lava-pyramid:window=8,beta=5",
     "lava-nohead:window=8,gqa=mean",
+    "streaming-llm:recent=8",
+    "h2o:recent=half",
+    "vatp:window=8,layout=query_head",
+    "pyramidkv:window=8,pyramid_ref_N=60",
+    "ada-pyramidkv:window=8,pyramid_ref_N=60,layout=query_head",
+    "lava-pyramid:window=8,pyramid_ref_N=90,beta=10",
+    "snapkv:window=8,precision=emulate_bf16",
+    "snapkv:window=8,precision=emulate_fp16,pool=avg,gqa_at=post_pool",
+    "snapkv@kvcache-factory:precision=emulate_fp16",
+    "vatp:window=8,precision=emulate_bf16",
+    "tova:precision=emulate_bf16",
+    "ada-snapkv:window=8,precision=emulate_fp16",
+    "ada-snapkv:window=8,precision=emulate_bf16,normalize=on",
+    "cake:window=8,precision=emulate_fp16,tau2=0.6",
+    "cake:window=8,precision=emulate_bf16",
+    "lava@official:window=8,precision=emulate_bf16",
+    "lava-nohead:window=8,precision=emulate_bf16",
+    "loo:window=8",
+    "loo:window=8,reduce=mean,unit=relative,heads=uniform,pool=none",
+    "loo:window=8,reduce=sum,alpha=0.2,pool=avg",
+    "dropkv:window=8",
+    "dropkv:window=8,project=wo,reduce=max,gqa=max,heads=layer",
+    "compose:window=8",
+    "compose:window=8,reduce=max,value_norm=projected,layers=model,heads=layer,floor=0.1",
+    "compose:window=8,score=loo,reduce=max,layers=model,heads=layer",
+    "compose:window=8,score=last,pool=none,layers=model",
+    "compose:window=8,reduce=variance,gamma=5,gqa_at=post_pool,value_norm=token,layers=entropy,heads=layer,floor=0.2",
+    "compose:window=8,score=columns,pool=none,value_norm=prefix,layers=pyramid,schedule=paper,beta=5",
+    "compose:window=8,score=dropkv-wo,layers=preference,value_norm=all",
+    "compose:window=8,reduce=max,gqa=max,layers=pyramid,schedule=kvcache-factory,heads=layer,layout=query_head",
 ]
 
 
@@ -54,6 +88,10 @@ def first_layer(file):
 def has_column_sums(trace):
     with h5py.File(trace, "r") as file:
         return "observed_attention" in first_layer(file)
+
+
+def needs_column_sums(policy):
+    return policy.startswith(("h2o", "vatp@official")) or "score=columns" in policy
 
 
 def is_trace(path):
@@ -74,14 +112,14 @@ def budgets(first, seq_len):
 
 def replay(program, trace, policies, grid, report):
     chosen = [item for policy in policies for item in ("-p", policy)]
-    subprocess.run([program, trace, *chosen, "-b", grid, "-o", report], check=True)
+    subprocess.run([program, trace, *chosen, "-b", grid, "--match", "nominal", "-o", report], check=True)
 
 
 def check(options, trace):
     """0 where the replay of this trace and the reference agree."""
     seq_len, reports = prompt_length(trace), []
     for name, policies, first in (("defaults", DEFAULT_POLICIES, 33), ("others", OTHER_POLICIES, 9)):
-        chosen = [policy for policy in policies if has_column_sums(trace) or not policy.startswith("h2o")]
+        chosen = [policy for policy in policies if has_column_sums(trace) or not needs_column_sums(policy)]
         reports.append(options.folder / f"{trace.stem}.{name}.report.h5")
         replay(options.replay, trace, chosen, budgets(first, seq_len), reports[-1])
     print(f"--- {trace.name}: {seq_len} tokens", flush=True)

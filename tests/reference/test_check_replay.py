@@ -8,7 +8,7 @@ import numpy as np
 import reference_budgets
 import reference_losses
 import reference_policies
-from check_replay import check_policy
+from check_replay import check_policy, seen_by_policy
 from lava_reference import random_layer
 from replay_report import HEAD_LOSSES, LAYER_LOSSES, PolicyReplay
 
@@ -19,6 +19,8 @@ NAMES = [
     "full", "random:window=8", "streaming-llm", "h2o:window=8", "tova", "snapkv:window=8", "pyramidkv:window=8",
     "vatp:window=8", "ada-snapkv:window=8", "ada-pyramidkv:window=8", "cake:window=8", "lava:window=8",
     "lava@official:window=8", "lava-uniform:window=8", "lava-pyramid:window=8", "lava-nohead:window=8",
+    "loo:window=8", "dropkv:window=8,project=wo", "snapkv@adakv:window=8", "lava:window=8,precision=emulate_bf16",
+    "compose:window=8,layers=model,heads=layer", "h2o@official",
 ]  # fmt: skip
 
 
@@ -32,11 +34,13 @@ def replay_of(text):
     """What a faultless replay would report."""
     policy = reference_policies.parse_policy(text)
     scores = reference_policies.score(LAYERS, policy)
-    budgets = BUDGETS if "pyramid" not in text and "cake" not in text else BUDGETS[1:2]  # the others need not be nested
+    not_nested = any(name in text for name in ("pyramid", "cake", "h2o@official"))
+    budgets = BUDGETS[1:2] if not_nested else BUDGETS
     results = [reference_budgets.retain(scores, budget) for budget in budgets]
+    full, layers = seen_by_policy(FULL, LAYERS, policy)
     losses = {}
     for name in HEAD_LOSSES + LAYER_LOSSES:
-        per_budget = [[reference_losses.losses(*x)[name] for x in zip(LAYERS, FULL, r.kept)] for r in results]
+        per_budget = [[reference_losses.losses(*x)[name] for x in zip(layers, full, r.kept)] for r in results]
         losses[name] = np.array(per_budget)
     for grid, result in enumerate(results):
         for layer in np.flatnonzero(result.kept.all(axis=(1, 2))):

@@ -1,7 +1,7 @@
 #include "replay/closed_loop.h"
 
-#include "capture/recorder.h"
 #include "tests/replay/naive_decoder.h"
+#include "tests/replay/story_trace.h"
 #include "tests/temporary_folder.h"
 #include "traces/error.h"
 
@@ -21,8 +21,8 @@ using testing::NaiveDecoder;
 using ::testing::ThrowsMessage;
 using Ids = std::vector<std::int64_t>;
 
-const std::filesystem::path model_folder = LAVA_SOURCE_DIR "/models/stories260K";
-constexpr std::int64_t prompt_length = 150, recorded_steps = 7;
+using testing::story_model;
+constexpr auto prompt_length = testing::story_tokens, recorded_steps = testing::story_steps;
 
 const TemporaryFolder& folder()
 {
@@ -30,23 +30,10 @@ const TemporaryFolder& folder()
     return folder;
 }
 
-/// A trace of the small model; its steps are a reference's where `reference` is given.
 std::filesystem::path record_story(const std::string& name, const Ids& reference = {})
 {
     const auto file = folder() / (name + ".h5");
-    const Checkpoint checkpoint(model_folder);
-    const Decoder decoder(checkpoint, {});
-    std::mt19937 random(5);
-    Ids prompt{1};
-    while (std::ssize(prompt) < prompt_length)
-        prompt.push_back(3 + static_cast<std::int64_t>(random() % 500));
-    const auto recording = record(decoder, prompt, {.steps = recorded_steps, .reference = reference}, 32);
-    TraceInfo info;
-    info.model_name = "stories260K";
-    info.weights_sha256 = checkpoint.sha256();
-    info.prompt_ids = prompt;
-    info.continuation = reference.empty() ? "greedy" : "reference";
-    write_recording(decoder, recording, info, {file, {}, StoreType::f32}, [] {});
+    testing::record_story(file, reference);
     return file;
 }
 
@@ -106,7 +93,7 @@ struct NaiveRun
 
 NaiveRun run_naively(const Trace& trace, const at::Tensor& kept, const Ids& inputs)
 {
-    const Checkpoint checkpoint(model_folder);
+    const Checkpoint checkpoint(story_model);
     NaiveDecoder decoder(trace, checkpoint, kept);
     NaiveRun run;
     for (const auto id : inputs)
@@ -117,7 +104,7 @@ NaiveRun run_naively(const Trace& trace, const at::Tensor& kept, const Ids& inpu
 
 Ids answer_naively(const Trace& trace, const at::Tensor& kept, std::int64_t first, std::int64_t count)
 {
-    const Checkpoint checkpoint(model_folder);
+    const Checkpoint checkpoint(story_model);
     NaiveDecoder decoder(trace, checkpoint, kept);
     Ids ids{first};
     while (std::ssize(ids) < count)
@@ -170,7 +157,7 @@ void expect_all_cells(const Trace& trace, const ReplayReport& report)
 TEST(ClosedLoop, IsAPlainDecodeOfEachRowWithMasks)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {}, report);
     EXPECT_EQ(report.closed_loop.input_ids, trace.info().eval_ids);
@@ -180,7 +167,7 @@ TEST(ClosedLoop, IsAPlainDecodeOfEachRowWithMasks)
 TEST(ClosedLoop, GoesOnWithWhatTheDenseRunSays)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     constexpr std::int64_t steps = 70; // more decode entries than a block holds
     add_closed_loop(trace, decoder, {.steps = steps}, report);
@@ -193,7 +180,7 @@ TEST(ClosedLoop, GoesOnWithWhatTheDenseRunSays)
 TEST(ClosedLoop, AFewStepsAreTheFirstOfMore)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {.steps = 1}, report);
     EXPECT_TRUE(report.policies[0].closed_loop.cross_entropy.empty()); // no input follows
@@ -205,7 +192,7 @@ TEST(ClosedLoop, AFewStepsAreTheFirstOfMore)
 TEST(ClosedLoop, EveryRowAnswersByItself)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     constexpr std::int64_t steps = 70;
     add_closed_loop(trace, decoder, {.steps = steps, .free = true}, report);
@@ -226,7 +213,7 @@ TEST(ClosedLoop, AnAnswerStartsWithWhatThePromptLeadsToWhateverTheReference)
 {
     const Trace greedy(record_story("closed_loop"));
     const Trace trace(record_story("closed_loop_reference", {403, 11, 12, 13}));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {.steps = 4, .free = true}, report);
     EXPECT_EQ(report.closed_loop.input_ids, (Ids{403, 11, 12, 13}));
@@ -238,7 +225,7 @@ TEST(ClosedLoop, AnAnswerStartsWithWhatThePromptLeadsToWhateverTheReference)
 TEST(ClosedLoop, TheWholeCacheIsTheDenseRunExactly)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {}, report);
     const auto& found = report.policies[1].closed_loop;
@@ -254,7 +241,7 @@ TEST(ClosedLoop, TheWholeCacheIsTheDenseRunExactly)
 TEST(ClosedLoop, IsTheSameForAnyNumberOfThreads)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto one = ragged_report(trace.info()), several = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {.steps = 20, .free = true, .threads = 1}, one);
     add_closed_loop(trace, decoder, {.steps = 20, .free = true, .threads = 3}, several);
@@ -271,7 +258,7 @@ TEST(ClosedLoop, IsTheSameForAnyNumberOfThreads)
 TEST(ClosedLoop, ARowDoesNotDependOnTheRowsBesideIt)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto all = ragged_report(trace.info()), alone = ragged_report(trace.info());
     alone.policies = {alone.policies[2]};
     auto& replay = alone.policies.front();
@@ -293,7 +280,7 @@ TEST(ClosedLoop, RefusesAnotherModel)
     const Trace trace(record_story("closed_loop"));
     const auto other = folder() / "other_model";
     std::filesystem::remove_all(other);
-    std::filesystem::copy(model_folder, other, std::filesystem::copy_options::recursive);
+    std::filesystem::copy(story_model, other, std::filesystem::copy_options::recursive);
     {
         std::fstream weights(other / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
         weights.seekp(-1, std::ios::end);
@@ -307,7 +294,7 @@ TEST(ClosedLoop, RefusesAnotherModel)
 TEST(ClosedLoop, RefusesMoreStepsThanTheModelsContext)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto decoder = open_model_of(trace, model_folder);
+    const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     EXPECT_THAT([&] { add_closed_loop(trace, decoder, {.steps = 363}, report); },
         ThrowsMessage<Error>(HasSubstr("expected at most 512 tokens, the model's context, found 513")));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -190,6 +191,89 @@ TEST_P(KernelsOfAnyInstructionSet, ProductNormsAreThoseOfTheProduct)
             expect_near(l2, expected_l2, 1e-4);
         }
     }
+}
+
+TEST_P(KernelsOfAnyInstructionSet, AccumulateAddsFloatsToDoubles)
+{
+    const auto values = random_values<float>(37, 11);
+    std::vector<double> sums(37, 0.5);
+    GetParam().accumulate(values.data(), 37, sums.data());
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+        EXPECT_EQ(sums[i], 0.5 + static_cast<double>(values[i]));
+    }
+}
+
+TEST_P(KernelsOfAnyInstructionSet, ScoresAreProductsWithPanelsOfQueries)
+{
+    constexpr std::int64_t count = 31;
+    constexpr std::int64_t dim = 20;
+    constexpr std::int64_t columns = 2 * score_panel;
+    const auto keys = random_values<float>(count * dim, 12);
+    const auto panels = random_values<float>(dim * columns, 13);
+    std::vector<double> expected(count * columns);
+    for (std::int64_t key = 0; key < count; ++key) {
+        for (std::int64_t c = 0; c < columns; ++c) {
+            for (std::int64_t i = 0; i < dim; ++i) {
+                const auto at = (c / score_panel * dim + i) * score_panel + c % score_panel;
+                expected[static_cast<std::size_t>(key * columns + c)]
+                    += static_cast<double>(keys[static_cast<std::size_t>(key * dim + i)])
+                    * static_cast<double>(panels[static_cast<std::size_t>(at)]);
+            }
+        }
+    }
+    std::vector<float> found(expected.size());
+    GetParam().scores(keys.data(), count, dim, panels.data(), columns, found.data());
+    expect_near(found, expected, 1e-5);
+}
+
+TEST_P(KernelsOfAnyInstructionSet, ABlocksExponentialsReachDownToTheEndOfFp32)
+{
+    constexpr std::int64_t count = 120;
+    constexpr std::int64_t columns = 16;
+    std::vector<float> scores;
+    for (std::int64_t i = 0; i < count * columns; ++i) {
+        scores.push_back(5 - static_cast<float>(i / columns) * 1.01F - static_cast<float>(i % columns) * 0.07F);
+    }
+    scores[columns] = std::numeric_limits<float>::lowest() / 2; // hidden
+    const auto before = scores;
+    std::vector<float> maxima(columns);
+    std::vector<double> sums(columns);
+    GetParam().exponentiate_block(scores.data(), count, columns, maxima.data(), sums.data());
+    for (std::size_t c = 0; c < columns; ++c) {
+        EXPECT_EQ(maxima[c], before[c]);
+        double sum = 0;
+        for (std::size_t row = 0; row < count; ++row) {
+            const auto i = row * columns + c;
+            const auto expected = std::exp(static_cast<double>(before[i] - before[c])); // the difference in fp32
+            EXPECT_NEAR(static_cast<double>(scores[i]), expected, 5e-7 * expected + 1.5e-45) << before[i];
+            sum += expected;
+        }
+        EXPECT_NEAR(sums[c], sum, 1e-6 * sum);
+    }
+}
+
+TEST_P(KernelsOfAnyInstructionSet, RowsAreSummedWithFactorsAndByMagnitude)
+{
+    constexpr std::int64_t count = 5;
+    constexpr std::int64_t stride = 43;
+    const auto rows = random_values<float>(count * stride, 14);
+    const auto factors = random_values<float>(32, 15);
+    std::vector<double> expected(count);
+    std::vector<double> expected_norms(count);
+    for (std::int64_t i = 0; i < count * stride; ++i) {
+        const auto value = static_cast<double>(rows[static_cast<std::size_t>(i)]);
+        if (i % stride < 32) {
+            expected[static_cast<std::size_t>(i / stride)]
+                += value * static_cast<double>(factors[static_cast<std::size_t>(i % stride)]);
+        }
+        expected_norms[static_cast<std::size_t>(i / stride)] += std::abs(value);
+    }
+    std::vector<float> sums(count);
+    GetParam().row_products(rows.data(), stride, count, factors.data(), 32, sums.data());
+    expect_near(sums, expected, 1e-5);
+    std::vector<float> norms(count);
+    GetParam().row_norms(rows.data(), count, stride, norms.data());
+    expect_near(norms, expected_norms, 1e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, KernelsOfAnyInstructionSet,

@@ -102,20 +102,42 @@ TEST(Losses, HeadAttentionLossIsTwiceTheEvictedMass)
     EXPECT_LE(relative_difference(found.data(), expected), 1e-6);
 }
 
-TEST(Losses, StayExactWhereAttentionLiesWhollyOnWhatIsEvicted)
+// `logit`: of the entry that is evicted first
+void expect_exact_without_entry_17(double logit)
 {
     auto layer = synthesize_layer(small_options(), 0);
-    // every query points at entry 17, whose logit is hundreds above all others: in fp32 their weights are 0
     const auto direction
         = layer.k.select(1, 17) / layer.k.select(1, 17).norm(2, {-1}, true); // [num_kv_heads, head_dim]
     layer.k.select(1, 17).copy_(direction * 10);
-    layer.q_eval.copy_((direction * 300).repeat_interleave(3, 0).unsqueeze(1).expand_as(layer.q_eval));
+    const auto strength = logit / 10 * std::sqrt(static_cast<double>(layer.shape.head_dim));
+    layer.q_eval.copy_((direction * strength).repeat_interleave(3, 0).unsqueeze(1).expand_as(layer.q_eval));
     std::vector<std::uint32_t> ranking = random_ranking(layer, 1);
     for (const std::int64_t head : {0, 1}) { // evicted first
         auto begin = ranking.begin() + head * 200;
         std::iter_swap(std::find(begin, begin + 200, 17U), begin + 199);
     }
     const std::vector<std::int64_t> counts{150, 199};
+    const auto losses = LayerAttention(layer).losses(ranking, counts);
+    expect_equal(losses, 0, reference_losses(layer, mask_of(layer, ranking, counts.data())), 1e-5);
+}
+
+TEST(Losses, StayExactWhereAttentionLiesWhollyOnWhatIsEvicted)
+{
+    expect_exact_without_entry_17(10); // what is kept has 1e-4 of the attention,
+    expect_exact_without_entry_17(30); // 1e-12,
+    expect_exact_without_entry_17(750); // nothing in fp32
+}
+
+TEST(Losses, BoundsFindTheLargestProjectionThroughAWOOfRankOne)
+{
+    auto layer = synthesize_layer(small_options(), 0);
+    const auto inputs = layer.w_o.size(1);
+    const auto reads = at::zeros({inputs});
+    reads.index_put_({at::arange(0, inputs, layer.shape.head_dim)}, at::ones({1})); // the first entry of each head
+    layer.w_o = at::outer(at::linspace(1, 2, layer.w_o.size(0)), reads).contiguous();
+    layer.v.mul_(1000).select(2, 0).copy_(at::randn({2, 200})); // nearly all of a value is lost
+    const std::vector<std::int64_t> counts{60, 60};
+    const auto ranking = random_ranking(layer, 4);
     const auto losses = LayerAttention(layer).losses(ranking, counts);
     expect_equal(losses, 0, reference_losses(layer, mask_of(layer, ranking, counts.data())), 1e-5);
 }

@@ -44,6 +44,12 @@ public:
         return at::mv(weight(head, {config_.vocab_size, config_.shape.hidden_size}), norm(x, "model.norm.weight"));
     }
 
+    /// [hidden_size]: the residual stream after a layer, from that after its attention.
+    at::Tensor layer_output(std::int64_t layer, const at::Tensor& resid_mid) const
+    {
+        return resid_mid + mlp(layer, norm(resid_mid, name(layer, "post_attention_layernorm")));
+    }
+
     std::vector<at::Tensor> stream; ///< [steps * num_layers] of [hidden_size]
 
 private:

@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 namespace lava {
 namespace {
 
@@ -34,10 +36,11 @@ TEST(ParsePolicy, UnknownNamesListTheKnown)
     EXPECT_THAT([] { parse_policy("snapvk"); },
         ThrowsMessage<UsageError>(AllOf(HasSubstr("unknown policy 'snapvk'"), HasSubstr("snapkv, pyramidkv"))));
     EXPECT_THAT([] { parse_policy("snapkv@official"); },
-        ThrowsMessage<UsageError>("policy snapkv: unknown variant 'official'; known: none"));
-    EXPECT_THAT([] { parse_policy("snapkv:kernal=5"); },
         ThrowsMessage<UsageError>(
-            "policy snapkv: unknown parameter 'kernal'; known: window, kernel, pool, gqa, gqa_at, protect"));
+            "policy snapkv: unknown variant 'official'; known: adakv, adakv-class, kvcache-factory, kvpress"));
+    EXPECT_THAT([] { parse_policy("snapkv:kernal=5"); },
+        ThrowsMessage<UsageError>("policy snapkv: unknown parameter 'kernal'; known: window, kernel, pool, gqa, "
+                                  "gqa_at, reduce, layout, precision, protect"));
 }
 
 TEST(ParsePolicy, ValuesThatDoNotFitAreNamed)
@@ -64,6 +67,10 @@ TEST(Policies, EveryRowIsMadeFromItsDefaultsAndNamesItsSource)
         EXPECT_FALSE(info.citation.empty()) << info.name;
         if (info.in_default_set) {
             EXPECT_NE(parse_policy(info.name).make(), nullptr) << info.name;
+        }
+        const auto must_be_given = [](const ParameterInfo& parameter) { return parameter.default_value.empty(); };
+        if (std::any_of(info.parameters.begin(), info.parameters.end(), must_be_given)) {
+            continue; // a file
         }
         for (const auto& variant : info.variants) {
             EXPECT_NE(parse_policy(info.name + "@" + variant.name).make(), nullptr) << info.name;

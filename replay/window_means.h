@@ -1,0 +1,14 @@
+#pragma once
+
+#include "traces/layer_view.h"
+
+#include <ATen/core/Tensor.h>
+
+namespace lava {
+
+/// [num_heads, seq_len - window]: attention probabilities of the last `window` prompt queries, causal, softmax over all
+/// keys in fp32, averaged over those queries; the window's own columns are dropped, not renormalised. The attention
+/// itself is only held of as many KV heads as there are threads.
+at::Tensor window_means(const LayerView& layer, std::int64_t window, int threads = 1);
+
+} // namespace lava

@@ -1,0 +1,60 @@
+"""compose: any score, pooling, layer rule and head rule, straight from the list of pieces."""
+
+import numpy as np
+
+import reference_errors
+from reference_errors import projections
+from reference_policies import cake_preference, lava_entropy, pool, prefix_attention, reduce_group, value_norms
+
+
+def query_scores(layer, policy):
+    """[Hq, M], or [Hkv, M] for loo: before pooling and grouping."""
+    evictable = layer.seq_len - policy.window
+    if policy.score == "columns":
+        return layer.observed_attention[:, :evictable]
+    if policy.score in ("loo", "dropkv", "dropkv-wo"):
+        return reference_errors.error_scores(layer, policy, policy.score)
+    rows = prefix_attention(layer, policy.window)
+    if policy.score == "last":
+        rows = rows[:, -1:]
+    if policy.reduce == "variance":
+        return rows.mean(axis=1) + policy.gamma * rows.var(axis=1, ddof=1)
+    return {"mean": np.mean, "sum": np.sum, "max": np.max}[policy.reduce](rows, axis=1)
+
+
+def projected_norms(layer):
+    """[Hkv, N]: ||v W_O,h||_1, the mean over the group's query heads h"""
+    norms = [np.abs(layer.v[head // layer.group_size] @ w).sum(axis=1) for head, w in enumerate(projections(layer))]
+    return np.stack(norms).reshape(layer.num_kv_heads, layer.group_size, -1).mean(axis=1)
+
+
+def weights(layer, policy):
+    """[Hkv, M]"""
+    norms, evictable = value_norms(layer), layer.seq_len - policy.window
+    if policy.value_norm == "none":
+        return np.ones((layer.num_kv_heads, evictable))
+    if policy.value_norm == "token":
+        return norms[:, :evictable]
+    if policy.value_norm == "projected":
+        return projected_norms(layer)[:, :evictable]
+    largest = norms[:, :evictable] if policy.value_norm == "prefix" else norms
+    return np.repeat(largest.max(axis=1)[:, None], evictable, axis=1)
+
+
+def compose_scores(layer, policy):
+    scores = query_scores(layer, policy)
+    if policy.score == "loo":
+        return pool(scores, policy.pool, policy.kernel) * weights(layer, policy)
+    if policy.gqa_at == "pre_pool":
+        return pool(reduce_group(scores, layer, policy.gqa), policy.pool, policy.kernel) * weights(layer, policy)
+    each = np.repeat(weights(layer, policy), layer.group_size, axis=0)
+    return reduce_group(pool(scores, policy.pool, policy.kernel) * each, layer, policy.gqa)
+
+
+def compose_weights(layers, policy, entries):
+    """Per layer, its claim on the total."""
+    if policy.layers == "entropy":
+        return [lava_entropy(scores) for scores in entries]
+    if policy.layers == "preference":
+        return [cake_preference(layer, policy) for layer in layers]
+    return [None] * len(layers)

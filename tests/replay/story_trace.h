@@ -1,0 +1,36 @@
+#pragma once
+
+#include "capture/recorder.h"
+#include "model/decoder.h"
+
+#include <filesystem>
+#include <random>
+
+namespace lava::testing {
+
+inline const std::filesystem::path story_model = LAVA_SOURCE_DIR "/models/stories260K";
+inline constexpr std::int64_t story_tokens = 150, story_steps = 7;
+
+/// Records the small model over 150 tokens at random into `file`: 7 greedy steps, or a reference's.
+inline void record_story(const std::filesystem::path& file, const std::vector<std::int64_t>& reference = {})
+{
+    const Checkpoint checkpoint(story_model);
+    const Decoder decoder(checkpoint, {});
+    std::mt19937 random(5);
+    std::vector<std::int64_t> prompt{1};
+    while (std::ssize(prompt) < story_tokens)
+        prompt.push_back(3 + static_cast<std::int64_t>(random() % 500));
+    TraceInfo info;
+    info.model_name = "stories260K";
+    info.weights_sha256 = checkpoint.sha256();
+    info.run_dtype = "float32";
+    info.device = "cpu";
+    info.prompt_ids = prompt;
+    const Evaluation evaluation{.steps = story_steps, .reference = reference};
+    RecordOptions options;
+    options.window = 32;
+    info = complete_info(info, decoder, evaluation, options);
+    record_trace(decoder, info, evaluation, options, {.trace = file, .weights = {}}, nullptr, [] {});
+}
+
+} // namespace lava::testing
