@@ -130,7 +130,7 @@ private:
             assign_member(statement);
             return Flow::on;
         case Statement::Kind::assign_block:
-            set(scopes_.back(), statement.names[0], Value::string(captured(statement.body)));
+            set_captured(statement);
             return Flow::on;
         case Statement::Kind::macro:
             define_macro(statement);
@@ -143,6 +143,12 @@ private:
             return Flow::next;
         }
         return Flow::on;
+    }
+
+    void set_captured(const Statement& statement)
+    {
+        auto text = captured(statement.body); // moves scopes_ about
+        set(scopes_.back(), statement.names[0], Value::string(std::move(text)));
     }
 
     Flow scoped(const Block& block)
