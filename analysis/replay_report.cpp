@@ -270,7 +270,7 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
     const auto grid = static_cast<std::int64_t>(replay.budgets.size());
-    const auto heads = replay.cache_heads == 0 ? shape.num_kv_heads : replay.cache_heads;
+    const auto heads = cache_heads(replay, trace);
     for (const auto& [name, member] : policy_strings)
         group.set_attribute(name, std::string_view(replay.*member));
     group.set_attribute("window", replay.window);
@@ -406,6 +406,11 @@ const PolicyReplay& ranking_owner(const std::vector<PolicyReplay>& policies, std
 
 } // namespace
 
+std::int64_t cache_heads(const PolicyReplay& replay, const TraceInfo& trace)
+{
+    return replay.cache_heads == 0 ? trace.shape.num_kv_heads : replay.cache_heads;
+}
+
 std::string label(const PolicyReplay& replay)
 {
     return replay.policy + (replay.match == "retained" ? " (equal retention)" : "");
@@ -413,7 +418,7 @@ std::string label(const PolicyReplay& replay)
 
 std::int64_t ReplayReport::cache_heads(std::size_t policy) const
 {
-    return policies[policy].cache_heads == 0 ? trace.shape.num_kv_heads : policies[policy].cache_heads;
+    return lava::cache_heads(policies[policy], trace);
 }
 
 bool ReplayReport::has_ranking(std::size_t policy) const

@@ -131,7 +131,8 @@ private:
     {
         const ModelShape& shape = report_.trace.shape;
         const auto grid = static_cast<std::int64_t>(replay.budgets.size());
-        check_length(path + "/counts", replay.counts.size(), grid * shape.num_layers * heads_of(replay), false);
+        check_length(path + "/counts", replay.counts.size(),
+            grid * shape.num_layers * cache_heads(replay, report_.trace), false);
         for (const std::int64_t count : replay.counts) {
             if (count < 0 || count > report_.trace.seq_len)
                 refuse(path + "/counts",
@@ -144,8 +145,8 @@ private:
     {
         const ModelShape& shape = report_.trace.shape;
         const auto seq_len = static_cast<std::size_t>(report_.trace.seq_len);
-        const std::int64_t cache_heads = heads_of(replay);
-        const std::int64_t heads = shape.num_layers * cache_heads;
+        const std::int64_t own_heads = cache_heads(replay, report_.trace);
+        const std::int64_t heads = shape.num_layers * own_heads;
         check_ranking_of(replay, path);
         if (replay.ranking.empty())
             return; // kept with another policy, or not at all
@@ -164,8 +165,8 @@ private:
                 refuse(path + "/ranking",
                     "expected every position below " + std::to_string(seq_len) + " once, found "
                         + std::to_string(position) + (position < seq_len ? " twice" : "") + " in layer "
-                        + std::to_string(head / cache_heads % shape.num_layers) + ", KV head "
-                        + std::to_string(head % cache_heads));
+                        + std::to_string(head / own_heads % shape.num_layers) + ", KV head "
+                        + std::to_string(head % own_heads));
             }
         }
     }
@@ -176,15 +177,10 @@ private:
             return;
         const auto owner = static_cast<std::size_t>(replay.ranking_of);
         if (owner >= report_.policies.size() || report_.policies[owner].ranking_of >= 0
-            || heads_of(report_.policies[owner]) != heads_of(replay))
+            || cache_heads(report_.policies[owner], report_.trace) != cache_heads(replay, report_.trace))
             refuse(path,
                 "attribute ranking_of: expected a policy with a ranking of its own, found "
                     + std::to_string(replay.ranking_of));
-    }
-
-    std::int64_t heads_of(const PolicyReplay& replay) const
-    {
-        return replay.cache_heads == 0 ? report_.trace.shape.num_kv_heads : replay.cache_heads;
     }
 
     std::string file_;

@@ -27,23 +27,14 @@ std::string_view take(std::string_view& text, char separator)
     return head;
 }
 
-/// Takes the first assignment off the front: up to a comma outside brackets, all of it for a file's name.
+/// Takes the first assignment off the front; a file's name may hold commas.
 std::string_view take_assignment(std::string_view& text)
 {
-    int depth = 0;
-    std::size_t end = trimmed(text.substr(0, text.find('='))) == "file" ? text.size() : 0;
-    for (; end < text.size() && (text[end] != ',' || depth > 0); ++end)
-        depth += text[end] == '[' ? 1 : text[end] == ']' ? -1 : 0;
+    const bool takes_the_rest = trimmed(text.substr(0, text.find('='))) == "file";
+    const std::size_t end = takes_the_rest ? text.size() : std::min(text.size(), assignment_end(text));
     const std::string_view head = text.substr(0, end);
     text.remove_prefix(std::min(text.size(), end + 1));
     return head;
-}
-
-/// base=[snapkv:window=16] names its policy without the brackets.
-std::string without_brackets(std::string value)
-{
-    const bool bracketed = value.size() > 1 && value.front() == '[' && value.back() == ']';
-    return bracketed ? value.substr(1, value.size() - 2) : value;
 }
 
 std::vector<std::pair<std::string, std::string>> parse_parameters(std::string_view text, std::string_view whole)
@@ -140,6 +131,23 @@ void check_budgets(std::span<const ReplayReport> reports, const Filter& filter, 
 }
 
 } // namespace
+
+std::size_t assignment_end(std::string_view assignments)
+{
+    int depth = 0;
+    for (std::size_t i = 0; i < assignments.size(); ++i) {
+        if (assignments[i] == ',' && depth <= 0)
+            return i;
+        depth += assignments[i] == '[' ? 1 : assignments[i] == ']' ? -1 : 0;
+    }
+    return std::string_view::npos;
+}
+
+std::string_view without_brackets(std::string_view value)
+{
+    const bool bracketed = value.size() > 1 && value.front() == '[' && value.back() == ']';
+    return bracketed ? value.substr(1, value.size() - 2) : value;
+}
 
 PolicySpelling parse_policy_spelling(std::string_view text)
 {

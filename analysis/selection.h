@@ -18,6 +18,12 @@ struct PolicySpelling
     std::vector<std::pair<std::string, std::string>> parameters;
 };
 
+/// Where the first of comma-separated assignments ends: at a comma outside brackets; npos for the last.
+std::size_t assignment_end(std::string_view assignments);
+
+/// base=[snapkv:window=16] names its policy without the brackets.
+std::string_view without_brackets(std::string_view value);
+
 /// Blanks around the parts do not matter; a parameter `file` takes the rest of the text. Throws UsageError.
 PolicySpelling parse_policy_spelling(std::string_view text);
 

@@ -1,7 +1,7 @@
 #include "bench/floor.h"
 
 #include "model/linear.h"
-#include "replay/parallel.h"
+#include "model/parallel.h"
 
 #include <ATen/ATen.h>
 
@@ -50,9 +50,9 @@ using Product = std::function<void(std::int64_t thread)>;
 double seconds_for(double count, int threads, Clock clock, const Product& product)
 {
     const auto repeats = std::max<std::int64_t>(2, static_cast<std::int64_t>(count / (12.0 * threads)));
-    parallel_tasks(threads, threads, product); // what is allocated and compiled once
+    parallel_items(threads, threads, product); // what is allocated and compiled once
     const auto seconds = seconds_of(clock, [&] {
-        parallel_tasks(threads, threads, [&](std::int64_t thread) {
+        parallel_items(threads, threads, [&](std::int64_t thread) {
             for (std::int64_t i = 0; i < repeats; ++i) {
                 product(thread);
             }

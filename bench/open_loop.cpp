@@ -1,7 +1,7 @@
 #include "bench/open_loop.h"
 
+#include "model/parallel.h"
 #include "replay/loss.h"
-#include "replay/parallel.h"
 #include "replay/reference_loss.h"
 #include "replay/window_means.h"
 
@@ -40,7 +40,7 @@ at::Tensor kept_entries(const Workload& workload, std::int64_t budget)
 double one_pass(const Workload& workload, int threads)
 {
     std::vector<double> sums(workload.layers.size());
-    parallel_tasks(static_cast<std::int64_t>(sums.size()), threads, [&](std::int64_t i) {
+    parallel_items(static_cast<std::int64_t>(sums.size()), threads, [&](std::int64_t i) {
         const auto layer = static_cast<std::size_t>(i);
         window_means(workload.layers[layer], window); // what scores begin with: one of the products of the floor
         const LayerAttention attention(workload.layers[layer]);
@@ -55,7 +55,7 @@ double one_pass(const Workload& workload, int threads)
 double naive_cells(const Workload& workload, std::int64_t cells, int threads)
 {
     std::vector<double> sums(static_cast<std::size_t>(cells));
-    parallel_tasks(cells, threads, [&](std::int64_t cell) {
+    parallel_items(cells, threads, [&](std::int64_t cell) {
         const auto losses = reference_losses(workload.layers.front(), kept_entries(workload, cell));
         sums[static_cast<std::size_t>(cell)] = sum_of(losses.attn_out_l1);
     });

@@ -1,7 +1,7 @@
 #include "bench/options.h"
 
 #include "bench/workload.h"
-#include "replay/parallel.h"
+#include "model/parallel.h"
 #include "traces/error.h"
 
 #include <boost/program_options.hpp>

@@ -1,6 +1,6 @@
 #include "bench/workload.h"
 
-#include "replay/parallel.h"
+#include "model/parallel.h"
 #include "replay/registry.h"
 #include "replay/retention.h"
 #include "traces/error.h"
@@ -107,7 +107,7 @@ Workload make_workload(std::vector<LayerView> layers, std::int64_t policies, std
     for (std::int64_t p = 0; p < policies; ++p) {
         const auto policy = parse_policy(policy_names.at(static_cast<std::size_t>(p))).make();
         std::vector<RankedLayer> ranked(workload.layers.size());
-        parallel_tasks(static_cast<std::int64_t>(ranked.size()), threads, [&](std::int64_t layer) {
+        parallel_items(static_cast<std::int64_t>(ranked.size()), threads, [&](std::int64_t layer) {
             const auto& view = workload.layers[static_cast<std::size_t>(layer)];
             auto& of_layer = ranked[static_cast<std::size_t>(layer)];
             of_layer = rank_layer(policy->score(LayerInputs(view, query_rows)), view.seq_len, policy->window());

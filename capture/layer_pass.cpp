@@ -2,6 +2,7 @@
 
 #include "model/attention.h"
 #include "model/linear.h"
+#include "traces/trace.h"
 
 #include <ATen/ATen.h>
 
@@ -98,11 +99,7 @@ PassedLayer LayerPass::next()
     prompt_layer(decoder_, layer, options_.chunk, prompt_, *passed.cache, recorder);
 
     LayerView& view = passed.view;
-    view.layer = layer;
-    view.shape = info_.shape;
-    view.seq_len = info_.seq_len;
-    view.window = info_.window;
-    view.eval_len = info_.eval_len;
+    view = sized_view(info_, layer);
     view.k = passed.cache->k(0, info_.seq_len);
     view.v = passed.cache->v(0, info_.seq_len);
     view.w_o = decoder_.w_o(layer);

@@ -5,6 +5,7 @@
 #include "traces/layer_datasets.h"
 #include "traces/output_file.h"
 #include "traces/stored_tensor.h"
+#include "traces/trace.h"
 
 #include <ATen/ATen.h>
 
@@ -105,11 +106,7 @@ PassedLayer ResumeFolder::load(std::int64_t layer, const at::Tensor& like) const
     const auto root = h5::Group::open_file(layer_file(layer));
     PassedLayer passed;
     LayerView& view = passed.view;
-    view.layer = layer;
-    view.shape = info_.shape;
-    view.seq_len = info_.seq_len;
-    view.window = info_.window;
-    view.eval_len = info_.eval_len;
+    view = sized_view(info_, layer);
     for (const auto& dataset : layer_datasets()) {
         if (!root.has(dataset.name))
             continue;

@@ -3,6 +3,7 @@
 #include "capture/haystack.h"
 #include "capture/task_words.h"
 #include "traces/error.h"
+#include "traces/split_mix.h"
 
 #include <algorithm>
 #include <array>
@@ -22,7 +23,7 @@ constexpr std::array tasks = {
     TaskInfo{"common-words", "the three words of a list that come far more often than the others"},
 };
 
-/// splitmix64 (Steele, Lea and Flood 2014): the same numbers on any machine.
+/// The same numbers on any machine.
 class Random
 {
 public:
@@ -32,11 +33,8 @@ public:
 
     std::uint64_t next()
     {
-        state_ += 0x9e3779b97f4a7c15ULL;
-        std::uint64_t z = state_;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-        return z ^ (z >> 31);
+        state_ += split_mix_increment;
+        return split_mix(state_);
     }
 
     std::size_t below(std::size_t count) { return static_cast<std::size_t>(next() % count); }

@@ -6,56 +6,59 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 namespace lava {
 
-namespace {
-
-/// One ATen thread while it lives.
-class SingleThreaded
+SingleThreaded::SingleThreaded()
+    : before_(at::get_num_threads())
 {
-public:
-    SingleThreaded() { at::set_num_threads(1); }
-    ~SingleThreaded() { at::set_num_threads(before_); }
-    SingleThreaded(const SingleThreaded&) = delete;
-    SingleThreaded& operator=(const SingleThreaded&) = delete;
+    at::set_num_threads(1);
+}
 
-private:
-    int before_ = at::get_num_threads();
-};
-
-} // namespace
+SingleThreaded::~SingleThreaded()
+{
+    at::set_num_threads(before_);
+}
 
 void parallel_items(std::int64_t count, int workers, const std::function<void(std::int64_t)>& work)
 {
-    std::atomic<std::int64_t> next{0};
-    std::exception_ptr failure;
-    std::mutex failure_mutex;
+    std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
+    std::atomic<std::int64_t> next = 0;
+    std::atomic<bool> failed = false;
     const auto run = [&] {
-        try {
-            const c10::InferenceMode inference;
-            const SingleThreaded single;
-            for (std::int64_t item = next++; item < count; item = next++)
-                work(item);
-        } catch (...) {
-            const std::lock_guard lock(failure_mutex);
-            if (!failure)
-                failure = std::current_exception();
-            next = count;
+        const SingleThreaded single;
+        const c10::InferenceMode inference;
+        while (!failed) {
+            const auto index = next++;
+            if (index >= count) {
+                return;
+            }
+            try {
+                work(index);
+            } catch (...) {
+                errors[static_cast<std::size_t>(index)] = std::current_exception();
+                failed = true;
+            }
         }
     };
-    if (workers == 1 || count == 1) {
-        run();
-    } else {
-        std::vector<std::jthread> threads;
-        for (std::int64_t i = 0; i < std::min<std::int64_t>(workers, count); ++i)
-            threads.emplace_back(run);
+    std::vector<std::jthread> threads;
+    for (std::int64_t i = 1; i < std::min<std::int64_t>(workers, count); ++i) {
+        threads.emplace_back(run);
     }
-    if (failure)
-        std::rethrow_exception(failure);
+    run(); // the calling thread is one of them
+    threads.clear();
+    for (const auto& error : errors) {
+        if (error) {
+            std::rethrow_exception(error);
+        }
+    }
+}
+
+int default_threads()
+{
+    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 }
 
 } // namespace lava

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <utility>
 
 namespace lava {
 
@@ -113,9 +112,8 @@ Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& c
     const auto scaled
         = [&](const at::Tensor& value) { return (value * config.attention_factor).to(like.scalar_type()); };
     // one thread: ATen rounds the last elements of what a thread is given differently
-    std::pair<at::Tensor, at::Tensor> tables;
-    parallel_items(1, 1, [&](std::int64_t) { tables = {angles.cos(), angles.sin()}; });
-    return {scaled(tables.first), scaled(tables.second)};
+    const SingleThreaded single;
+    return {scaled(angles.cos()), scaled(angles.sin())};
 }
 
 at::Tensor apply_rope(const at::Tensor& x, const Rope& rope)

@@ -1,7 +1,7 @@
 #include "replay/bounds.h"
 
+#include "model/parallel.h"
 #include "replay/kernels/kernels.h"
-#include "replay/parallel.h"
 #include "replay/retention.h"
 
 #include <ATen/ATen.h>
@@ -108,7 +108,7 @@ BoundTerms bound_terms(const LayerView& layer, int threads)
         const auto largest = layer.v[kv_head].abs().sum(1).max().item<double>();
         running_maximum(largest, layer.v_eval[kv_head].abs().sum(1), terms.value_norm.data() + kv_head * steps);
     }
-    parallel_tasks(shape.num_heads, threads, [&](std::int64_t head) {
+    parallel_items(shape.num_heads, threads, [&](std::int64_t head) {
         const auto kv_head = head / shape.group_size();
         const auto w = layer.w_o.narrow(1, head * shape.head_dim, shape.head_dim).t(); // [head_dim, hidden_size]
         const auto decode = at::mm(layer.v_eval[kv_head], w).abs().sum(1);

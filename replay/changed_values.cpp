@@ -1,6 +1,6 @@
 #include "replay/changed_values.h"
 
-#include "replay/parallel.h"
+#include "model/parallel.h"
 
 #include <ATen/ATen.h>
 
@@ -152,7 +152,7 @@ void measure_changed_values(const Trace& trace, std::span<const Run> runs, Repla
     if (changing.empty()) {
         return;
     }
-    parallel_tasks(info.shape.num_layers, threads, [&](std::int64_t layer) {
+    parallel_items(info.shape.num_layers, threads, [&](std::int64_t layer) {
         const auto view = trace.layer(layer);
         const LayerInputs inputs(view, 0, {info.rope_inv_freq, info.rope_attention_scaling});
         for (const auto& [index, policy] : changing) {

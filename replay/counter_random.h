@@ -1,17 +1,15 @@
 #pragma once
 
+#include "traces/split_mix.h"
+
 #include <cstdint>
 
 namespace lava {
 
-/// SplitMix64's output function (Steele, Lea and Flood 2014): random numbers by counting, so that one depends on its
-/// place alone.
+/// Random numbers by counting, so that one depends on its place alone.
 inline std::uint64_t mix_bits(std::uint64_t x)
 {
-    x += 0x9e3779b97f4a7c15U;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
+    return split_mix(x + split_mix_increment);
 }
 
 /// The numbers of one head of one layer under a seed.

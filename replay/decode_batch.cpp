@@ -1,7 +1,7 @@
 #include "replay/decode_batch.h"
 
 #include "model/linear.h"
-#include "replay/parallel.h"
+#include "model/parallel.h"
 #include "replay/prefix_attention.h"
 
 #include <ATen/ATen.h>
@@ -174,8 +174,8 @@ void DecodeBatch::run(
             run_layer(loaded, tile, state, 0, steps);
             visit(tile, layer, state.resid);
         };
-        parallel_tasks(1, 1, work);
-        parallel_tasks(std::ssize(all) - 1, threads_, [&](std::int64_t i) { work(i + 1); });
+        parallel_items(1, 1, work);
+        parallel_items(std::ssize(all) - 1, threads_, [&](std::int64_t i) { work(i + 1); });
         progress();
     }
 }
@@ -194,7 +194,7 @@ std::vector<std::int64_t> DecodeBatch::generate(
     for (std::int64_t layer = 0; layer < shape.num_layers; ++layer)
         layers.push_back(load(layer));
     std::vector<std::int64_t> ids(rows_.size() * index(steps));
-    parallel_tasks(std::ssize(all), threads_, [&](std::int64_t i) {
+    parallel_items(std::ssize(all), threads_, [&](std::int64_t i) {
         const auto& tile = all[index(i)];
         TileState state;
         for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {

@@ -1,6 +1,6 @@
 #include "replay/layer_stream.h"
 
-#include "replay/parallel.h"
+#include "model/parallel.h"
 
 #include <algorithm>
 #include <future>
@@ -35,7 +35,7 @@ void stream_ahead(
         if (layer + 1 < layers) {
             following = std::async(std::launch::async, [&trace, layer] { return trace.layer(layer + 1); });
         }
-        parallel_tasks(1, 1, [&](std::int64_t) { task(view, schedule.threads_each); });
+        parallel_items(1, 1, [&](std::int64_t) { task(view, schedule.threads_each); });
         if (following.valid()) {
             view = following.get();
         }
@@ -62,7 +62,7 @@ void for_each_layer(const Trace& trace, int threads, const std::function<void(co
         stream_ahead(trace, schedule, task);
         return;
     }
-    parallel_tasks(trace.info().shape.num_layers, schedule.at_once, [&](std::int64_t layer) {
+    parallel_items(trace.info().shape.num_layers, schedule.at_once, [&](std::int64_t layer) {
         const auto view = trace.layer(layer);
         task(view, schedule.threads_each);
     });

@@ -2,11 +2,11 @@
 
 #include "model/decoder.h"
 #include "model/linear.h"
+#include "model/parallel.h"
 #include "replay/bounds.h"
 #include "replay/head_attention.h"
 #include "replay/kernels/kernels.h"
 #include "replay/output_projection.h"
-#include "replay/parallel.h"
 
 #include <ATen/ATen.h>
 
@@ -108,7 +108,7 @@ struct LayerAttention::State
         norms.head_output_l1.resize(static_cast<std::size_t>(heads * steps));
         norms.head_output_l2.resize(static_cast<std::size_t>(heads * steps));
         auto outputs = at::empty({steps, heads * view.shape.head_dim});
-        parallel_tasks(view.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
+        parallel_items(view.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
             attention[static_cast<std::size_t>(kv_head)] = attend(view, kv_head);
             head_norms(kv_head, outputs.data_ptr<float>());
         });

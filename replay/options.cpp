@@ -1,6 +1,6 @@
 #include "replay/options.h"
 
-#include "replay/parallel.h"
+#include "model/parallel.h"
 #include "traces/error.h"
 #include "traces/program.h"
 

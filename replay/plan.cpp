@@ -1,7 +1,7 @@
 #include "replay/plan.h"
 
+#include "model/parallel.h"
 #include "replay/layer_stream.h"
-#include "replay/parallel.h"
 #include "replay/protection.h"
 #include "replay/retention.h"
 #include "traces/error.h"
@@ -291,7 +291,7 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
         const LayerInputs inputs(view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each);
         const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
         const auto expanded = inputs.seen_by_query_heads(expanded_view);
-        parallel_tasks(static_cast<std::int64_t>(runs.size()), threads_each, [&](std::int64_t index) {
+        parallel_items(static_cast<std::int64_t>(runs.size()), threads_each, [&](std::int64_t index) {
             auto& run = runs[static_cast<std::size_t>(index)];
             rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info);
         });
@@ -312,11 +312,12 @@ void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budget
     auto nominal = plan_nominal(run, budgets, info);
     // one ranking for each budget: the rule is asked again for none that was not scored
     const bool fixed = run.policy->ignores_budget() || run.policy->ranks_by_budget();
+    const bool exact = retains_what_is_asked(nominal);
     std::optional<PolicyReplay> matched;
-    if (!retains_what_is_asked(nominal) && match != BudgetMatch::nominal && !fixed) {
+    if (!exact && match != BudgetMatch::nominal && !fixed) {
         matched = plan_matched(run, budgets, info);
     }
-    if (retains_what_is_asked(nominal) || (matched && matched->nominal == nominal.nominal)) {
+    if (exact || (matched && matched->nominal == nominal.nominal)) {
         nominal.match = "both";
         matched.reset();
     }

@@ -1,5 +1,6 @@
 #include "replay/registry.h"
 
+#include "analysis/selection.h"
 #include "replay/external.h"
 #include "replay/policies/ada.h"
 #include "replay/policies/cam.h"
@@ -297,8 +298,7 @@ std::string_view trimmed(std::string_view text)
 // base=[snapkv:window=16] names its policy without the brackets, in canonical spelling.
 std::string canonical_base(std::string_view text)
 {
-    const bool bracketed = text.size() > 1 && text.front() == '[' && text.back() == ']';
-    return parse_policy(bracketed ? text.substr(1, text.size() - 2) : text).canonical;
+    return parse_policy(without_brackets(text)).canonical;
 }
 
 const ParameterInfo& parameter_named(const PolicyInfo& info, std::string_view assignment)
@@ -324,19 +324,6 @@ void apply(PolicySpec& spec, const ParameterInfo& parameter, std::string_view va
     }
     const bool is_policy = parameter.kind == ParameterInfo::Kind::policy;
     spec.params.set(parameter, info.name, is_policy ? canonical_base(value) : value);
-}
-
-// Where the first assignment ends: at a comma that is not inside brackets.
-std::size_t assignment_end(std::string_view assignments)
-{
-    int depth = 0;
-    for (std::size_t i = 0; i < assignments.size(); ++i) {
-        depth += assignments[i] == '[' ? 1 : assignments[i] == ']' ? -1 : 0;
-        if (assignments[i] == ',' && depth <= 0) {
-            return i;
-        }
-    }
-    return std::string_view::npos;
 }
 
 void apply_all(PolicySpec& spec, std::string_view assignments)

@@ -1,9 +1,9 @@
 #include "replay/replay.h"
 
+#include "model/parallel.h"
 #include "replay/changed_values.h"
 #include "replay/layer_stream.h"
 #include "replay/loss.h"
-#include "replay/parallel.h"
 #include "replay/plan.h"
 #include "traces/error.h"
 #include "traces/program.h"
@@ -146,7 +146,7 @@ void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* m
         [&](const PolicyReplay& policy) { return policy.cache_heads != shape.num_kv_heads; });
     const auto expanded_view = expand ? per_query_head(view) : LayerView();
     const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view, threads, model) : nullptr;
-    parallel_tasks(static_cast<std::int64_t>(report.policies.size()), threads, [&](std::int64_t index) {
+    parallel_items(static_cast<std::int64_t>(report.policies.size()), threads, [&](std::int64_t index) {
         const auto policy = static_cast<std::size_t>(index);
         const bool by_query_head = report.policies[policy].cache_heads != shape.num_kv_heads;
         measure_policy(by_query_head ? *expanded : attention, report, policy, view.layer);

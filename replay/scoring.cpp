@@ -1,7 +1,7 @@
 #include "replay/scoring.h"
 
+#include "model/parallel.h"
 #include "replay/kernels/kernels.h"
-#include "replay/parallel.h"
 #include "replay/window_means.h"
 
 #include "traces/error.h"
@@ -85,7 +85,7 @@ at::Tensor LayerInputs::value_norms() const
 {
     const auto values = layer_.v.contiguous();
     auto norms = at::empty({shape().num_kv_heads, seq_len()});
-    parallel_tasks(shape().num_kv_heads, attention_->threads, [&](std::int64_t head) {
+    parallel_items(shape().num_kv_heads, attention_->threads, [&](std::int64_t head) {
         const auto* rows = values.const_data_ptr<float>() + head * seq_len() * shape().head_dim;
         kernels().row_norms(rows, seq_len(), shape().head_dim, norms.data_ptr<float>() + head * seq_len());
     });

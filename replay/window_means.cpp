@@ -1,7 +1,7 @@
 #include "replay/window_means.h"
 
+#include "model/parallel.h"
 #include "replay/kernels/kernels.h"
-#include "replay/parallel.h"
 
 #include <ATen/ATen.h>
 
@@ -147,7 +147,7 @@ at::Tensor window_means(const LayerView& layer, std::int64_t window, int threads
 {
     const auto kept = layer.seq_len - window;
     auto means = at::empty({layer.shape.num_heads, kept});
-    parallel_tasks(layer.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
+    parallel_items(layer.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
         const auto queries = group_queries(layer, kv_head, window);
         const BlockwiseAttention attention(layer, kv_head, queries);
         attention.means(means.data_ptr<float>() + kv_head * queries.group * kept);

@@ -2,6 +2,7 @@
 
 #include "traces/layer_datasets.h"
 #include "traces/program.h"
+#include "traces/split_mix.h"
 #include "traces/trace_metadata.h"
 #include "traces/trace_writer.h"
 #include "traces/verify.h"
@@ -42,14 +43,6 @@ enum class Topic : std::uint64_t
     repeat
 };
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
-std::uint64_t mix(std::uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-    return x ^ (x >> 31);
-}
-
 /// Random numbers by index: any element can be had without those before it.
 class Random
 {
@@ -57,10 +50,10 @@ public:
     Random(std::int64_t seed, std::int64_t layer, Topic topic, std::int64_t head)
     {
         for (const auto part : {seed, layer, static_cast<std::int64_t>(topic), head})
-            key_ = mix(key_ + increment + static_cast<std::uint64_t>(part));
+            key_ = split_mix(key_ + split_mix_increment + static_cast<std::uint64_t>(part));
     }
 
-    std::uint64_t bits(std::uint64_t index) const { return mix(key_ + (index + 1) * increment); }
+    std::uint64_t bits(std::uint64_t index) const { return split_mix(key_ + (index + 1) * split_mix_increment); }
 
     /// In [0, 1).
     double uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }
@@ -74,7 +67,6 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t increment = 0x9e3779b97f4a7c15U;
     std::uint64_t key_ = 0;
 };
 

@@ -125,18 +125,24 @@ Trace::~Trace() = default;
 Trace::Trace(Trace&&) noexcept = default;
 Trace& Trace::operator=(Trace&&) noexcept = default;
 
+LayerView sized_view(const TraceInfo& info, std::int64_t layer)
+{
+    LayerView view;
+    view.layer = layer;
+    view.shape = info.shape;
+    view.seq_len = info.seq_len;
+    view.window = info.window;
+    view.eval_len = info.eval_len;
+    return view;
+}
+
 LayerView Trace::layer(std::int64_t layer) const
 {
     if (layer < 0 || layer >= info_.shape.num_layers)
         throw Error(info_.file + ": layer: expected 0 to " + std::to_string(info_.shape.num_layers - 1) + ", found "
             + std::to_string(layer));
     const auto group = layer_group(file_->root, info_, layer);
-    LayerView view;
-    view.layer = layer;
-    view.shape = info_.shape;
-    view.seq_len = info_.seq_len;
-    view.window = info_.window;
-    view.eval_len = info_.eval_len;
+    LayerView view = sized_view(info_, layer);
     for (const auto& dataset : layer_datasets()) {
         const bool is_empty = dataset.role == Role::evaluation && info_.eval_len == 0;
         if (!is_empty && group.has(dataset.name))

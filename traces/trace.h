@@ -8,6 +8,9 @@
 
 namespace lava {
 
+/// A layer's number and sizes, its tensors yet to come.
+LayerView sized_view(const TraceInfo& info, std::int64_t layer);
+
 /// A recorded run (traces/FORMAT.md). Opening checks version, types and every shape; layers load one at a time.
 class Trace
 {

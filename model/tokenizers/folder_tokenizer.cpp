@@ -83,6 +83,7 @@ void FolderTokenizer::set_token(std::int64_t id, const std::string& bytes)
 void FolderTokenizer::set_added(const AddedToken& token)
 {
     set_token(token.id, token.text);
+    added_ids_[token.text] = token.id;
     if (token.special) {
         special_.insert(token.id);
     }
@@ -105,7 +106,8 @@ SpecialTokens FolderTokenizer::special_tokens(
     }
     const auto required = [&](const char* key) {
         const std::optional<std::string> token = config_.special_token(key);
-        const std::int64_t id = token ? id_of(*token) : -1;
+        const auto added = token ? added_ids_.find(*token) : added_ids_.end();
+        const std::int64_t id = added != added_ids_.end() ? added->second : token ? id_of(*token) : -1;
         if (id < 0) {
             throw Error((folder_ / "tokenizer_config.json").string() + ": " + key + " is asked for, but "
                 + (token ? "'" + *token + "' is not in the vocabulary" : "not named"));

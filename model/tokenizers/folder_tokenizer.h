@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace lava {
@@ -38,8 +39,9 @@ protected:
     void set_added(const AddedToken& token);
     /// Ids around `encoding`, with empty ranges at the ends of a text of `size` bytes.
     static Encoding surround(const SpecialTokens& special, Encoding encoding, std::size_t size);
-    /// BOS and EOS as tokenizer_config.json asks for them, or else `otherwise`. `id_of` returns -1 for what it does not
-    /// know. Throws Error where one is asked for that is not a token.
+    /// BOS and EOS as tokenizer_config.json asks for them, or else `otherwise`: added tokens, or what `id_of`, which
+    /// returns -1 for what it does not know, finds in the vocabulary. Throws Error where one is asked for that is not a
+    /// token.
     SpecialTokens special_tokens(
         const std::function<std::int64_t(const std::string&)>& id_of, SpecialTokens otherwise) const;
 
@@ -50,6 +52,7 @@ protected:
 private:
     std::vector<std::string> tokens_; ///< bytes by id; empty for an id that is not used
     std::set<std::int64_t> special_;
+    std::unordered_map<std::string, std::int64_t> added_ids_;
     FolderTemplate template_;
 };
 

@@ -31,7 +31,7 @@ public:
         const std::optional<JsonView> normalizer = json.find("normalizer");
         added_ = AddedTokens(read_added(json), normalizer ? Normalizer(*normalizer) : Normalizer());
         const std::optional<JsonView> post = json.find("post_processor");
-        special_ = special_tokens([this](const std::string& token) { return id_of(token); },
+        special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); },
             post ? read_post_processor(*post) : SpecialTokens());
     }
 
@@ -74,16 +74,12 @@ private:
                     + std::to_string(known->second) + ", not " + std::to_string(token.id));
             }
             set_added(token);
-            added_ids_[token.text] = token.id;
         }
         return tokens;
     }
 
-    std::int64_t id_of(const std::string& token) const
+    std::int64_t id_in_vocabulary(const std::string& token) const
     {
-        if (const auto added = added_ids_.find(token); added != added_ids_.end()) {
-            return added->second;
-        }
         const auto known = model_.vocabulary().find(token);
         return known == model_.vocabulary().end() ? -1 : known->second;
     }
@@ -91,7 +87,6 @@ private:
     PreTokenizer pre_tokenizer_;
     BpeModel model_;
     AddedTokens added_;
-    std::unordered_map<std::string, std::int64_t> added_ids_;
     SpecialTokens special_;
 };
 

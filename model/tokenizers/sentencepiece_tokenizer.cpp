@@ -58,7 +58,7 @@ public:
         }
         added_ = AddedTokens(read_added(), Normalizer());
         const std::int64_t bos = first_.bos_id();
-        special_ = special_tokens([this](const std::string& token) { return id_of(token); },
+        special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); },
             bos < 0 ? SpecialTokens() : SpecialTokens{{bos}, {}});
     }
 
@@ -101,16 +101,12 @@ private:
                     + "' in tokenizer.model");
             }
             set_added(token);
-            added_ids_[token.text] = token.id;
         }
         return tokens;
     }
 
-    std::int64_t id_of(const std::string& token) const
+    std::int64_t id_in_vocabulary(const std::string& token) const
     {
-        if (const auto added = added_ids_.find(token); added != added_ids_.end()) {
-            return added->second;
-        }
         const int id = first_.PieceToId(token);
         return first_.IdToPiece(id) == token ? id : -1;
     }
@@ -142,7 +138,6 @@ private:
     SentencePieceProcessor first_; ///< puts a space in front
     SentencePieceProcessor further_; ///< does not
     AddedTokens added_;
-    std::unordered_map<std::string, std::int64_t> added_ids_;
     SpecialTokens special_;
 };
 
