@@ -12,17 +12,7 @@ namespace lava::bench {
 
 namespace {
 
-// [rows, inner] times [inner, columns], `count` times.
-struct Shape
-{
-    std::string name;
-    std::int64_t rows;
-    std::int64_t inner;
-    std::int64_t columns;
-    double count;
-};
-
-std::vector<Shape> floor_shapes(const Workload& workload)
+std::vector<ProductShape> floor_shapes(const Workload& workload)
 {
     constexpr std::int64_t window = 32;
     const auto& layer = workload.layers.front();
@@ -61,7 +51,9 @@ double seconds_for(double count, int threads, Clock clock, const Product& produc
     return seconds * count / static_cast<double>(repeats * threads);
 }
 
-FloorProduct time_shape(const Shape& shape, int threads, Clock clock)
+} // namespace
+
+FloorProduct time_product(const ProductShape& shape, int threads, Clock clock)
 {
     std::vector<at::Tensor> left;
     std::vector<at::Tensor> right; // [columns, inner], as oneDNN reads it
@@ -87,13 +79,11 @@ FloorProduct time_shape(const Shape& shape, int threads, Clock clock)
     return timed;
 }
 
-} // namespace
-
 std::vector<FloorProduct> time_floor(const Workload& workload, int threads, Clock clock)
 {
     std::vector<FloorProduct> products;
     for (const auto& shape : floor_shapes(workload)) {
-        products.push_back(time_shape(shape, threads, clock));
+        products.push_back(time_product(shape, threads, clock));
     }
     return products;
 }

@@ -18,7 +18,7 @@ namespace lava::bench {
 
 namespace {
 
-constexpr std::array<const char*, max_policies> policy_names{"lava", "snapkv", "streaming-llm", "h2o", "ada-snapkv",
+constexpr std::array<const char*, max_policies> names{"lava", "snapkv", "streaming-llm", "h2o", "ada-snapkv",
     "pyramidkv", "vatp", "ada-pyramidkv", "cake", "lava@official", "lava-uniform", "lava-nohead"};
 constexpr std::int64_t query_rows = 32;
 constexpr std::int64_t least_budget = 65; // above every window and sink
@@ -36,7 +36,7 @@ std::vector<std::vector<std::int64_t>> divide_budgets(
     shape.num_layers = static_cast<std::int64_t>(workload.layers.size());
     std::vector<std::vector<std::int64_t>> counts(workload.layers.size());
     for (std::int64_t g = 0; g < workload.budgets; ++g) {
-        const auto budget = least_budget + (first.seq_len - least_budget) * g / workload.budgets;
+        const auto budget = even_budget(first.seq_len, g, workload.budgets);
         const auto allocation = policy.allocate(ranked, {shape, first.seq_len, policy.window(), budget});
         for (std::size_t i = 0; i < allocation.retained.size(); ++i) {
             counts[i / static_cast<std::size_t>(shape.num_kv_heads)].push_back(
@@ -47,6 +47,16 @@ std::vector<std::vector<std::int64_t>> divide_budgets(
 }
 
 } // namespace
+
+std::span<const char* const> policy_names()
+{
+    return names;
+}
+
+std::int64_t even_budget(std::int64_t seq_len, std::int64_t g, std::int64_t budgets)
+{
+    return least_budget + (seq_len - least_budget) * g / budgets;
+}
 
 std::int64_t Workload::product_rows(std::size_t policy, std::size_t layer) const
 {
@@ -105,7 +115,7 @@ Workload make_workload(std::vector<LayerView> layers, std::int64_t policies, std
     workload.layers = std::move(layers);
     workload.budgets = budgets;
     for (std::int64_t p = 0; p < policies; ++p) {
-        const auto policy = parse_policy(policy_names.at(static_cast<std::size_t>(p))).make();
+        const auto policy = parse_policy(names.at(static_cast<std::size_t>(p))).make();
         std::vector<RankedLayer> ranked(workload.layers.size());
         parallel_items(static_cast<std::int64_t>(ranked.size()), threads, [&](std::int64_t layer) {
             const auto& view = workload.layers[static_cast<std::size_t>(layer)];
@@ -113,7 +123,7 @@ Workload make_workload(std::vector<LayerView> layers, std::int64_t policies, std
             of_layer = rank_layer(policy->score(LayerInputs(view, query_rows)), view.seq_len, policy->window());
             merge_heads(of_layer);
         });
-        workload.policies.emplace_back(policy_names.at(static_cast<std::size_t>(p)));
+        workload.policies.emplace_back(names.at(static_cast<std::size_t>(p)));
         workload.counts.push_back(divide_budgets(*policy, ranked, workload));
         auto& rankings = workload.rankings.emplace_back();
         for (auto& layer : ranked) {

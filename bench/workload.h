@@ -3,6 +3,7 @@
 #include "traces/layer_view.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,9 +30,15 @@ std::vector<LayerView> synthetic_layers(const ModelShape& shape, std::int64_t se
 /// A layer's last `seq_len` prompt tokens and first `steps` steps.
 LayerView shortened(const LayerView& layer, std::int64_t seq_len, std::int64_t steps);
 
+/// The g-th of `budgets` evenly spaced ones.
+std::int64_t even_budget(std::int64_t seq_len, std::int64_t g, std::int64_t budgets);
+
 /// Ranks the layers by the first `policies` of twelve policies and divides `budgets` evenly spaced budgets.
 Workload make_workload(std::vector<LayerView> layers, std::int64_t policies, std::int64_t budgets, int threads);
 
 inline constexpr std::int64_t max_policies = 12;
+
+/// The policies of a workload.
+std::span<const char* const> policy_names();
 
 } // namespace lava::bench

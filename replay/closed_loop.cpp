@@ -1,5 +1,6 @@
 #include "replay/closed_loop.h"
 
+#include "replay/closed_loop_rows.h"
 #include "replay/decode_batch.h"
 #include "replay/logit_loss.h"
 #include "traces/error.h"
@@ -9,8 +10,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -23,80 +22,6 @@ using Ids = std::vector<std::int64_t>;
 std::size_t index(std::int64_t value)
 {
     return static_cast<std::size_t>(value);
-}
-
-/// The rows of the batch: the dense one first, then every retained set that differs from it and from the others of its
-/// ranking.
-struct Rows
-{
-    std::vector<std::uint32_t> whole_prompt; // [L, Hkv, N] the dense row's ranking
-    Ids whole_counts; // [L, Hkv]
-    std::vector<RetainedPrompt> retained;
-    std::vector<std::vector<std::size_t>> of_cell; // [P][G] into retained
-};
-
-/// A ranking that keeps positions as they come, of which the first `count` are kept.
-void add_dense_row(Rows& rows, const TraceInfo& info, std::int64_t count)
-{
-    const auto heads = info.shape.num_layers * info.shape.num_kv_heads;
-    rows.whole_prompt.resize(index(heads * info.seq_len));
-    for (std::int64_t head = 0; head < heads; ++head) {
-        const auto begin = rows.whole_prompt.begin() + head * info.seq_len;
-        std::iota(begin, begin + info.seq_len, 0U);
-    }
-    rows.whole_counts.assign(index(heads), count);
-    rows.retained.push_back({rows.whole_prompt, rows.whole_counts, info.shape.num_kv_heads});
-}
-
-RetainedPrompt retained_of(const ReplayReport& report, std::size_t policy, std::size_t budget)
-{
-    const auto heads = report.cache_heads(policy), all_heads = report.trace.shape.num_layers * heads;
-    const auto first_layer = report.ranking(policy, budget, 0); // of a budget, the layers lie one after the other
-    return {{first_layer.data(), index(all_heads * report.trace.seq_len)},
-        std::span(report.policies[policy].counts).subspan(budget * index(all_heads), index(all_heads)), heads};
-}
-
-Rows make_rows(const ReplayReport& report)
-{
-    Rows rows;
-    add_dense_row(rows, report.trace, report.trace.seq_len);
-    struct Sets // of one ranking
-    {
-        std::vector<RetainedPrompt> sets;
-        std::map<Ids, std::size_t> known; // counts -> index
-    };
-    std::vector<Sets> rankings;
-    std::map<const std::uint32_t*, std::size_t> ranking_of;
-    std::vector<std::vector<std::pair<std::size_t, std::size_t>>> place; // [P][G] ranking and set; {-1, .}: dense
-    constexpr auto dense = static_cast<std::size_t>(-1);
-    for (std::size_t p = 0; p < report.policies.size(); ++p) {
-        auto& cells = place.emplace_back();
-        for (std::size_t g = 0; g < report.policies[p].budgets.size(); ++g) {
-            const auto set = retained_of(report, p, g);
-            if (std::ranges::all_of(set.counts, [&](auto count) { return count == report.trace.seq_len; })) {
-                cells.emplace_back(dense, 0);
-                continue;
-            }
-            const auto ranking = ranking_of.try_emplace(set.ranking.data(), rankings.size()).first->second;
-            rankings.resize(std::max(rankings.size(), ranking + 1));
-            auto& [sets, known] = rankings[ranking];
-            const auto [found, is_new] = known.try_emplace(Ids(set.counts.begin(), set.counts.end()), sets.size());
-            if (is_new)
-                sets.push_back(set);
-            cells.emplace_back(ranking, found->second);
-        }
-    }
-    std::vector<std::size_t> first_row;
-    for (const auto& ranking : rankings) {
-        first_row.push_back(rows.retained.size());
-        rows.retained.insert(rows.retained.end(), ranking.sets.begin(), ranking.sets.end());
-    }
-    for (const auto& cells : place) {
-        auto& of_policy = rows.of_cell.emplace_back();
-        for (const auto& [ranking, set] : cells)
-            of_policy.push_back(ranking == dense ? 0 : first_row[ranking] + set);
-    }
-    return rows;
 }
 
 /// Absolute differences of two residual streams and norms of one, per row, layer and step.
@@ -222,8 +147,7 @@ std::int64_t first_token(const Trace& trace, const Decoder& decoder, int threads
         return info.eval_ids.front();
     if (info.prompt_ids.empty())
         throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
-    Rows rows;
-    add_dense_row(rows, info, info.seq_len - 1); // the last token of the prompt once more, as the first step
+    const auto rows = dense_row(info, info.seq_len - 1); // the last token of the prompt once more, as the first step
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
     return batch.generate(std::span(info.prompt_ids).last(1), 1, [] {}).front();
 }
@@ -237,8 +161,7 @@ Ids forced_inputs(const Trace& trace, const Decoder& decoder, std::int64_t steps
         inputs.resize(index(steps));
         return inputs;
     }
-    Rows rows;
-    add_dense_row(rows, info, info.seq_len);
+    const auto rows = dense_row(info, info.seq_len);
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, threads);
     const auto predicted = batch.generate(inputs, steps - 1, [] {});
     inputs.insert(inputs.end(), predicted.begin() + info.eval_len - 1, predicted.end());
@@ -304,7 +227,7 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
     const auto& info = trace.info();
     const auto steps = options.steps > 0 ? options.steps : info.eval_len;
     check_trace(info, decoder.config(), steps);
-    const auto rows = make_rows(report);
+    const auto rows = closed_loop_rows(report);
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
     const auto free_steps = options.free ? batch.generate_progress(steps - 1) : 0;
     observer.begin(static_cast<long>(info.shape.num_layers + free_steps));
