@@ -1,5 +1,8 @@
 #include "model/attention.h"
 
+#ifdef LAVA_WITH_CUDA
+#include "model/device_attention.h"
+#endif
 #include "model/linear.h"
 #include "model/parallel.h"
 #include "model/tiled_attention.h"
@@ -137,6 +140,10 @@ AttentionResult causal_attention(
     const bool sees_all = window == 0 || window >= k.size(1);
     if (sees_all && q.is_cpu() && q.scalar_type() == at::kFloat && q.size(1) >= fewest_tiled_rows)
         return tiled_attention(q, k, v, column_sums, *supported_arithmetic().front());
+#ifdef LAVA_WITH_CUDA
+    if (runs_on_device(q))
+        return device_attention(q, k, v, column_sums, window);
+#endif
     const Problem problem = make_problem(q, k, v, window);
     const auto n = problem.n(), kv_heads = problem.kv_heads(), total = k.size(1);
     const auto sums_options = q.options().dtype(at::kDouble);
