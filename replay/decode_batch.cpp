@@ -2,6 +2,7 @@
 
 #include "model/linear.h"
 #include "model/parallel.h"
+#include "replay/layer_stream.h"
 #include "replay/prefix_attention.h"
 
 #include <ATen/ATen.h>
@@ -15,7 +16,9 @@ namespace lava {
 namespace {
 
 constexpr std::int64_t tokens_at_once = 768; // in a tile that runs over known inputs
-constexpr std::int64_t rows_at_once = 192; // in a tile that runs step by step
+constexpr std::int64_t rows_at_once = 256; // in a tile that runs step by step
+constexpr double decode_bytes_at_once = 256e6; // of such a tile's keys and values
+constexpr double prompt_bytes_at_once = 1e9; // of the prompt's keys and values, where layers are not read at every step
 constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
 
 std::size_t index(std::int64_t value)
@@ -23,14 +26,21 @@ std::size_t index(std::int64_t value)
     return static_cast<std::size_t>(value);
 }
 
-/// A stretch in equal parts of at most `largest`.
-void divide(std::int64_t begin, std::int64_t end, std::int64_t largest, std::vector<Tile>& tiles)
+/// Rows in equal parts of at most `largest`.
+void divide(const Tile& whole, std::int64_t largest, std::vector<Tile>& tiles)
 {
-    const auto parts = (end - begin + largest - 1) / largest;
+    const auto parts = (whole.rows + largest - 1) / largest;
     for (std::int64_t part = 0; part < parts; ++part) {
-        const auto first = begin + (end - begin) * part / parts;
-        tiles.push_back({first, begin + (end - begin) * (part + 1) / parts - first});
+        const auto first = whole.rows * part / parts;
+        tiles.push_back({whole.first + first, whole.rows * (part + 1) / parts - first});
     }
+}
+
+/// Bytes of the keys and values of so many entries in every head of every layer.
+double cache_bytes(const ModelShape& shape, std::int64_t entries)
+{
+    return 8.0 * static_cast<double>(shape.num_layers * shape.num_kv_heads * shape.head_dim)
+        * static_cast<double>(entries);
 }
 
 /// [tokens]: of each row, the most likely token; the first of equal ones. Logits are made in panels of the vocabulary.
@@ -82,31 +92,42 @@ DecodeBatch::DecodeBatch(const Trace& trace, const Decoder& decoder, std::vector
     , threads_(threads)
 { }
 
-std::vector<Tile> DecodeBatch::tiles(std::int64_t steps) const
+std::vector<Tile> DecodeBatch::rankings() const
 {
     std::vector<Tile> result;
-    const auto count = std::ssize(rows_);
-    for (std::int64_t begin = 0; begin < count;) {
-        auto end = begin + 1;
-        while (end < count && rows_[index(end)].ranking.data() == rows_[index(begin)].ranking.data())
-            ++end;
-        divide(begin, end, std::max<std::int64_t>(1, tokens_at_once / steps), result);
-        begin = end;
+    for (std::int64_t row = 0; row < std::ssize(rows_); ++row) {
+        if (row == 0 || rows_[index(row)].ranking.data() != rows_[index(row - 1)].ranking.data())
+            result.push_back({row, 0});
+        ++result.back().rows;
     }
     return result;
 }
 
-std::vector<Tile> DecodeBatch::tiles_of_any_ranking() const
+std::vector<Tile> DecodeBatch::tiles(std::int64_t steps) const
 {
     std::vector<Tile> result;
-    divide(0, std::ssize(rows_), rows_at_once, result);
+    for (const auto& ranking : rankings())
+        divide(ranking, std::max<std::int64_t>(1, tokens_at_once / steps), result);
     return result;
 }
 
-DecodeBatch::Layer DecodeBatch::load(std::int64_t layer) const
+std::vector<Tile> DecodeBatch::tiles_of_any_ranking(std::int64_t steps) const
 {
-    const auto view = trace_.layer(layer);
-    return {layer, view.k, view.v};
+    const auto fitting = static_cast<std::int64_t>(decode_bytes_at_once / cache_bytes(trace_.info().shape, steps));
+    const auto largest = std::clamp<std::int64_t>(fitting, 1, rows_at_once);
+    std::vector<Tile> pieces;
+    for (const auto& ranking : rankings())
+        divide(ranking, largest, pieces);
+    const auto parts = (std::ssize(rows_) + largest - 1) / largest;
+    const auto alike = (std::ssize(rows_) + parts - 1) / parts; // rows of each, were all alike
+    std::vector<Tile> result;
+    for (const auto& piece : pieces) { // whole, as its rows share the gathering of entries
+        const auto begun = std::ssize(result) * alike;
+        if (result.empty() || piece.first + piece.rows / 2 >= begun || result.back().rows + piece.rows > largest)
+            result.push_back({piece.first, 0});
+        result.back().rows += piece.rows;
+    }
+    return result;
 }
 
 Rope DecodeBatch::rope_of(std::int64_t rows, std::int64_t seen, std::int64_t steps) const
@@ -162,8 +183,8 @@ void DecodeBatch::run(
     const c10::InferenceMode inference;
     const auto inputs = decoder_.embed(at::tensor(at::ArrayRef<std::int64_t>(ids.data(), ids.size()), at::kLong));
     std::vector<TileState> states(all.size());
-    for (std::int64_t layer = 0; layer < trace_.info().shape.num_layers; ++layer) {
-        const auto loaded = load(layer);
+    stream_layers(trace_, [&](const LayerView& view) {
+        const auto layer = view.layer;
         const auto work = [&](std::int64_t i) {
             const auto& tile = all[index(i)];
             auto& state = states[index(i)];
@@ -171,53 +192,108 @@ void DecodeBatch::run(
                 state.resid = inputs.repeat({tile.rows, 1});
                 state.rope = rope_of(tile.rows, 0, steps);
             }
-            run_layer(loaded, tile, state, 0, steps);
+            run_layer({layer, view.k, view.v}, tile, state, 0, steps);
             visit(tile, layer, state.resid);
         };
         parallel_items(1, 1, work);
         parallel_items(std::ssize(all) - 1, threads_, [&](std::int64_t i) { work(i + 1); });
         progress();
-    }
+    });
 }
 
 std::int64_t DecodeBatch::generate_progress(std::int64_t steps) const
 {
-    return std::ssize(tiles_of_any_ranking()) * steps;
+    return std::ssize(tiles_of_any_ranking(steps)) * steps;
+}
+
+/// What generate() is asked for, and the answers so far.
+struct DecodeBatch::Generation
+{
+    std::span<const std::int64_t> forced;
+    std::int64_t steps;
+    const std::function<void()>& progress;
+    std::vector<std::int64_t> ids; // [rows, steps]
+};
+
+DecodeBatch::TileState DecodeBatch::begin_generation(const Tile& tile, std::int64_t steps) const
+{
+    const auto& shape = trace_.info().shape;
+    TileState state;
+    for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
+        state.k.push_back(at::empty({shape.num_kv_heads, tile.rows, steps, shape.head_dim}));
+        state.v.push_back(at::empty_like(state.k.back()));
+    }
+    return state;
+}
+
+void DecodeBatch::begin_step(const Tile& tile, TileState& state, std::int64_t step, const Generation& generation) const
+{
+    auto inputs = at::empty({tile.rows}, at::kLong);
+    for (std::int64_t row = 0; row < tile.rows; ++row)
+        inputs.data_ptr<std::int64_t>()[row] = step < std::ssize(generation.forced)
+            ? generation.forced[index(step)]
+            : generation.ids[index((tile.first + row) * generation.steps + step - 1)];
+    state.resid = decoder_.embed(inputs);
+    state.rope = rope_of(tile.rows, step, 1);
+}
+
+void DecodeBatch::end_step(const Tile& tile, const TileState& state, std::int64_t step, Generation& generation) const
+{
+    const auto next = most_likely(decoder_.normalize(state.resid), decoder_.lm_head());
+    for (std::int64_t row = 0; row < tile.rows; ++row)
+        generation.ids[index((tile.first + row) * generation.steps + step)] = next[index(row)];
+    generation.progress();
+}
+
+void DecodeBatch::generate_by_tile(std::span<const Tile> tiles, Generation& generation) const
+{
+    std::vector<Layer> layers;
+    stream_layers(trace_, [&](const LayerView& view) { layers.push_back({view.layer, view.k, view.v}); });
+    parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) {
+        const auto& tile = tiles[index(i)];
+        auto state = begin_generation(tile, generation.steps);
+        for (std::int64_t step = 0; step < generation.steps; ++step) {
+            begin_step(tile, state, step, generation);
+            for (const auto& layer : layers)
+                run_layer(layer, tile, state, step, 1);
+            end_step(tile, state, step, generation);
+        }
+    });
+}
+
+void DecodeBatch::generate_by_layer(std::span<const Tile> tiles, Generation& generation) const
+{
+    std::vector<TileState> states(tiles.size());
+    const auto for_all = [&](const std::function<void(const Tile&, TileState&)>& work) {
+        parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) { work(tiles[index(i)], states[index(i)]); });
+    };
+    for_all([&](const Tile& tile, TileState& state) { state = begin_generation(tile, generation.steps); });
+    for (std::int64_t step = 0; step < generation.steps; ++step) {
+        for_all([&](const Tile& tile, TileState& state) { begin_step(tile, state, step, generation); });
+        stream_layers(trace_, [&](const LayerView& view) {
+            for_all([&](const Tile& tile, TileState& state) {
+                run_layer({view.layer, view.k, view.v}, tile, state, step, 1);
+            });
+        });
+        for_all([&](const Tile& tile, TileState& state) { end_step(tile, state, step, generation); });
+    }
 }
 
 std::vector<std::int64_t> DecodeBatch::generate(
     std::span<const std::int64_t> forced, std::int64_t steps, const std::function<void()>& progress) const
 {
-    const auto& shape = trace_.info().shape;
-    const auto all = tiles_of_any_ranking();
-    std::vector<Layer> layers;
-    for (std::int64_t layer = 0; layer < shape.num_layers; ++layer)
-        layers.push_back(load(layer));
-    std::vector<std::int64_t> ids(rows_.size() * index(steps));
-    parallel_items(std::ssize(all), threads_, [&](std::int64_t i) {
-        const auto& tile = all[index(i)];
-        TileState state;
-        for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
-            state.k.push_back(at::empty({shape.num_kv_heads, tile.rows, steps, shape.head_dim}));
-            state.v.push_back(at::empty_like(state.k.back()));
-        }
-        auto inputs = at::empty({tile.rows}, at::kLong);
-        for (std::int64_t step = 0; step < steps; ++step) {
-            if (step < std::ssize(forced))
-                inputs.fill_(forced[index(step)]);
-            state.resid = decoder_.embed(inputs);
-            state.rope = rope_of(tile.rows, step, 1);
-            for (const auto& layer : layers)
-                run_layer(layer, tile, state, step, 1);
-            const auto next = most_likely(decoder_.normalize(state.resid), decoder_.lm_head());
-            for (std::int64_t row = 0; row < tile.rows; ++row) {
-                ids[index((tile.first + row) * steps + step)] = next[index(row)];
-                inputs.data_ptr<std::int64_t>()[row] = next[index(row)];
-            }
-            progress();
-        }
-    });
-    return ids;
+    const auto& info = trace_.info();
+    const auto tiles = tiles_of_any_ranking(steps);
+    Generation generation{forced, steps, progress, std::vector<std::int64_t>(rows_.size() * index(steps))};
+    if (cache_bytes(info.shape, info.seq_len) <= prompt_bytes_at_once && !*decoder_.options().stream_weights) {
+        generate_by_tile(tiles, generation);
+        return std::move(generation.ids);
+    }
+    // what is read anew in every step is read for as many tiles as fit
+    const auto at_once = std::max<std::size_t>(4, index(threads_));
+    for (std::size_t first = 0; first < tiles.size(); first += at_once)
+        generate_by_layer(std::span(tiles).subspan(first, std::min(at_once, tiles.size() - first)), generation);
+    return std::move(generation.ids);
 }
 
 } // namespace lava

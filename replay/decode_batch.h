@@ -54,12 +54,21 @@ public:
 private:
     struct Layer;
     struct TileState;
+    struct Generation;
 
+    std::vector<Tile> rankings() const; ///< rows that share one
     std::vector<Tile> tiles(std::int64_t steps) const; ///< of one ranking each
-    std::vector<Tile> tiles_of_any_ranking() const;
-    Layer load(std::int64_t layer) const;
+    std::vector<Tile> tiles_of_any_ranking(std::int64_t steps) const;
     Rope rope_of(std::int64_t rows, std::int64_t seen, std::int64_t steps) const;
     void run_layer(const Layer& layer, const Tile& tile, TileState& state, std::int64_t seen, std::int64_t steps) const;
+
+    TileState begin_generation(const Tile& tile, std::int64_t steps) const;
+    void begin_step(const Tile& tile, TileState& state, std::int64_t step, const Generation& generation) const;
+    void end_step(const Tile& tile, const TileState& state, std::int64_t step, Generation& generation) const;
+    /// Each tile by itself to its end, all layers of the prompt in memory.
+    void generate_by_tile(std::span<const Tile> tiles, Generation& generation) const;
+    /// All tiles step by step and layer by layer, each layer read when it is needed.
+    void generate_by_layer(std::span<const Tile> tiles, Generation& generation) const;
 
     const Trace& trace_;
     const Decoder& decoder_;

@@ -2,6 +2,8 @@
 
 #include "model/parallel.h"
 
+#include <c10/core/InferenceMode.h>
+
 #include <algorithm>
 #include <future>
 
@@ -25,23 +27,6 @@ double work_bytes(const TraceInfo& info)
     return 4.0 * static_cast<double>(info.shape.num_heads * rows) * static_cast<double>(info.seq_len);
 }
 
-void stream_ahead(
-    const Trace& trace, const LayerSchedule& schedule, const std::function<void(const LayerView&, int)>& task)
-{
-    const auto layers = trace.info().shape.num_layers;
-    auto view = trace.layer(0);
-    for (std::int64_t layer = 0; layer < layers; ++layer) {
-        std::future<LayerView> following;
-        if (layer + 1 < layers) {
-            following = std::async(std::launch::async, [&trace, layer] { return trace.layer(layer + 1); });
-        }
-        parallel_items(1, 1, [&](std::int64_t) { task(view, schedule.threads_each); });
-        if (following.valid()) {
-            view = following.get();
-        }
-    }
-}
-
 } // namespace
 
 LayerSchedule schedule_layers(const TraceInfo& info, int threads, double memory)
@@ -55,11 +40,29 @@ LayerSchedule schedule_layers(const TraceInfo& info, int threads, double memory)
     return schedule;
 }
 
+void stream_layers(const Trace& trace, const std::function<void(const LayerView&)>& task)
+{
+    const auto layers = trace.info().shape.num_layers;
+    const bool reads_ahead = 2 * view_bytes(trace.info()) <= memory_for_layers;
+    const auto read = [&trace](std::int64_t layer) {
+        const c10::InferenceMode inference;
+        return trace.layer(layer);
+    };
+    std::future<LayerView> following;
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+        const auto view = following.valid() ? following.get() : read(layer);
+        if (reads_ahead && layer + 1 < layers) {
+            following = std::async(std::launch::async, read, layer + 1);
+        }
+        parallel_items(1, 1, [&](std::int64_t) { task(view); });
+    }
+}
+
 void for_each_layer(const Trace& trace, int threads, const std::function<void(const LayerView&, int)>& task)
 {
     const auto schedule = schedule_layers(trace.info(), threads, memory_for_layers);
     if (schedule.reads_ahead) {
-        stream_ahead(trace, schedule, task);
+        stream_layers(trace, [&](const LayerView& view) { task(view, schedule.threads_each); });
         return;
     }
     parallel_items(trace.info().shape.num_layers, schedule.at_once, [&](std::int64_t layer) {

@@ -12,6 +12,10 @@ namespace lava {
 /// layer that threw.
 void for_each_layer(const Trace& trace, int threads, const std::function<void(const LayerView&, int)>& task);
 
+/// Calls task(layer) for one layer after the other, in inference mode with one ATen thread; where two fit in memory,
+/// the next one is read meanwhile.
+void stream_layers(const Trace& trace, const std::function<void(const LayerView&)>& task);
+
 /// How for_each_layer divides the work: layers held at once and threads for each of them.
 struct LayerSchedule
 {

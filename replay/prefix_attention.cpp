@@ -3,6 +3,7 @@
 #include "replay/kernels/kernels.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -38,6 +39,7 @@ public:
         , keys_(index(prompt.head_dim * block_entries))
         , values_(index(block_entries * padded_dim_))
     {
+        std::iota(in_order_.begin(), in_order_.end(), 0U);
         const auto columns = index(rounded_up(std::ssize(rows) * per_row_, column_tile) + column_tile);
         q_.resize(columns * index(prompt.head_dim));
         max_.resize(columns);
@@ -87,11 +89,10 @@ private:
         std::ranges::fill(out_, 0.0F);
     }
 
-    void place(std::int64_t slot, const float* k, const float* v)
+    void gather(const float* k, const float* v, std::span<const std::uint32_t> entries)
     {
-        for (std::int64_t i = 0; i < prompt_.head_dim; ++i)
-            keys_[index(i * block_entries + slot)] = k[i];
-        std::copy_n(v, prompt_.head_dim, values_.begin() + slot * padded_dim_);
+        kernels().gather_block(
+            {k, v, prompt_.head_dim}, entries.data(), std::ssize(entries), keys_.data(), values_.data());
     }
 
     void attend_to_prompt()
@@ -102,10 +103,7 @@ private:
         const float* v = prompt_.v + kv_head_ * prompt_.seq_len * prompt_.head_dim;
         for (std::int64_t first = 0; first < longest; first += block_entries) {
             const auto entries = std::min(block_entries, longest - first);
-            for (std::int64_t i = 0; i < entries; ++i) {
-                const auto offset = ranking[index(first + i)] * prompt_.head_dim;
-                place(i, k + offset, v + offset);
-            }
+            gather(k, v, ranking.subspan(index(first), index(entries)));
             attend_block(0, active_columns(first));
         }
     }
@@ -139,10 +137,8 @@ private:
             const auto& row = rows_[order_[i]];
             for (std::int64_t first = 0; first < entries; first += block_entries) {
                 const auto in_block = std::min(block_entries, entries - first);
-                for (std::int64_t slot = 0; slot < in_block; ++slot) {
-                    const auto offset = kv_head_ * row.decode_stride + (first + slot) * prompt_.head_dim;
-                    place(slot, row.decode_k + offset, row.decode_v + offset);
-                }
+                const auto offset = kv_head_ * row.decode_stride + first * prompt_.head_dim;
+                gather(row.decode_k + offset, row.decode_v + offset, std::span(in_order_).first(index(in_block)));
                 for (std::int64_t column = 0; column < per_row_; ++column) {
                     const auto last = fresh_.seen + column % fresh_.steps; // the step itself
                     visible_[index(column)]
@@ -181,6 +177,7 @@ private:
     std::int64_t kv_head_ = 0;
     std::int64_t first_row_ = 0;
     std::vector<std::size_t> order_;
+    std::array<std::uint32_t, block_entries> in_order_;
     std::vector<float> keys_, values_; // of a block; what is left in unused slots is masked
     std::vector<float> q_, max_, sum_, out_;
     std::vector<std::int32_t> visible_;

@@ -58,15 +58,6 @@ void multiply_rows(const float* from, std::int64_t from_stride, const float* row
     }
 }
 
-template <int bytes> float largest(const typename Simd<bytes>::Floats& x)
-{
-    float result = x[0];
-    for (std::int64_t lane = 1; lane < Simd<bytes>::floats; ++lane) {
-        result = x[lane] > result ? x[lane] : result;
-    }
-    return result;
-}
-
 template <int bytes> void scale(float* values, std::int64_t count, const typename Simd<bytes>::Floats& factor)
 {
     using S = Simd<bytes>;
@@ -75,31 +66,25 @@ template <int bytes> void scale(float* values, std::int64_t count, const typenam
     }
 }
 
-/// A block's logits of one column become weights exp(logit - maximum); what was summed before is scaled to the same
-/// maximum.
+/// `width` logits of one column, a multiple of the lanes, become weights exp(logit - maximum); what was summed before
+/// is scaled to the same maximum.
 template <int bytes>
-void update_softmax(float* logits, std::int32_t visible, const AttentionColumns& columns, std::int64_t column)
+void update_softmax(
+    float* logits, std::int32_t visible, std::int64_t width, const AttentionColumns& columns, std::int64_t column)
 {
     using S = Simd<bytes>;
     using Floats = typename S::Floats;
-    for (std::int64_t i = visible; i < block_entries; ++i) {
+    for (std::int64_t i = visible; i < width; ++i) {
         logits[i] = lowest_logit;
     }
     auto top = S::template load<Floats>(logits);
-    for (std::int64_t i = S::floats; i < block_entries; i += S::floats) {
+    for (std::int64_t i = S::floats; i < width; i += S::floats) {
         const auto next = S::template load<Floats>(logits + i);
         top = next > top ? next : top;
     }
     const float before = columns.maxima[column];
-    const float highest = largest<bytes>(top);
+    const float highest = S::largest(top);
     const float maximum = highest > before ? highest : before;
-    for (std::int64_t i = 0; i < block_entries; i += S::floats) {
-        const Floats distance = S::template load<Floats>(logits + i) - maximum;
-        S::store(logits + i, exponential_of<bytes>(distance));
-    }
-    for (std::int64_t i = visible; i < block_entries; ++i) {
-        logits[i] = 0; // for a column that has seen nothing yet, the mask is its maximum
-    }
     float* mass = columns.mass + column * lane_multiple;
     if (maximum != before) {
         columns.maxima[column] = maximum;
@@ -108,41 +93,68 @@ void update_softmax(float* logits, std::int32_t visible, const AttentionColumns&
         scale<bytes>(columns.sums + column * columns.dim, columns.dim, factor);
     }
     auto sum = S::template load<Floats>(mass);
-    for (std::int64_t i = 0; i < block_entries; i += S::floats) {
-        sum += S::template load<Floats>(logits + i);
+    for (std::int64_t i = 0; i < width; i += S::floats) {
+        const Floats weights = exponential_of<bytes>(S::template load<Floats>(logits + i) - maximum);
+        S::store(logits + i, weights);
+        sum += weights;
     }
     S::store(mass, sum);
+}
+
+/// weights [tile, block_entries] = logits of a tile of columns with the block's first `width` entries.
+template <int bytes>
+void tile_logits(const float* queries, std::int64_t key_dim, const float* keys, std::int64_t width, float* weights)
+{
+    using Tile = AttentionTile<bytes>;
+    std::int64_t at = 0;
+    for (; at + Tile::floats <= width; at += Tile::floats) {
+        multiply_rows<bytes, Tile::vectors, false>(
+            queries, key_dim, keys + at, block_entries, key_dim, weights + at, block_entries);
+    }
+    for (; at < width; at += Simd<bytes>::floats) {
+        multiply_rows<bytes, 1, false>(
+            queries, key_dim, keys + at, block_entries, key_dim, weights + at, block_entries);
+    }
+}
+
+/// sums [tile, dim] += weights [tile, block_entries] times the block's first `count` values.
+template <int bytes>
+void add_tile_values(const float* weights, const float* values, std::int64_t count, std::int64_t dim, float* sums)
+{
+    using Tile = AttentionTile<bytes>;
+    std::int64_t at = 0;
+    for (; at + Tile::floats <= dim; at += Tile::floats) {
+        multiply_rows<bytes, Tile::vectors, true>(weights, block_entries, values + at, dim, count, sums + at, dim);
+    }
+    for (; at < dim; at += Simd<bytes>::floats) {
+        multiply_rows<bytes, 1, true>(weights, block_entries, values + at, dim, count, sums + at, dim);
+    }
 }
 
 template <int bytes>
 void attend_block(
     const AttentionColumns& columns, const EntryBlock& block, const std::int32_t* visible, std::int64_t count)
 {
-    using Tile = AttentionTile<bytes>;
+    constexpr auto tile = AttentionTile<bytes>::columns;
     constexpr auto lanes = Simd<bytes>::floats;
-    alignas(64) float weights[Tile::columns * block_entries];
-    const auto key_dim = columns.key_dim, dim = columns.dim;
-    for (std::int64_t c = 0; c < count; c += Tile::columns) {
+    alignas(64) float weights[tile * block_entries];
+    for (std::int64_t c = 0; c < count; c += tile) {
         std::int32_t most = 0;
-        for (int i = 0; i < Tile::columns; ++i) {
+        for (int i = 0; i < tile; ++i) {
             most = visible[c + i] > most ? visible[c + i] : most;
         }
-        for (std::int64_t at = 0; at < most; at += Tile::floats) {
-            multiply_rows<bytes, Tile::vectors, false>(columns.queries + c * key_dim, key_dim, block.keys + at,
-                block_entries, key_dim, weights + at, block_entries);
+        const auto width = (most + lanes - 1) / lanes * lanes;
+        tile_logits<bytes>(columns.queries + c * columns.key_dim, columns.key_dim, block.keys, width, weights);
+        for (int i = 0; i < tile; ++i) {
+            if (visible[c + i] > 0) {
+                update_softmax<bytes>(weights + i * block_entries, visible[c + i], width, columns, c + i);
+            } else { // it may have seen nothing yet, so that there is no maximum to compare the mask with
+                for (std::int64_t entry = 0; entry < width; ++entry) {
+                    weights[i * block_entries + entry] = 0;
+                }
+            }
         }
-        for (int i = 0; i < Tile::columns; ++i) {
-            update_softmax<bytes>(weights + i * block_entries, visible[c + i], columns, c + i);
-        }
-        float* sums = columns.sums + c * dim;
-        std::int64_t at = 0;
-        for (; at + Tile::floats <= dim; at += Tile::floats) {
-            multiply_rows<bytes, Tile::vectors, true>(
-                weights, block_entries, block.values + at, dim, most, sums + at, dim);
-        }
-        for (; at < dim; at += lanes) {
-            multiply_rows<bytes, 1, true>(weights, block_entries, block.values + at, dim, most, sums + at, dim);
-        }
+        add_tile_values<bytes>(weights, block.values, most, columns.dim, columns.sums + c * columns.dim);
     }
 }
 

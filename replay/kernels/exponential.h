@@ -6,7 +6,8 @@ namespace lava {
 
 /// e^x for x <= 0 in fp32, to 2 ulp, as 2^n e^r with |r| <= ln(2) / 2. 2^n in two steps, the last of which may round to
 /// a subnormal number, or to 0 as it does below -104.
-template <int bytes> typename Simd<bytes>::Floats exponential_of(typename Simd<bytes>::Floats x)
+template <int bytes>
+[[gnu::always_inline]] inline typename Simd<bytes>::Floats exponential_of(typename Simd<bytes>::Floats x)
 {
     using Floats = typename Simd<bytes>::Floats;
     using Bits = typename Simd<bytes>::Bits;

@@ -5,6 +5,7 @@
 #include "replay/kernels/attention_block.h"
 #include "replay/kernels/attention_weights.h"
 #include "replay/kernels/differences.h"
+#include "replay/kernels/gather_block.h"
 #include "replay/kernels/logit_divergence.h"
 #include "replay/kernels/product_norms.h"
 #include "replay/kernels/segment_sums.h"
@@ -16,7 +17,8 @@ template <int bytes> constexpr Kernels kernels_of_width(const char* name)
 {
     return {name, ProductTile<bytes>::columns, add_entries<bytes>, accumulate<bytes>, logits<bytes>,
         raise_maxima<bytes>, exponentials<bytes>, differences<bytes>, product_norms<bytes>, scores<bytes>,
-        exponentiate_block<bytes>, row_products<bytes>, row_norms<bytes>, attend_block<bytes>, logit_divergence<bytes>};
+        exponentiate_block<bytes>, row_products<bytes>, row_norms<bytes>, attend_block<bytes>, gather_block<bytes>,
+        logit_divergence<bytes>};
 }
 
 extern const Kernels avx512_kernels;

@@ -65,6 +65,14 @@ struct EntryBlock
     const float* values; ///< [block_entries, dim]
 };
 
+/// Keys and values of all entries, [., dim] each.
+struct EntryRows
+{
+    const float* keys;
+    const float* values;
+    std::int64_t dim;
+};
+
 /// A stretch of the vocabulary in two runs whose logits differ by delta.
 struct LogitChange
 {
@@ -128,6 +136,11 @@ struct Kernels
     /// entries, which may be none.
     void (*attend_block)(
         const AttentionColumns& columns, const EntryBlock& block, const std::int32_t* visible, std::int64_t count);
+
+    /// Copies the listed entries, at most block_entries, into the first slots of a block: keys [dim, block_entries],
+    /// values [block_entries, padded(dim)]. dim may be any number.
+    void (*gather_block)(
+        const EntryRows& entries, const std::uint32_t* rows, std::int64_t count, float* keys, float* values);
 
     /// Sum of p (exp(u) - 1 - u) with u = delta - mean. Where a logit of the other run exceeds `best`, the largest
     /// becomes `best` and its place, the first of equal ones, `best_index`.

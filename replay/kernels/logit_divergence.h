@@ -2,7 +2,7 @@
 
 // Terms of KL(p || p̂) over a stretch of the vocabulary, and its most likely token.
 
-#include "replay/kernels/attention_block.h"
+#include "replay/kernels/exponential.h"
 #include "replay/kernels/kernels.h"
 #include "replay/kernels/simd.h"
 
@@ -43,7 +43,7 @@ double logit_divergence(const LogitChange& change, std::int64_t count, float& be
     for (std::int64_t lane = 0; lane < S::floats; ++lane) {
         total += sum[lane];
     }
-    bool better = largest<bytes>(top) > best;
+    bool better = S::largest(top) > best;
     for (; i < count; ++i) {
         const auto one = [](float x) { return Floats{} + x; };
         total += divergence_terms<bytes>(one(change.delta[i] - change.mean), one(change.log_p[i]), one(change.p[i]))[0];

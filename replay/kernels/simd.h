@@ -91,7 +91,24 @@ template <int bytes> struct Simd
         return sum_of_halves<floats>(lanes);
     }
 
+    static float largest(const Floats& x)
+    {
+        float lanes[floats];
+        store(lanes, x);
+        return largest_of_halves<floats>(lanes);
+    }
+
 private:
+    template <std::int64_t count> static float largest_of_halves(const float* lanes)
+    {
+        if constexpr (count == 1) {
+            return lanes[0];
+        } else {
+            const float a = largest_of_halves<count / 2>(lanes), b = largest_of_halves<count / 2>(lanes + count / 2);
+            return a > b ? a : b;
+        }
+    }
+
     template <std::int64_t count, typename T> static T sum_of_halves(const T* lanes)
     {
         if constexpr (count == 1) {

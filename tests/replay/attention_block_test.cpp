@@ -61,5 +61,26 @@ TEST(AttentionBlock, AColumnThatSeesNothingYetTakesNothing)
     }
 }
 
+TEST(AttentionBlock, GathersEntriesFromAnywhere)
+{
+    constexpr std::uint32_t rows[] = {7, 0, 90, 3, 3, 41, 12};
+    for (const auto& kernel : runnable_kernels()) {
+        for (const std::int64_t dim : {8, 64, 21}) {
+            const auto k = at::randn({91, dim}), v = at::randn({91, dim});
+            const auto keys = at::full({dim, block_entries}, 5.0F),
+                       values = at::full({block_entries, padded(dim)}, 5.0F);
+            kernel.gather_block({k.const_data_ptr<float>(), v.const_data_ptr<float>(), dim}, rows, std::ssize(rows),
+                keys.data_ptr<float>(), values.data_ptr<float>());
+            auto expected_keys = at::full_like(keys, 5), expected_values = at::full_like(values, 5);
+            for (std::int64_t slot = 0; slot < std::ssize(rows); ++slot) {
+                expected_keys.select(1, slot).copy_(k[rows[slot]]);
+                expected_values[slot].narrow(0, 0, dim).copy_(v[rows[slot]]);
+            }
+            EXPECT_TRUE(at::equal(keys, expected_keys)) << kernel.name << ' ' << dim;
+            EXPECT_TRUE(at::equal(values, expected_values)) << kernel.name << ' ' << dim;
+        }
+    }
+}
+
 } // namespace
 } // namespace lava

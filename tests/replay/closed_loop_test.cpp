@@ -255,6 +255,24 @@ TEST(ClosedLoop, IsTheSameForAnyNumberOfThreads)
     }
 }
 
+TEST(ClosedLoop, LayersThatAreReadAnewInEveryStepChangeNothing)
+{
+    const Trace trace(record_story("closed_loop"));
+    const Checkpoint checkpoint(story_model);
+    const auto run = [&](bool stream_weights) {
+        const Decoder decoder(checkpoint, {.device = "cpu", .dtype = "float32", .stream_weights = stream_weights});
+        auto report = ragged_report(trace.info());
+        add_closed_loop(trace, decoder, {.steps = 20, .free = true, .threads = 2}, report);
+        return report;
+    };
+    const auto held = run(false), read_anew = run(true);
+    EXPECT_EQ(held.closed_loop.generated_ids, read_anew.closed_loop.generated_ids);
+    for (std::size_t p = 0; p < held.policies.size(); ++p) {
+        EXPECT_EQ(held.policies[p].closed_loop.kl, read_anew.policies[p].closed_loop.kl);
+        EXPECT_EQ(held.policies[p].closed_loop.generated_ids, read_anew.policies[p].closed_loop.generated_ids);
+    }
+}
+
 TEST(ClosedLoop, ARowDoesNotDependOnTheRowsBesideIt)
 {
     const Trace trace(record_story("closed_loop"));
