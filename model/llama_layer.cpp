@@ -9,7 +9,9 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
+#include <functional>
 
 namespace lava {
 
@@ -44,10 +46,32 @@ at::Device parse_device(const std::string& name)
     return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
-/// [n, heads * head_dim] -> [heads, n, head_dim]
-at::Tensor split_heads(const at::Tensor& x, std::int64_t head_dim)
+/// Rows that go through a layer together at most: few enough that on the CPU what lies between two products stays in
+/// cache and its memory is used again, enough that the products are as fast as large ones.
+constexpr std::int64_t most_block_rows = 256;
+
+/// Into how many blocks of about the same size n rows are cut. Not by the number of threads: what oneDNN's sums come to
+/// may depend on the rows. Powers of two and multiples of 16 leave no thread without work for long.
+std::int64_t block_count(std::int64_t n)
 {
-    return x.view({x.size(0), -1, head_dim}).transpose(0, 1).contiguous();
+    const auto least = (n + most_block_rows - 1) / most_block_rows;
+    return least > 16 ? (least + 15) / 16 * 16
+                      : static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(least)));
+}
+
+/// Calls work(first, count) for blocks of n rows; on the CPU by at::get_num_threads() threads. A result that depends on
+/// its block alone does not depend on their number.
+void by_rows(std::int64_t n, const at::Device& device, const std::function<void(std::int64_t, std::int64_t)>& work)
+{
+    if (!device.is_cpu() || n <= most_block_rows) { // few rows: the products themselves use the threads
+        work(0, n);
+        return;
+    }
+    const auto blocks = block_count(n), rows = (n + blocks - 1) / blocks;
+    parallel_items((n + rows - 1) / rows, at::get_num_threads(), [&](std::int64_t block) {
+        const auto first = block * rows;
+        work(first, std::min(rows, n - first));
+    });
 }
 
 } // namespace
@@ -143,51 +167,43 @@ void LlamaLayer::load_mlp(const WeightLoader& load, const ModelConfig& config, c
 /// [n, heads * head_dim] -> [heads, n, head_dim], normalized where the model does that
 at::Tensor LlamaLayer::heads(const at::Tensor& projected, const at::Tensor& norm) const
 {
-    const auto split = split_heads(projected, head_dim);
+    const auto split = projected.view({projected.size(0), -1, head_dim}).transpose(0, 1);
     return norm.defined() ? rms_norm(split, norm, eps) : split;
 }
 
-at::Tensor LlamaLayer::attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const
+LlamaLayer::Heads LlamaLayer::project_heads(const at::Tensor& resid_pre, const Rope& rope, const Hook& hook) const
 {
-    const auto rotate = [&](const at::Tensor& plain) { return has_rope ? apply_rope(plain, rope) : plain; };
-    hook("attn_in", x);
-    const auto q_pre_rope = heads(project(x, w_q, b_q), q_norm);
-    hook("q_pre_rope", q_pre_rope);
-    const auto q = rotate(q_pre_rope);
-    const auto k = rotate(heads(project(x, w_k, b_k), k_norm));
-    const auto v = split_heads(project(x, w_v, b_v), head_dim);
-    hook("q", q);
-    hook("k", k);
-    hook("v", v);
-    const auto z = attend(q, k, v);
-    hook("z", z);
-    return project(z, w_o, b_o);
-}
-
-namespace {
-
-/// silu(gate) * up, in place of gate. ATen's silu rounds the last elements of what a thread is given differently, so
-/// each thread is given the same rows whatever their number.
-at::Tensor gated(const at::Tensor& gate, const at::Tensor& up)
-{
-    if (!gate.is_cpu()) {
-        return at::silu(gate).mul_(up);
-    }
-    constexpr std::int64_t rows = 64;
-    const auto blocks = (gate.size(0) + rows - 1) / rows;
-    parallel_items(blocks, blocks == 1 ? 1 : at::get_num_threads(), [&](std::int64_t block) {
-        const auto count = std::min(rows, gate.size(0) - block * rows);
-        auto part = gate.narrow(0, block * rows, count);
-        at::silu_(part).mul_(up.narrow(0, block * rows, count));
+    const auto n = resid_pre.size(0);
+    const auto room = [&](const at::Tensor& weight) {
+        return at::empty({weight.size(0) / head_dim, n, head_dim}, resid_pre.options());
+    };
+    Heads all{.attn_in = {}, .q_pre_rope = {}, .q = room(w_q), .k = room(w_k), .v = room(w_v)};
+    if (hook.wants("attn_in"))
+        all.attn_in = at::empty_like(resid_pre);
+    if (hook.wants("q_pre_rope"))
+        all.q_pre_rope = at::empty_like(all.q);
+    by_rows(n, resid_pre.device(), [&](std::int64_t first, std::int64_t count) {
+        const auto put = [&](const at::Tensor& whole, std::int64_t dim, const at::Tensor& part) {
+            if (whole.defined())
+                whole.narrow(dim, first, count).copy_(part);
+        };
+        const Rope angles{rope.cos.narrow(0, first, count), rope.sin.narrow(0, first, count)};
+        const auto rotate = [&](const at::Tensor& plain) { return has_rope ? apply_rope(plain, angles) : plain; };
+        const auto x = rms_norm(resid_pre.narrow(0, first, count), input_norm, eps);
+        const auto q_pre_rope = heads(project(x, w_q, b_q), q_norm);
+        put(all.attn_in, 0, x);
+        put(all.q_pre_rope, 1, q_pre_rope);
+        put(all.q, 1, rotate(q_pre_rope));
+        put(all.k, 1, rotate(heads(project(x, w_k, b_k), k_norm)));
+        put(all.v, 1, project(x, w_v, b_v).view({count, -1, head_dim}).transpose(0, 1));
     });
-    return gate;
+    return all;
 }
-
-} // namespace
 
 at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
 {
-    return project(gated(project(x, w_gate, b_gate), project(x, w_up, b_up)), w_down, b_down);
+    const auto gate = at::silu(project(x, w_gate, b_gate));
+    return project(gate.mul_(project(x, w_up, b_up)), w_down, b_down);
 }
 
 namespace {
@@ -222,19 +238,50 @@ at::Tensor LlamaLayer::mlp_change(const at::Tensor& resid_mid, const at::Tensor&
     return project(product_change.to(resid_mid.scalar_type()).view({n, -1}), w_down);
 }
 
+LlamaLayer::Stream LlamaLayer::add_to_stream(const at::Tensor& resid_pre, const at::Tensor& z, const Hook& hook) const
+{
+    const auto room
+        = [&](std::string_view name) { return hook.wants(name) ? at::empty_like(resid_pre) : at::Tensor(); };
+    Stream all{.attn_out = room("attn_out"),
+        .resid_mid = room("resid_mid"),
+        .mlp_out = room("mlp_out"),
+        .resid_post = at::empty_like(resid_pre)};
+    by_rows(z.size(0), z.device(), [&](std::int64_t first, std::int64_t count) {
+        const auto put = [&](const at::Tensor& whole, const at::Tensor& part) {
+            if (whole.defined())
+                whole.narrow(0, first, count).copy_(part);
+        };
+        const auto attn_out = project(z.narrow(0, first, count), w_o, b_o);
+        put(all.attn_out, attn_out);
+        const auto resid_mid = resid_pre.narrow(0, first, count) + attn_out;
+        put(all.resid_mid, resid_mid);
+        const auto mlp_out = mlp(rms_norm(resid_mid, post_attention_norm, eps));
+        put(all.mlp_out, mlp_out);
+        auto resid_post = all.resid_post.narrow(0, first, count);
+        at::add_out(resid_post, resid_mid, mlp_out);
+    });
+    return all;
+}
+
 at::Tensor LlamaLayer::forward(
     const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const
 {
     hook("resid_pre", resid_pre);
-    const auto attn_out = attention(rms_norm(resid_pre, input_norm, eps), rope, attend, hook);
-    hook("attn_out", attn_out);
-    const auto resid_mid = resid_pre + attn_out;
-    hook("resid_mid", resid_mid);
-    const auto mlp_out = mlp(rms_norm(resid_mid, post_attention_norm, eps));
-    hook("mlp_out", mlp_out);
-    const auto resid_post = resid_mid + mlp_out;
-    hook("resid_post", resid_post);
-    return resid_post;
+    Heads heads = project_heads(resid_pre, rope, hook);
+    hook("attn_in", heads.attn_in);
+    hook("q_pre_rope", heads.q_pre_rope);
+    hook("q", heads.q);
+    hook("k", heads.k);
+    hook("v", heads.v);
+    const auto z = attend(heads.q, heads.k, heads.v);
+    hook("z", z);
+    heads = {}; // before the stream takes memory
+    const Stream stream = add_to_stream(resid_pre, z, hook);
+    hook("attn_out", stream.attn_out);
+    hook("resid_mid", stream.resid_mid);
+    hook("mlp_out", stream.mlp_out);
+    hook("resid_post", stream.resid_post);
+    return stream.resid_post;
 }
 
 } // namespace lava

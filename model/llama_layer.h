@@ -84,7 +84,22 @@ private:
     void load_attention(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
     void load_mlp(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
     at::Tensor heads(const at::Tensor& projected, const at::Tensor& norm) const;
-    at::Tensor attention(const at::Tensor& x, const Rope& rope, const Attend& attend, const Hook& hook) const;
+
+    /// What the attention reads, for all rows; what only a hook sees is undefined where it does not want it.
+    struct Heads
+    {
+        at::Tensor attn_in; // [n, hidden_size]
+        at::Tensor q_pre_rope, q; // [num_heads, n, head_dim]
+        at::Tensor k, v; // [num_kv_heads, n, head_dim]
+    };
+    Heads project_heads(const at::Tensor& resid_pre, const Rope& rope, const Hook& hook) const;
+
+    /// What comes after the attention, for all rows, [n, hidden_size] each; undefined as in Heads.
+    struct Stream
+    {
+        at::Tensor attn_out, resid_mid, mlp_out, resid_post;
+    };
+    Stream add_to_stream(const at::Tensor& resid_pre, const at::Tensor& z, const Hook& hook) const;
     at::Tensor mlp(const at::Tensor& x) const;
 };
 

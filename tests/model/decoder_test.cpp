@@ -4,6 +4,7 @@
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -187,6 +188,39 @@ TEST(Decoder, ItsPiecesMakeAForwardPass)
         });
     }
     EXPECT_LT(largest_difference(at::linear(decoder.normalize(x), decoder.lm_head()), expected), logit_tolerance);
+}
+
+TEST(Decoder, AnswersTheSameForAnyNumberOfThreads)
+{
+    const auto decoder = stories();
+    const int before = at::get_num_threads();
+    std::vector<std::int64_t> ids(500); // more rows than go through a layer together
+    for (std::size_t i = 0; i < ids.size(); ++i)
+        ids[i] = 3 + static_cast<std::int64_t>(i) * 7919 % 509;
+    const auto run = [&](int threads, Recorder& recorder) {
+        at::set_num_threads(threads);
+        KvCache cache;
+        return decoder.forward(ids, cache, &recorder, true);
+    };
+    Recorder alone(4), shared(4);
+    const auto expected = run(1, alone), found = run(3, shared);
+    at::set_num_threads(before);
+    EXPECT_TRUE(at::equal(expected, found));
+    ASSERT_EQ(alone.seen.size(), 13U);
+    for (const auto& [name, value] : alone.seen)
+        EXPECT_TRUE(at::equal(value, shared.seen.at(name))) << name;
+}
+
+TEST(Decoder, TakesManyRowsAsItTakesFew)
+{
+    const auto decoder = stories();
+    std::vector<std::int64_t> ids(500, 5);
+    KvCache at_once, in_two;
+    const auto expected = decoder.forward(ids, at_once, nullptr, true);
+    const std::span<const std::int64_t> all(ids);
+    const auto found = at::cat({decoder.forward(all.first(250), in_two, nullptr, true),
+        decoder.forward(all.subspan(250), in_two, nullptr, true)});
+    EXPECT_LT(largest_difference(expected, found), logit_tolerance);
 }
 
 TEST(Decoder, ReportsProgressPerLayer)
