@@ -158,6 +158,15 @@ OutputFile::~OutputFile()
     }
 }
 
+void OutputFile::begin_writing() const
+{
+    const int descriptor = ::open(part_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return;
+    ::sync_file_range(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE); // only a hint: commit() reports what fails
+    ::close(descriptor);
+}
+
 void OutputFile::commit()
 {
     // Some file systems tell of a full disk only here.

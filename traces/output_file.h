@@ -19,6 +19,9 @@ public:
 
     const std::filesystem::path& part() const { return part_; }
     const std::filesystem::path& target() const { return target_; }
+    /// Asks the system to begin writing to the disk what the part holds, so that little is left for commit() to wait
+    /// for.
+    void begin_writing() const;
     void commit();
 
 private:

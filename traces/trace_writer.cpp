@@ -179,6 +179,7 @@ void TraceWriter::State::write_part(const LayerView& view, Part& part)
     }
     part.written.insert(view.layer);
     part.contents = contents_of(view, part);
+    output.begin_writing();
 }
 
 TraceWriter::TraceWriter(std::filesystem::path file, const TraceInfo& info, Options options)
