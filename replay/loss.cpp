@@ -83,6 +83,17 @@ HeadCuts head_cuts(const std::vector<Counts>& sets, std::size_t head)
     return cuts;
 }
 
+std::unique_ptr<LossEngine> make_engine(const LayerView& layer, const ReplayDevice& device)
+{
+    const auto k = layer.k.contiguous(), v = layer.v.contiguous(), k_eval = layer.k_eval.contiguous(),
+               v_eval = layer.v_eval.contiguous(), q_eval = layer.q_eval.contiguous(), w_o = layer.w_o.contiguous();
+    const auto& shape = layer.shape;
+    return device.make_losses(
+        {{shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.hidden_size, layer.seq_len, layer.eval_len},
+            k.const_data_ptr<float>(), v.const_data_ptr<float>(), k_eval.const_data_ptr<float>(),
+            v_eval.const_data_ptr<float>(), q_eval.const_data_ptr<float>(), w_o.const_data_ptr<float>()});
+}
+
 } // namespace
 
 struct LayerAttention::State
@@ -95,8 +106,9 @@ struct LayerAttention::State
     BoundTerms bounds;
     LayerNorms norms;
     const Decoder* model;
+    std::unique_ptr<LossEngine> engine; // null: this processor
 
-    State(const LayerView& view, int threads, const Decoder* decoder)
+    State(const LayerView& view, int threads, const Decoder* decoder, const ReplayDevice* device)
         : layer(view)
         , heads(view.shape.num_heads)
         , steps(view.eval_len)
@@ -104,13 +116,21 @@ struct LayerAttention::State
         , projection(view)
         , bounds(bound_terms(view, threads))
         , model(decoder)
+        , engine(device == nullptr ? nullptr : make_engine(view, *device))
     {
         norms.head_output_l1.resize(static_cast<std::size_t>(heads * steps));
         norms.head_output_l2.resize(static_cast<std::size_t>(heads * steps));
         auto outputs = at::empty({steps, heads * view.shape.head_dim});
+        const auto of_engine = engine ? engine->full_outputs() : std::vector<double>();
         parallel_items(view.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {
-            attention[static_cast<std::size_t>(kv_head)] = attend(view, kv_head);
-            head_norms(kv_head, outputs.data_ptr<float>());
+            auto& head = attention[static_cast<std::size_t>(kv_head)];
+            if (engine) {
+                const auto size = view.shape.group_size() * steps * view.shape.head_dim;
+                head_norms(kv_head, of_engine.data() + kv_head * size, view.shape.head_dim, outputs.data_ptr<float>());
+            } else {
+                head = attend(view, kv_head);
+                head_norms(kv_head, full_output(head).data(), head.dim, outputs.data_ptr<float>());
+            }
         });
         layer_norms(outputs);
     }
@@ -125,18 +145,17 @@ struct LayerAttention::State
         return kv_head * layer.shape.group_size() + column / steps;
     }
 
-    // Norms of one KV head's outputs, and the outputs themselves into [T, num_heads * head_dim].
-    void head_norms(std::int64_t kv_head, float* outputs)
+    // Norms of one KV head's outputs z [columns, dim], and the outputs themselves into [T, num_heads * head_dim].
+    void head_norms(std::int64_t kv_head, const double* z, std::int64_t dim, float* outputs)
     {
-        const auto& head = attention[static_cast<std::size_t>(kv_head)];
-        const auto z = full_output(head); // [columns, dim]
-        for (std::int64_t column = 0; column < head.columns; ++column) {
-            const auto* row = z.data() + column * head.dim;
-            const auto norm = norms_of(row, head.head_dim);
+        const auto head_dim = layer.shape.head_dim;
+        for (std::int64_t column = 0; column < layer.shape.group_size() * steps; ++column) {
+            const auto* row = z + column * dim;
+            const auto norm = norms_of(row, head_dim);
             norms.head_output_l1[head_step(kv_head, column)] = static_cast<float>(norm.l1);
             norms.head_output_l2[head_step(kv_head, column)] = static_cast<float>(norm.l2);
-            auto* to = outputs + (column % steps * heads + query_head(kv_head, column)) * head.head_dim;
-            std::transform(row, row + head.head_dim, to, [](double x) { return static_cast<float>(x); });
+            auto* to = outputs + (column % steps * heads + query_head(kv_head, column)) * head_dim;
+            std::transform(row, row + head_dim, to, [](double x) { return static_cast<float>(x); });
         }
     }
 
@@ -211,6 +230,53 @@ struct LayerAttention::State
         }
     }
 
+    // All of that for every KV head by the engine, and the norms in the residual stream. differences: null unless
+    // wanted.
+    void engine_losses(const std::vector<Counts>& sets, std::span<const std::uint32_t> ranking, LayerLosses& losses,
+        std::vector<double>& evicted_mass, float* differences) const
+    {
+        const auto kv_heads = static_cast<std::size_t>(layer.shape.num_kv_heads);
+        CutRequest request{
+            ranking.data(), {}, std::vector<std::int32_t>(sets.size() * kv_heads), differences != nullptr};
+        for (std::size_t head = 0; head < kv_heads; ++head) {
+            const auto cuts = head_cuts(sets, head);
+            for (std::size_t cut = 0; cut < cuts.counts.size(); ++cut) {
+                for (const auto set : cuts.sets[cut]) {
+                    request.cut_of[set * kv_heads + head] = static_cast<std::int32_t>(cut);
+                }
+            }
+            request.counts.push_back(cuts.counts);
+        }
+        const auto found = engine->losses(request);
+        for (std::size_t i = 0; i < request.cut_of.size(); ++i) {
+            place_engine_losses(found, i / kv_heads, static_cast<std::int64_t>(i % kv_heads), request.cut_of[i], losses,
+                evicted_mass, differences);
+        }
+        losses.attn_out_l1 = found.attn_out_l1;
+        losses.attn_out_l2 = found.attn_out_l2;
+    }
+
+    // What the engine found of one KV head at one cut, for a set that has it.
+    void place_engine_losses(const CutLosses& found, std::size_t set, std::int64_t kv_head, std::int64_t cut,
+        LayerLosses& losses, std::vector<double>& evicted_mass, float* differences) const
+    {
+        const auto columns = layer.shape.group_size() * steps, dim = layer.shape.head_dim;
+        const auto to = set * static_cast<std::size_t>(heads * steps) + head_step(kv_head, 0);
+        for (std::int64_t column = 0; column < columns; ++column) {
+            const auto row = (kv_head * found.most_cuts + cut) * columns + column;
+            const auto from = static_cast<std::size_t>(row), at = to + static_cast<std::size_t>(column);
+            evicted_mass[at] = found.evicted_share[from];
+            losses.head_l1[at] = static_cast<float>(2 * found.evicted_share[from]);
+            losses.head_output_l1[at] = static_cast<float>(found.head_l1[from]);
+            losses.head_output_l2[at] = static_cast<float>(found.head_l2[from]);
+            if (differences != nullptr) {
+                const auto step = static_cast<std::int64_t>(set) * steps + column % steps;
+                std::copy_n(found.differences.begin() + row * dim, dim,
+                    differences + step * projection.row_stride() + query_head(kv_head, column) * padded(dim));
+            }
+        }
+    }
+
     // evicted_mass: [num_heads, T] of one set
     void add_bounds(const double* evicted_mass, LayerLosses& losses) const
     {
@@ -251,8 +317,8 @@ std::vector<T> spread_sets(const std::vector<T>& of_sets, const std::vector<std:
 
 } // namespace
 
-LayerAttention::LayerAttention(const LayerView& layer, int threads, const Decoder* model)
-    : state_(std::make_unique<State>(layer, threads, model))
+LayerAttention::LayerAttention(const LayerView& layer, int threads, const Decoder* model, const ReplayDevice* device)
+    : state_(std::make_unique<State>(layer, threads, model, device))
 { }
 
 LayerAttention::~LayerAttention() = default;
@@ -279,15 +345,20 @@ LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::
     const auto rows = sets * per_layer;
     const auto stride = static_cast<std::size_t>(state_->projection.row_stride());
     const auto differences = std::make_unique_for_overwrite<float[]>(rows * stride);
-    for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
-        const auto index = static_cast<std::size_t>(head);
-        state_->head_losses(head, head_cuts(distinct.sets, index), ranking.subspan(index * n, n), losses, evicted_mass,
-            differences.get());
+    if (state_->engine) {
+        state_->engine_losses(
+            distinct.sets, ranking, losses, evicted_mass, state_->model != nullptr ? differences.get() : nullptr);
+    } else {
+        for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
+            const auto index = static_cast<std::size_t>(head);
+            state_->head_losses(head, head_cuts(distinct.sets, index), ranking.subspan(index * n, n), losses,
+                evicted_mass, differences.get());
+        }
+        losses.attn_out_l1.resize(rows);
+        losses.attn_out_l2.resize(rows);
+        state_->projection.norms(
+            differences.get(), static_cast<std::int64_t>(rows), losses.attn_out_l1.data(), losses.attn_out_l2.data());
     }
-    losses.attn_out_l1.resize(rows);
-    losses.attn_out_l2.resize(rows);
-    state_->projection.norms(
-        differences.get(), static_cast<std::int64_t>(rows), losses.attn_out_l1.data(), losses.attn_out_l2.data());
     if (state_->model != nullptr) {
         state_->layer_output_losses(differences.get(), static_cast<std::int64_t>(rows), losses);
     }

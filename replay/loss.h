@@ -1,5 +1,6 @@
 #pragma once
 
+#include "replay/device.h"
 #include "traces/layer_view.h"
 
 #include <cstdint>
@@ -48,8 +49,10 @@ class LayerAttention
 {
 public:
     /// `layer` must have its loss part (has_losses()) and outlive this. `threads` share the work over heads. With the
-    /// `model`, which must outlive this too, the layer's output is compared as well; it needs resid_mid and mlp_out.
-    explicit LayerAttention(const LayerView& layer, int threads = 1, const Decoder* model = nullptr);
+    /// `model`, which must outlive this too, the layer's output is compared as well; it needs resid_mid and mlp_out. A
+    /// `device` does the work but for the bounds' maxima and the model's; null: this processor.
+    explicit LayerAttention(
+        const LayerView& layer, int threads = 1, const Decoder* model = nullptr, const ReplayDevice* device = nullptr);
     ~LayerAttention();
 
     const LayerNorms& norms() const;

@@ -63,6 +63,7 @@ void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayComma
 ReplayReport replay_trace(const ReplayCommand& command)
 {
     at::set_num_threads(1); // replay() has its own threads
+    const auto* const device = replay_device(command.device);
     const Trace trace(command.trace);
     std::optional<Decoder> model;
     if (!command.model.empty()) {
@@ -75,7 +76,8 @@ ReplayReport replay_trace(const ReplayCommand& command)
     observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
     observer.step = [&] { progress->step(); };
     auto report = replay(trace,
-        {command.policies, command.budgets, command.threads, command.match, command.verify, model ? &*model : nullptr},
+        {command.policies, command.budgets, command.threads, command.match, command.verify, model ? &*model : nullptr,
+            device},
         observer);
     if (command.closed_loop) {
         progress.reset();

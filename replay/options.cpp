@@ -36,6 +36,8 @@ po::options_description visible_options()
         "rule "
         "is given the number that comes nearest), or both side by side (default: both)");
     add("threads", po::value<int>()->value_name("N"), "threads; any number gives the same bytes (default: all cores)");
+    add("device", po::value<std::string>()->value_name("cpu|cuda"),
+        "where windows are scored, entries ranked and open-loop losses computed; cuda: the first GPU (default: cpu)");
     add("no-rankings", "leave out of the report which entries each policy keeps: a smaller file, numbers only");
     add("verify", "check the trace against itself before any loss is computed (the default)");
     add("no-verify", "do not");
@@ -155,6 +157,9 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
     command.threads = values.contains("threads") ? values["threads"].as<int>() : default_threads();
     if (command.threads < 1 || command.threads > 4096) {
         throw UsageError("--threads: expected 1 to 4096, found " + std::to_string(command.threads));
+    }
+    if (values.contains("device")) {
+        command.device = values["device"].as<std::string>();
     }
     if (values.contains("verify") && values.contains("no-verify")) {
         throw UsageError("--verify and --no-verify contradict each other");

@@ -32,6 +32,7 @@ struct ReplayCommand
     BudgetMatch match = BudgetMatch::both;
     Rankings rankings = Rankings::kept;
     bool verify = true;
+    std::string device = "cpu";
     std::filesystem::path model; ///< checkpoint folder of the trace's model; empty where not needed
     bool closed_loop = false; ///< let the model decode from every evicted cache
     std::int64_t steps = 0; ///< of the closed loop; 0: as many as the trace records

@@ -82,13 +82,14 @@ BudgetRequest request_for(const Run& run, const Budget& budget, const TraceInfo&
 }
 
 // One layer's scores, sorted: for all budgets, or for each.
-void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget>& budgets, const TraceInfo& info)
+void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget>& budgets, const TraceInfo& info,
+    const ReplayDevice* device)
 {
     const auto scores = run.policy->score(inputs);
     for (std::size_t i = 0; i < run.rankings.size(); ++i) {
         const bool anew = run.policy->ranks_by_budget();
         auto ranked = rank_layer(anew ? run.policy->at_budget(scores, request_for(run, budgets[i], info)) : scores,
-            info.seq_len, run.policy->window(), run.protected_entries);
+            info.seq_len, run.policy->window(), run.protected_entries, device);
         if (!run.policy->compares_heads()) {
             ranked.sorted = {};
         }
@@ -275,8 +276,8 @@ std::vector<Budget> make_budgets(const TraceInfo& info, const ReplayOptions& opt
     return budgets;
 }
 
-void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets, int threads,
-    const ReplayObserver& observer)
+void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets,
+    const ReplayOptions& options, const ReplayObserver& observer)
 {
     const auto& info = trace.info();
     std::int64_t query_rows = 0;
@@ -287,13 +288,14 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
         query_rows = std::max(query_rows, run.policy->query_rows());
         any_per_query_head |= run.policy->per_query_head();
     }
-    for_each_layer(trace, threads, [&](const LayerView& view, int threads_each) {
-        const LayerInputs inputs(view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each);
+    for_each_layer(trace, options.threads, [&](const LayerView& view, int threads_each) {
+        const LayerInputs inputs(
+            view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each, options.device);
         const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
         const auto expanded = inputs.seen_by_query_heads(expanded_view);
         parallel_items(static_cast<std::int64_t>(runs.size()), threads_each, [&](std::int64_t index) {
             auto& run = runs[static_cast<std::size_t>(index)];
-            rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info);
+            rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info, options.device);
         });
         observer.step();
     });

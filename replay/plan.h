@@ -28,8 +28,8 @@ std::vector<Run> make_runs(const TraceInfo& info, const ReplayOptions& options, 
 std::vector<Budget> make_budgets(const TraceInfo& info, const ReplayOptions& options, const std::vector<Run>& runs);
 
 /// Every policy ranks the entries of every layer.
-void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets, int threads,
-    const ReplayObserver& observer);
+void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets,
+    const ReplayOptions& options, const ReplayObserver& observer);
 
 /// Adds what a ranked policy keeps at every budget, and its twin at equal retention where `match` asks for one and it
 /// differs (method: section 3.2). Takes the rankings out of `run`.

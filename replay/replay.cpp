@@ -137,15 +137,16 @@ double verified(const LayerView& view, const TraceInfo& info)
 }
 
 // A layer's losses of every policy at every budget; `threads` share the work over heads, then over policies.
-void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* model, int threads)
+void measure_layer(
+    const LayerView& view, ReplayReport& report, const Decoder* model, int threads, const ReplayDevice* device)
 {
     const auto& shape = report.trace.shape;
-    const LayerAttention attention(view, threads, model);
+    const LayerAttention attention(view, threads, model, device);
     place_norms(attention.norms(), report.norms, view.layer);
     const bool expand = std::any_of(report.policies.begin(), report.policies.end(),
         [&](const PolicyReplay& policy) { return policy.cache_heads != shape.num_kv_heads; });
     const auto expanded_view = expand ? per_query_head(view) : LayerView();
-    const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view, threads, model) : nullptr;
+    const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view, threads, model, device) : nullptr;
     parallel_items(static_cast<std::int64_t>(report.policies.size()), threads, [&](std::int64_t index) {
         const auto policy = static_cast<std::size_t>(index);
         const bool by_query_head = report.policies[policy].cache_heads != shape.num_kv_heads;
@@ -183,7 +184,7 @@ void measure_layers(
         if (verify) {
             report.deviations[static_cast<std::size_t>(view.layer)] = verified(view, info);
         }
-        measure_layer(view, report, model, threads);
+        measure_layer(view, report, model, threads, options.device);
         observer.step();
     });
 }
@@ -196,7 +197,7 @@ ReplayReport replay(const Trace& trace, const ReplayOptions& options, const Repl
     auto runs = make_runs(info, options, observer);
     const auto budgets = make_budgets(info, options, runs);
     observer.begin((info.has_losses ? 2 : 1) * static_cast<long>(info.shape.num_layers));
-    rank_layers(trace, runs, budgets, options.threads, observer);
+    rank_layers(trace, runs, budgets, options, observer);
 
     ReplayReport report;
     report.generator = "lava-replay " + std::string(version());

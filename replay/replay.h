@@ -1,6 +1,7 @@
 #pragma once
 
 #include "analysis/replay_report.h"
+#include "replay/device.h"
 #include "replay/registry.h"
 #include "traces/trace.h"
 
@@ -28,6 +29,7 @@ struct ReplayOptions
     BudgetMatch match = BudgetMatch::nominal;
     bool verify = true; ///< check the trace against itself before any loss is computed
     const Decoder* model = nullptr; ///< the trace's model, for the losses of layer outputs; null: without them
+    const ReplayDevice* device = nullptr; ///< does the hot loops; null: this processor
 };
 
 /// What a replay tells while it runs. Notes are sentences for stderr; `step` is called once per layer and pass.

@@ -1,24 +1,13 @@
 #include "replay/retention.h"
 
+#include "replay/descending_key.h"
+
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <limits>
 #include <utility>
 
 namespace lava {
-
-namespace {
-
-// Ascending order of these keys is descending order of the floats.
-std::uint32_t descending_key(float value)
-{
-    const auto bits = std::bit_cast<std::uint32_t>(value + 0.0F); // -0 becomes +0
-    const auto ascending = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-    return ~ascending;
-}
-
-} // namespace
 
 void descending_order(const float* values, std::int64_t count, std::uint32_t* order)
 {
@@ -53,7 +42,7 @@ void descending_order(const float* values, std::int64_t count, std::uint32_t* or
 }
 
 RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window,
-    std::span<const std::uint8_t> protected_entries)
+    std::span<const std::uint8_t> protected_entries, const ReplayDevice* device)
 {
     const auto entries = scores.entries.contiguous();
     const auto heads = entries.size(0);
@@ -63,6 +52,8 @@ RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int
     ranked.head_counts = scores.head_counts;
     ranked.ranking.resize(static_cast<std::size_t>(heads * seq_len));
     ranked.sorted.resize(static_cast<std::size_t>(heads * evictable));
+    const auto orders = device != nullptr ? device->descending_orders(entries.const_data_ptr<float>(), heads, evictable)
+                                          : std::vector<std::uint32_t>();
     const auto is_protected = [&](std::uint32_t entry) { return protected_entries[entry] != 0; };
     for (std::int64_t head = 0; head < heads; ++head) {
         const auto* values = entries.const_data_ptr<float>() + head * evictable;
@@ -72,7 +63,11 @@ RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int
             ranking[i] = static_cast<std::uint32_t>(seq_len - 1 - i);
         }
         auto* ranked_entries = ranking + window;
-        descending_order(values, evictable, ranked_entries);
+        if (device != nullptr) {
+            std::copy_n(orders.begin() + head * evictable, evictable, ranked_entries);
+        } else {
+            descending_order(values, evictable, ranked_entries);
+        }
         std::int64_t first = 0; // behind the protected ones
         if (!protected_entries.empty()) {
             auto* end = std::stable_partition(ranked_entries, ranked_entries + evictable, is_protected);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "replay/device.h"
 #include "replay/policy.h"
 
 #include <span>
@@ -8,8 +9,9 @@ namespace lava {
 
 /// Sorts a layer's scores: value descending, ties to the older entry. `scores.entries` is [num_kv_heads, seq_len -
 /// window]. Protected entries ([seq_len], 1 where protected; may be empty) come before all others, the older first.
+/// `device`: sorts them; null: this processor does.
 RankedLayer rank_layer(const LayerScores& scores, std::int64_t seq_len, std::int64_t window,
-    std::span<const std::uint8_t> protected_entries = {});
+    std::span<const std::uint8_t> protected_entries = {}, const ReplayDevice* device = nullptr);
 
 /// Fills RankedLayer::merged.
 void merge_heads(RankedLayer& layer);

@@ -34,9 +34,10 @@ at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
 
 } // namespace
 
-LayerInputs::LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads)
+LayerInputs::LayerInputs(
+    const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads, const ReplayDevice* device)
     : layer_(layer)
-    , attention_(std::make_shared<WindowAttention>(layer, query_rows, threads))
+    , attention_(std::make_shared<WindowAttention>(layer, query_rows, threads, device))
     , rope_(std::move(rope))
 { }
 
@@ -76,7 +77,7 @@ at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
     const std::lock_guard lock(attention_->mutex);
     auto& means = attention_->means[window];
     if (!means.defined()) {
-        means = window_means(attention_->layer, window, attention_->threads);
+        means = window_means(attention_->layer, window, attention_->threads, attention_->device);
     }
     return means;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "replay/device.h"
 #include "replay/rotary_embedding.h"
 #include "traces/layer_view.h"
 
@@ -18,8 +19,9 @@ class LayerInputs
 {
 public:
     /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for. `threads` share
-    /// the work on the window's attention.
-    LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {}, int threads = 1);
+    /// the work on the window's attention, or the `device` does it.
+    LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {}, int threads = 1,
+        const ReplayDevice* device = nullptr);
 
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
@@ -64,15 +66,17 @@ private:
     /// The attention of a layer's window, as far as it has been asked for.
     struct WindowAttention
     {
-        WindowAttention(const LayerView& of, std::int64_t rows_asked_for, int shared_by)
+        WindowAttention(const LayerView& of, std::int64_t rows_asked_for, int shared_by, const ReplayDevice* done_by)
             : layer(of)
             , query_rows(rows_asked_for)
             , threads(shared_by)
+            , device(done_by)
         { }
 
         const LayerView& layer;
         std::int64_t query_rows;
         int threads;
+        const ReplayDevice* device; // null: this processor
         std::mutex mutex; // of what follows
         at::Tensor rows; // [num_heads, query_rows, seq_len]
         std::map<std::int64_t, at::Tensor> means; // by window: [num_heads, seq_len - window]

@@ -141,10 +141,22 @@ private:
     std::vector<double> sums_; // [blocks, columns]
 };
 
+at::Tensor device_means(const LayerView& layer, std::int64_t window, const ReplayDevice& device)
+{
+    const auto q = layer.q_window.narrow(1, layer.q_window.size(1) - window, window).contiguous();
+    const auto k = layer.k.contiguous();
+    const auto means = device.window_means({q.const_data_ptr<float>(), k.const_data_ptr<float>(), q.size(0), k.size(0),
+        window, layer.seq_len, layer.shape.head_dim});
+    return at::tensor(means).view({q.size(0), layer.seq_len}).narrow(1, 0, layer.seq_len - window).contiguous();
+}
+
 } // namespace
 
-at::Tensor window_means(const LayerView& layer, std::int64_t window, int threads)
+at::Tensor window_means(const LayerView& layer, std::int64_t window, int threads, const ReplayDevice* device)
 {
+    if (device != nullptr) {
+        return device_means(layer, window, *device);
+    }
     const auto kept = layer.seq_len - window;
     auto means = at::empty({layer.shape.num_heads, kept});
     parallel_items(layer.shape.num_kv_heads, threads, [&](std::int64_t kv_head) {

@@ -16,18 +16,11 @@ int device_count()
     return count;
 }
 
-DeviceDescription describe_device(int device)
+std::string device_name(int device)
 {
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, device), "properties of the device");
-    int kilohertz = 0;
-    if (cudaDeviceGetAttribute(&kilohertz, cudaDevAttrMemoryClockRate, device) != cudaSuccess) {
-        (void)cudaGetLastError();
-        kilohertz = 0;
-    }
-    constexpr double edges_per_clock = 2;
-    return {properties.name, properties.multiProcessorCount,
-        edges_per_clock * 1e3 * kilohertz * properties.memoryBusWidth / 8};
+    return properties.name;
 }
 
 DeviceMemory::DeviceMemory(std::size_t bytes)

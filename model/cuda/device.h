@@ -15,14 +15,8 @@ using Stream = CUstream_st*; ///< null: the device's default stream
 /// 0 where there is none, or no driver.
 int device_count();
 
-/// Name and memory's bandwidth of the current device.
-struct DeviceDescription
-{
-    std::string name;
-    int multiprocessors = 0;
-    double bytes_per_second = 0; ///< of its memory, by its clock and width; 0 where the driver does not say
-};
-DeviceDescription describe_device(int device);
+/// Throws Error where there is no such device.
+std::string device_name(int device);
 
 /// Memory of the current device. Throws Error where there is too little.
 class DeviceMemory

@@ -53,6 +53,11 @@ TEST_F(ReplayRefuses, AnUnknownParameterOrValue)
     expect_refusal("lava-replay trace.h5 -p snapkv:window=0 -b 48 -o report.h5", 2, {"window", "0"});
 }
 
+TEST_F(ReplayRefuses, AnUnknownDevice)
+{
+    expect_refusal("lava-replay trace.h5 -p snapkv -b 48 --device tpu -o report.h5", 2, {"tpu", "cpu or cuda"});
+}
+
 TEST_F(ReplayRefuses, AClosedLoopWithoutTheTracesModel)
 {
     expect_refusal("lava-replay trace.h5 --closed-loop -o report.h5", 2, {"--closed-loop", "--model"});

@@ -1,6 +1,7 @@
 #include "replay/loss.h"
 
 #include "model/decoder.h"
+#include "tests/replay/devices.h"
 #include "tests/replay/naive_decoder.h"
 #include "tests/replay/story_trace.h"
 #include "tests/temporary_folder.h"
@@ -37,7 +38,8 @@ at::Tensor attention_output(const LayerView& layer, const at::Tensor& kept)
 }
 
 /// Checks loss 4 of a layer when each head keeps `count` entries of a ranking.
-void expect_layer_output(const Trace& trace, const Decoder& decoder, std::int64_t layer, std::int64_t count)
+void expect_layer_output(
+    const Trace& trace, const Decoder& decoder, std::int64_t layer, std::int64_t count, const ReplayDevice* device)
 {
     const auto view = trace.layer(layer);
     const auto heads = view.shape.num_kv_heads;
@@ -52,7 +54,7 @@ void expect_layer_output(const Trace& trace, const Decoder& decoder, std::int64_
             kept[head][of_head[static_cast<std::size_t>(i)]] = true;
         ranking.insert(ranking.end(), of_head.begin(), of_head.end());
     }
-    const LayerAttention attention(view, 1, &decoder);
+    const LayerAttention attention(view, 1, &decoder, device);
     const auto losses = attention.losses(ranking, std::vector<std::int64_t>(static_cast<std::size_t>(heads), count));
 
     const Checkpoint checkpoint(story_model);
@@ -70,19 +72,22 @@ void expect_layer_output(const Trace& trace, const Decoder& decoder, std::int64_
     }
 }
 
-TEST(LayerOutput, LossIsWhatTheDefinitionSaysHoweverLittleIsEvicted)
+class LayerOutput : public testing::OnDevice
+{ };
+
+TEST_P(LayerOutput, LossIsWhatTheDefinitionSaysHoweverLittleIsEvicted)
 {
     const TemporaryFolder folder;
     record_story(folder / "story.h5");
     const Trace trace(folder / "story.h5");
     const Decoder decoder(Checkpoint(story_model), {.device = "cpu", .dtype = "float32"});
     for (const std::int64_t count : {0, 20, 75, 140, 149}) {
-        expect_layer_output(trace, decoder, 0, count);
-        expect_layer_output(trace, decoder, 3, count);
+        expect_layer_output(trace, decoder, 0, count, device());
+        expect_layer_output(trace, decoder, 3, count, device());
     }
 }
 
-TEST(LayerOutput, NothingEvictedIsNoLoss)
+TEST_P(LayerOutput, NothingEvictedIsNoLoss)
 {
     const TemporaryFolder folder;
     record_story(folder / "story.h5");
@@ -93,10 +98,12 @@ TEST(LayerOutput, NothingEvictedIsNoLoss)
     std::vector<std::uint32_t> ranking(heads * story_tokens);
     for (std::size_t i = 0; i < ranking.size(); ++i)
         ranking[i] = static_cast<std::uint32_t>(i % story_tokens);
-    const LayerAttention attention(view, 1, &decoder);
+    const LayerAttention attention(view, 1, &decoder, device());
     for (const auto loss : attention.losses(ranking, std::vector<std::int64_t>(heads, story_tokens)).layer_out_l1)
         EXPECT_EQ(loss, 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, LayerOutput, ::testing::Values("cpu", "emulated", "cuda"));
 
 } // namespace
 } // namespace lava

@@ -1,5 +1,7 @@
 #include "replay/loss.h"
 
+#include "compare_losses.h"
+#include "devices.h"
 #include "replay/reference_loss.h"
 #include "synthetic.h"
 
@@ -7,73 +9,33 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <numeric>
-#include <random>
 
 namespace lava {
 namespace {
 
+using testing::expect_equal;
+using testing::mask_of;
+using testing::random_ranking;
+using testing::relative_difference;
 using testing::small_options;
 
-std::vector<std::uint32_t> random_ranking(const LayerView& layer, unsigned seed)
+/// On this processor, and by what does the same for it.
+class Losses : public testing::OnDevice
 {
-    std::mt19937 random(seed);
-    std::vector<std::uint32_t> ranking;
-    for (std::int64_t head = 0; head < layer.shape.num_kv_heads; ++head) {
-        std::vector<std::uint32_t> order(static_cast<std::size_t>(layer.seq_len));
-        std::iota(order.begin(), order.end(), 0U);
-        std::shuffle(order.begin(), order.end(), random);
-        ranking.insert(ranking.end(), order.begin(), order.end());
-    }
-    return ranking;
-}
-
-at::Tensor mask_of(const LayerView& layer, const std::vector<std::uint32_t>& ranking, const std::int64_t* counts)
-{
-    auto kept = at::zeros({layer.shape.num_kv_heads, layer.seq_len}, at::kBool);
-    for (std::int64_t head = 0; head < layer.shape.num_kv_heads; ++head) {
-        for (std::int64_t i = 0; i < counts[head]; ++i) {
-            kept[head][static_cast<std::int64_t>(ranking[static_cast<std::size_t>(head * layer.seq_len + i)])] = true;
-        }
-    }
-    return kept;
-}
-
-// A ratio of sums, as relative losses are defined.
-template <typename T> double relative_difference(const T* found, const std::vector<T>& expected)
-{
-    double difference = 0;
-    double size = 0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-        difference += std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
-        size += std::abs(static_cast<double>(expected[i]));
-    }
-    return size == 0 ? difference : difference / size;
-}
-
-void expect_equal(const LayerLosses& found, std::size_t set, const LayerLosses& expected, double tolerance)
-{
-    const auto head = set * expected.head_l1.size();
-    const auto step = set * expected.attn_out_l1.size();
-    EXPECT_LE(relative_difference(found.head_l1.data() + head, expected.head_l1), tolerance) << set;
-    EXPECT_LE(relative_difference(found.head_output_l1.data() + head, expected.head_output_l1), tolerance) << set;
-    EXPECT_LE(relative_difference(found.head_output_l2.data() + head, expected.head_output_l2), tolerance) << set;
-    EXPECT_LE(relative_difference(found.attn_out_l1.data() + step, expected.attn_out_l1), tolerance) << set;
-    EXPECT_LE(relative_difference(found.attn_out_l2.data() + step, expected.attn_out_l2), tolerance) << set;
-    EXPECT_LE(relative_difference(found.bound_lava.data() + step, expected.bound_lava), tolerance) << set;
-    EXPECT_LE(relative_difference(found.bound_adakv.data() + step, expected.bound_adakv), tolerance) << set;
-    EXPECT_LE(relative_difference(found.bound_projected.data() + step, expected.bound_projected), tolerance) << set;
-}
+protected:
+    LayerAttention attention(const LayerView& layer) const { return LayerAttention(layer, 1, nullptr, device()); }
+    void expect_exact_without_entry_17(double logit) const;
+};
 
 // Head counts of every kind: unequal, repeated, empty, one short of all, all.
 const std::vector<std::int64_t> any_counts{0, 0, 1, 200, 13, 90, 90, 13, 13, 90, 199, 200, 200, 199, 199, 199};
 
-TEST(Losses, EqualTheNaiveEvaluationInFloat64AtAnyHeadCounts)
+TEST_P(Losses, EqualTheNaiveEvaluationInFloat64AtAnyHeadCounts)
 {
     for (std::int64_t index = 0; index < 3; ++index) {
         const auto layer = synthesize_layer(small_options(), index);
         const auto ranking = random_ranking(layer, static_cast<unsigned>(index));
-        const auto losses = LayerAttention(layer).losses(ranking, any_counts);
+        const auto losses = attention(layer).losses(ranking, any_counts);
         for (std::size_t set = 0; set < any_counts.size() / 2; ++set) {
             const auto expected = reference_losses(layer, mask_of(layer, ranking, any_counts.data() + 2 * set));
             expect_equal(losses, set, expected, 1e-5);
@@ -81,29 +43,29 @@ TEST(Losses, EqualTheNaiveEvaluationInFloat64AtAnyHeadCounts)
     }
 }
 
-TEST(Losses, OfAFullCacheAreExactlyZero)
+TEST_P(Losses, OfAFullCacheAreExactlyZero)
 {
     const auto layer = synthesize_layer(small_options(), 0);
-    const auto losses = LayerAttention(layer).losses(random_ranking(layer, 3), std::vector<std::int64_t>{200, 200});
+    const auto losses = attention(layer).losses(random_ranking(layer, 3), std::vector<std::int64_t>{200, 200});
     for (const auto* values : {&losses.attn_out_l1, &losses.attn_out_l2, &losses.bound_lava}) {
         EXPECT_EQ(*std::max_element(values->begin(), values->end()), 0.0);
     }
     EXPECT_EQ(*std::max_element(losses.head_output_l1.begin(), losses.head_output_l1.end()), 0.0F);
 }
 
-TEST(Losses, HeadAttentionLossIsTwiceTheEvictedMass)
+TEST_P(Losses, HeadAttentionLossIsTwiceTheEvictedMass)
 {
     const auto layer = synthesize_layer(small_options(), 1);
     const auto ranking = random_ranking(layer, 5);
     const std::vector<std::int64_t> counts{50, 120};
-    const auto found = LayerAttention(layer).losses(ranking, counts).head_l1;
+    const auto found = attention(layer).losses(ranking, counts).head_l1;
     // ||A - Â||_1 by its definition, both patterns written out
     const auto expected = reference_losses(layer, mask_of(layer, ranking, counts.data())).head_l1;
     EXPECT_LE(relative_difference(found.data(), expected), 1e-6);
 }
 
 // `logit`: of the entry that is evicted first
-void expect_exact_without_entry_17(double logit)
+void Losses::expect_exact_without_entry_17(double logit) const
 {
     auto layer = synthesize_layer(small_options(), 0);
     const auto direction
@@ -117,18 +79,18 @@ void expect_exact_without_entry_17(double logit)
         std::iter_swap(std::find(begin, begin + 200, 17U), begin + 199);
     }
     const std::vector<std::int64_t> counts{150, 199};
-    const auto losses = LayerAttention(layer).losses(ranking, counts);
+    const auto losses = attention(layer).losses(ranking, counts);
     expect_equal(losses, 0, reference_losses(layer, mask_of(layer, ranking, counts.data())), 1e-5);
 }
 
-TEST(Losses, StayExactWhereAttentionLiesWhollyOnWhatIsEvicted)
+TEST_P(Losses, StayExactWhereAttentionLiesWhollyOnWhatIsEvicted)
 {
     expect_exact_without_entry_17(10); // what is kept has 1e-4 of the attention,
     expect_exact_without_entry_17(30); // 1e-12,
     expect_exact_without_entry_17(750); // nothing in fp32
 }
 
-TEST(Losses, BoundsFindTheLargestProjectionThroughAWOOfRankOne)
+TEST_P(Losses, BoundsFindTheLargestProjectionThroughAWOOfRankOne)
 {
     auto layer = synthesize_layer(small_options(), 0);
     const auto inputs = layer.w_o.size(1);
@@ -138,15 +100,15 @@ TEST(Losses, BoundsFindTheLargestProjectionThroughAWOOfRankOne)
     layer.v.mul_(1000).select(2, 0).copy_(at::randn({2, 200})); // nearly all of a value is lost
     const std::vector<std::int64_t> counts{60, 60};
     const auto ranking = random_ranking(layer, 4);
-    const auto losses = LayerAttention(layer).losses(ranking, counts);
+    const auto losses = attention(layer).losses(ranking, counts);
     expect_equal(losses, 0, reference_losses(layer, mask_of(layer, ranking, counts.data())), 1e-5);
 }
 
-TEST(Losses, NeverExceedTheirBounds)
+TEST_P(Losses, NeverExceedTheirBounds)
 {
     for (std::int64_t index = 0; index < 3; ++index) {
         const auto layer = synthesize_layer(small_options(), index);
-        const auto losses = LayerAttention(layer).losses(random_ranking(layer, 9), any_counts);
+        const auto losses = attention(layer).losses(random_ranking(layer, 9), any_counts);
         for (std::size_t i = 0; i < losses.attn_out_l1.size(); ++i) {
             EXPECT_LE(losses.attn_out_l1[i], losses.bound_projected[i] * (1 + 1e-6));
             EXPECT_LE(losses.bound_projected[i], losses.bound_adakv[i] * (1 + 1e-6));
@@ -155,27 +117,29 @@ TEST(Losses, NeverExceedTheirBounds)
     }
 }
 
-TEST(Losses, BoundsCountDecodeEntriesToo)
+TEST_P(Losses, BoundsCountDecodeEntriesToo)
 {
     auto layer = synthesize_layer(small_options(), 0);
     layer.v_eval.select(1, 2).mul_(50); // the third decode entry is the largest value by far
     const std::vector<std::int64_t> counts{60, 60};
     const auto ranking = random_ranking(layer, 2);
-    const auto losses = LayerAttention(layer).losses(ranking, counts);
+    const auto losses = attention(layer).losses(ranking, counts);
     expect_equal(losses, 0, reference_losses(layer, mask_of(layer, ranking, counts.data())), 1e-5);
 }
 
-TEST(Norms, EqualTheNaiveOnes)
+TEST_P(Losses, HaveTheNormsOfTheNaiveEvaluation)
 {
     auto layer = synthesize_layer(small_options(), 2);
     layer.b_o = at::linspace(-1, 1, 48); // a bias counts in the norm
-    const LayerAttention attention(layer);
+    const LayerAttention found = attention(layer);
     const auto expected = reference_norms(layer);
-    EXPECT_LE(relative_difference(attention.norms().head_output_l1.data(), expected.head_output_l1), 1e-5);
-    EXPECT_LE(relative_difference(attention.norms().head_output_l2.data(), expected.head_output_l2), 1e-5);
-    EXPECT_LE(relative_difference(attention.norms().attn_out_l1.data(), expected.attn_out_l1), 1e-5);
-    EXPECT_LE(relative_difference(attention.norms().attn_out_l2.data(), expected.attn_out_l2), 1e-5);
+    EXPECT_LE(relative_difference(found.norms().head_output_l1.data(), expected.head_output_l1), 1e-5);
+    EXPECT_LE(relative_difference(found.norms().head_output_l2.data(), expected.head_output_l2), 1e-5);
+    EXPECT_LE(relative_difference(found.norms().attn_out_l1.data(), expected.attn_out_l1), 1e-5);
+    EXPECT_LE(relative_difference(found.norms().attn_out_l2.data(), expected.attn_out_l2), 1e-5);
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, Losses, ::testing::ValuesIn(testing::device_names()));
 
 } // namespace
 } // namespace lava
