@@ -19,6 +19,13 @@ enum class Order
     descending
 };
 
+/// Which thread of its block the calling kernel is.
+inline int& running_thread()
+{
+    static thread_local int thread = 0;
+    return thread;
+}
+
 /// Runs kernels (model/cuda/block.h) on the CPU, one thread at a time: each thread of a block has a stack of its own
 /// and runs until it syncs. Throws where not all threads of a block sync, or where shared memory is overrun. Shared
 /// memory, and what make() gives, begin as NaN.
@@ -168,7 +175,9 @@ private:
         {
             const auto count = fibers_.size();
             for (std::size_t i = 0; i < count; ++i) {
-                swapcontext(&scheduler_, &fibers_[order_ == Order::ascending ? i : count - 1 - i].context);
+                const auto thread = order_ == Order::ascending ? i : count - 1 - i;
+                running_thread() = static_cast<int>(thread);
+                swapcontext(&scheduler_, &fibers_[thread].context);
             }
             const auto done = static_cast<std::size_t>(
                 std::count_if(fibers_.begin(), fibers_.end(), [](const Fiber& fiber) { return fiber.is_done; }));

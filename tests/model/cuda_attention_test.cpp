@@ -1,5 +1,6 @@
 // The CUDA kernels of model/cuda by their emulation on the CPU (tests/emulated_machine.h).
 
+#include "model/cuda/tensor_core_product.cuh"
 #include "tests/model/emulated_attention.h"
 #include "tests/model/naive_attention.h"
 
@@ -49,10 +50,12 @@ TEST_P(EmulatedAttention, In16BitsIsExactUpToTheRoundingOfWeightsAndOutputs)
     const auto problem = testing::random_attention(GetParam());
     const auto in = [&](at::ScalarType type) { return testing::converted(problem, type); };
     const auto bfloat16 = in(at::kBFloat16), float16 = in(at::kHalf);
+    testing::expect_near_naive(emulated_attention<at::BFloat16, cuda::TensorCoreProduct>(
+                                   bfloat16.q, bfloat16.k, bfloat16.v, true, problem.window),
+        bfloat16, 1e-2);
     testing::expect_near_naive(
-        emulated_attention<at::BFloat16>(bfloat16.q, bfloat16.k, bfloat16.v, true, problem.window), bfloat16, 1e-2);
-    testing::expect_near_naive(
-        emulated_attention<at::Half>(float16.q, float16.k, float16.v, true, problem.window), float16, 1e-3);
+        emulated_attention<at::Half, cuda::TensorCoreProduct>(float16.q, float16.k, float16.v, true, problem.window),
+        float16, 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, EmulatedAttention, ::testing::ValuesIn(testing::attention_cases()),

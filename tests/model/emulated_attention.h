@@ -22,7 +22,7 @@ cuda::AttentionInputs<T> attention_inputs(
 }
 
 /// causal_attention() by the CUDA kernels, run on the CPU.
-template <typename T>
+template <typename T, typename Product = cuda::PlainProduct>
 AttentionResult emulated_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums,
     std::int64_t window = 0, cuda::testing::Order order = cuda::testing::Order::ascending)
 {
@@ -38,7 +38,7 @@ AttentionResult emulated_attention(const at::Tensor& q, const at::Tensor& k, con
         out.off_diagonal = result.column_sums_off_diagonal.mutable_data_ptr<float>();
     }
     std::vector<float> workspace(static_cast<std::size_t>(cuda::workspace_floats(in, true)), NAN);
-    cuda::launch_attention<cuda::PlainProduct>(cuda::testing::EmulatedMachine(order), in, out, workspace.data());
+    cuda::launch_attention<Product>(cuda::testing::EmulatedMachine(order), in, out, workspace.data());
     return result;
 }
 
