@@ -81,7 +81,6 @@ private:
     template <typename Block>
     LAVA_DEVICE void score_rows(const Block& block, const Shared& s, std::int64_t head, std::int64_t row) const
     {
-        block.sync(); // the rows before are done with
         load_rows(block, in, tile.rows, s.q, [&](int i) -> const T* {
             return row + i < in.n ? in.q + head * in.q_stride + (row + i) * in.head_dim : nullptr;
         });
