@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,11 @@ struct AttentionCase
             + std::to_string(head_dim) + (window > 0 ? "window" + std::to_string(window) : "");
     }
 };
+
+inline std::ostream& operator<<(std::ostream& out, const AttentionCase& sizes)
+{
+    return out << sizes.name();
+}
 
 struct AttentionProblem
 {
