@@ -244,17 +244,20 @@ void write_ranking(const Group& group, const TraceInfo& trace, const PolicyRepla
     if (fits_u16(trace))
         group.write("ranking", shape, std::vector<std::uint16_t>(replay.ranking.begin(), replay.ranking.end()), packed);
     else
-        group.write("ranking", shape, replay.ranking, packed);
+        group.write_raw("ranking", h5::Type::u32, shape, replay.ranking.data(), packed, [&](std::int64_t part) {
+            const auto size = replay.ranking.size() / static_cast<std::size_t>(shape[0]);
+            leave_memory(replay.ranking, static_cast<std::size_t>(part) * size, size);
+        });
 }
 
-std::vector<std::uint32_t> read_ranking(
+LargeVector<std::uint32_t> read_ranking(
     const Group& group, const TraceInfo& trace, std::int64_t heads, std::int64_t budgets)
 {
     std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
     if (group.info("ranking").shape.size() == 4)
         shape.insert(shape.begin(), budgets);
     if (!fits_u16(trace))
-        return group.read<std::uint32_t>("ranking", shape);
+        return group.read<std::uint32_t, LargeAllocator<std::uint32_t>>("ranking", shape);
     const auto ranking = group.read<std::uint16_t>("ranking", shape);
     return {ranking.begin(), ranking.end()};
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "analysis/closed_loop.h"
+#include "traces/large_vector.h"
 #include "traces/trace_info.h"
 
 #include <cstdint>
@@ -36,7 +37,7 @@ struct PolicyReplay
     std::vector<std::int64_t> granted; ///< [G] what the policy's own rule allotted, before clipping to what exists
     /// [R, L, H, N] every prompt position once per head, the one kept longest first; R is 1, or G where a policy ranks
     /// anew for every budget. Empty where `ranking_of` says whose it is, or where the report keeps none.
-    std::vector<std::uint32_t> ranking;
+    LargeVector<std::uint32_t> ranking;
     std::int64_t ranking_of = -1; ///< index of the policy whose rankings these are too; -1: its own
     std::vector<std::int64_t> counts; ///< [G, L, H] entries retained: that many of the head's ranking
 

@@ -168,6 +168,7 @@ private:
                         + std::to_string(head / own_heads % shape.num_layers) + ", KV head "
                         + std::to_string(head % own_heads));
             }
+            leave_memory(replay.ranking, static_cast<std::size_t>(head) * seq_len, seq_len);
         }
     }
 

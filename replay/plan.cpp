@@ -93,7 +93,13 @@ void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget
         if (!run.policy->compares_heads()) {
             ranked.sorted = {};
         }
-        run.rankings[i][static_cast<std::size_t>(inputs.layer())] = std::move(ranked);
+        const auto layers = run.rankings[i].size(), layer = static_cast<std::size_t>(inputs.layer());
+        const auto size = ranked.ranking.size(), first = (i * layers + layer) * size;
+        std::ranges::copy(ranked.ranking, run.ranking.begin() + static_cast<std::ptrdiff_t>(first));
+        leave_memory(run.ranking, first, size);
+        ranked.ranking = {};
+        leave_memory(ranked.sorted);
+        run.rankings[i][layer] = std::move(ranked);
     }
 }
 
@@ -205,18 +211,6 @@ bool retains_what_is_asked(const PolicyReplay& replay)
     return true;
 }
 
-std::vector<std::uint32_t> take_rankings(Run& run)
-{
-    std::vector<std::uint32_t> all;
-    for (auto& layers : run.rankings) {
-        for (auto& layer : layers) {
-            all.insert(all.end(), layer.ranking.begin(), layer.ranking.end());
-            layer = {};
-        }
-    }
-    return all;
-}
-
 } // namespace
 
 std::int64_t Run::reserved() const
@@ -285,6 +279,8 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
     for (auto& run : runs) {
         const auto layers = static_cast<std::size_t>(info.shape.num_layers);
         run.rankings.assign(run.policy->ranks_by_budget() ? budgets.size() : 1, std::vector<RankedLayer>(layers));
+        run.ranking.resize(
+            run.rankings.size() * layers * static_cast<std::size_t>(cache_heads(run, info.shape) * info.seq_len));
         query_rows = std::max(query_rows, run.policy->query_rows());
         any_per_query_head |= run.policy->per_query_head();
     }
@@ -308,6 +304,8 @@ void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budget
         for (auto& layers : run.rankings) {
             for (auto& layer : layers) {
                 merge_heads(layer);
+                leave_memory(layer.sorted);
+                leave_memory(layer.merged);
             }
         }
     }
@@ -325,7 +323,8 @@ void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budget
     }
     auto& first
         = report.policies.emplace_back(matched && match == BudgetMatch::retained ? *matched : std::move(nominal));
-    first.ranking = take_rankings(run);
+    run.rankings.clear();
+    first.ranking = std::move(run.ranking);
     if (matched && match == BudgetMatch::both) {
         matched->ranking_of = static_cast<std::int64_t>(report.policies.size()) - 1;
         report.policies.push_back(std::move(*matched));

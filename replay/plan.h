@@ -14,7 +14,9 @@ struct Run
     PolicySpec spec;
     std::unique_ptr<Policy> policy;
     std::vector<std::uint8_t> protected_entries; ///< [seq_len], 1 where no budget may reach; empty: none
-    std::vector<std::vector<RankedLayer>> rankings; ///< [1, or G where it ranks by budget][L]
+    std::vector<std::vector<RankedLayer>>
+        rankings; ///< [1, or G where it ranks by budget][L], their own rankings moved to `ranking`
+    LargeVector<std::uint32_t> ranking = {}; ///< [1 or G, L, heads, seq_len]
 
     /// Entries of a head that no budget may evict: the policy's own and the protected ones.
     std::int64_t reserved() const;

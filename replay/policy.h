@@ -1,6 +1,7 @@
 #pragma once
 
 #include "replay/scoring.h"
+#include "traces/large_vector.h"
 #include "traces/model_shape.h"
 
 #include <ATen/core/Tensor.h>
@@ -31,10 +32,10 @@ struct RankedLayer
     std::vector<std::uint32_t> ranking;
     /// [num_kv_heads, evictable] scores in that order, protected entries' infinite; empty unless the policy compares
     /// heads
-    std::vector<float> sorted;
+    LargeVector<float> sorted;
     /// [num_kv_heads, evictable]: the place of each of those scores among all of the layer, ties to the lower head,
     /// then the older entry
-    std::vector<std::uint32_t> merged;
+    LargeVector<std::uint32_t> merged;
     double weight = 1;
     std::vector<std::int64_t> head_counts; ///< as in LayerScores
 };

@@ -136,6 +136,19 @@ double verified(const LayerView& view, const TraceInfo& info)
     return deviation;
 }
 
+// Those of a layer are not needed soon again.
+void leave_rankings(const ReplayReport& report, std::int64_t layer)
+{
+    for (const auto& policy : report.policies) {
+        const auto layers = static_cast<std::size_t>(report.trace.shape.num_layers);
+        const auto size = static_cast<std::size_t>(policy.cache_heads * report.trace.seq_len);
+        for (auto first = static_cast<std::size_t>(layer) * size; first < policy.ranking.size();
+             first += layers * size) {
+            leave_memory(policy.ranking, first, size);
+        }
+    }
+}
+
 // A layer's losses of every policy at every budget; `threads` share the work over heads, then over policies.
 void measure_layer(
     const LayerView& view, ReplayReport& report, const Decoder* model, int threads, const ReplayDevice* device)
@@ -152,6 +165,7 @@ void measure_layer(
         const bool by_query_head = report.policies[policy].cache_heads != shape.num_kv_heads;
         measure_policy(by_query_head ? *expanded : attention, report, policy, view.layer);
     });
+    leave_rankings(report, view.layer);
 }
 
 void resize_results(ReplayReport& report, bool verify, const Decoder* model)

@@ -377,6 +377,34 @@ void Group::write_raw(
         fail(name, "cannot be written: " + last_reason());
 }
 
+void Group::write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
+    WriteOptions options, const std::function<void(std::int64_t)>& done) const
+{
+    const auto guard = lock_library();
+    auto extents = std::vector<hsize_t>(shape.begin(), shape.end());
+    const auto rank = static_cast<int>(extents.size());
+    const Handle space(H5Screate_simple(rank, extents.data(), nullptr), H5Sclose);
+    const auto stored = make_type(type);
+    const auto properties = creation_properties(type, shape, options);
+    const Handle dataset(
+        H5Dcreate2(state_->group, std::string(name).c_str(), stored, space, H5P_DEFAULT, properties, H5P_DEFAULT),
+        H5Dclose);
+    if (!dataset.valid())
+        fail(name, "cannot be created: " + last_reason());
+    extents[0] = 1;
+    const Handle part(H5Screate_simple(rank, extents.data(), nullptr), H5Sclose);
+    const auto bytes = array_bytes(shape.subspan(1), size_of(type));
+    std::vector<hsize_t> start(extents.size());
+    for (std::int64_t i = 0; i < shape[0]; ++i) {
+        start[0] = static_cast<hsize_t>(i);
+        const auto* from = static_cast<const std::byte*>(data) + i * bytes;
+        if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) < 0
+            || H5Dwrite(dataset, stored, part, space, H5P_DEFAULT, from) < 0)
+            fail(name, "cannot be written: " + last_reason());
+        done(i);
+    }
+}
+
 void Group::flush() const
 {
     const auto guard = lock_library();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -109,9 +110,10 @@ public:
         WriteOptions options = {}) const;
 
     /// Reads a dataset that must have exactly T's type and `shape` (-1 in it: any extent).
-    template <typename T> std::vector<T> read(std::string_view name, std::span<const std::int64_t> shape) const
+    template <typename T, typename Allocator = std::allocator<T>>
+    std::vector<T, Allocator> read(std::string_view name, std::span<const std::int64_t> shape) const
     {
-        std::vector<T> values(checked_count(name, TypeOf<T>::value, shape));
+        std::vector<T, Allocator> values(checked_count(name, TypeOf<T>::value, shape));
         read_raw(name, values.data(), values.size() * sizeof(T));
         return values;
     }
@@ -119,6 +121,9 @@ public:
     {
         return read<T>(name, std::span<const std::int64_t>(shape.begin(), shape.size()));
     }
+    /// The same, one part along the first dimension after the other; `done` is called with each part's number.
+    void write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
+        WriteOptions options, const std::function<void(std::int64_t)>& done) const;
     template <typename T>
     void write(std::string_view name, std::span<const std::int64_t> shape, const std::vector<T>& values,
         WriteOptions options = {}) const
