@@ -176,12 +176,16 @@ Table summary_table(std::span<const Cell> cells, const std::string& match)
     for (const char* name : {"policy", "match", "kept_percent", "reports", "retained_share", "attn_out_l1_relative",
              "kl", "top1_agreement", "exact", "dense_exact", "rank_correlation"})
         table.columns.push_back({name});
+    std::map<std::int64_t, std::optional<double>> correlations; // by percent
+    for (const Group& group : groups)
+        if (!correlations.contains(group.percent))
+            correlations[group.percent] = loss_to_kl(groups, group.percent);
     for (const Group& group : groups) {
         const bool answered = group.kl.count > 0;
         table.rows.push_back({group.policy, group.match, group.percent, group.reports, *group.retained.value(),
             or_nothing(group.loss.value()), or_nothing(group.kl.value()), or_nothing(group.agreement.value()),
             answered ? Value(group.exact) : Value(), answered ? Value(group.dense_exact) : Value(),
-            or_nothing(loss_to_kl(groups, group.percent))});
+            or_nothing(correlations.at(group.percent))});
     }
     return table;
 }

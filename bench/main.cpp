@@ -6,6 +6,7 @@
 #include "bench/options.h"
 #include "bench/workload.h"
 #include "replay/kernels/kernels.h"
+#include "traces/error.h"
 #include "traces/program.h"
 
 #include <ATen/ATen.h>
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 
 namespace lava::bench {
@@ -118,11 +120,14 @@ Json growth(const Options& options, const Workload& workload)
             {"policies", &Sizes::policies}, {"budgets", &Sizes::budgets}};
     Json rows = Json::array();
     for (const auto& [name, member] : dimensions) {
-        for (const std::int64_t divisor : {4, 2, 1}) {
+        double before = 0;
+        for (const std::int64_t divisor : {8, 4, 2, 1}) {
             auto sizes = whole;
             sizes.*member = std::max<std::int64_t>(1, whole.*member / divisor);
-            rows.push_back(
-                {{"of", name}, {"size", sizes.*member}, {"one_pass_s", pass_seconds(options, workload.layers, sizes)}});
+            const auto seconds = pass_seconds(options, workload.layers, sizes);
+            rows.push_back({{"of", name}, {"size", sizes.*member}, {"one_pass_s", seconds},
+                {"times", before > 0 ? Json(seconds / before) : Json()}});
+            before = seconds;
         }
     }
     return rows;
@@ -188,9 +193,28 @@ void print(const Json& result)
     if (result.contains("growth")) {
         std::printf("\ngrowth of one pass\n");
         for (const auto& step : result["growth"]) {
-            std::printf("%-10s %8d %9.3f s\n", step["of"].get<std::string>().c_str(), step["size"].get<int>(),
+            std::printf("%-10s %8d %9.3f s", step["of"].get<std::string>().c_str(), step["size"].get<int>(),
                 step["one_pass_s"].get<double>());
+            if (!step["times"].is_null()) {
+                std::printf(" %8.2f times the one before", step["times"].get<double>());
+            }
+            std::printf("\n");
         }
+    }
+}
+
+// Before any of the libraries is used: they look only once.
+void limit_to(const std::string& name)
+{
+    const auto all = runnable_kernels();
+    const auto found = std::ranges::find_if(all, [&](const Kernels& one) { return one.name == name; });
+    if (found == all.end()) {
+        throw Error("--kernels: this processor does not run " + name);
+    }
+    use_kernels(*found);
+    for (const auto& [variable, value] : {std::pair("ONEDNN_MAX_CPU_ISA", "AVX2"), {"ATEN_CPU_CAPABILITY", "avx2"},
+             {"MKL_ENABLE_INSTRUCTIONS", "AVX2"}}) {
+        ::setenv(variable, value, 1);
     }
 }
 
@@ -200,6 +224,9 @@ int run(int argc, char** argv)
     if (!options.help.empty()) {
         std::cout << options.help;
         return 0;
+    }
+    if (!options.kernels.empty()) {
+        limit_to(options.kernels);
     }
     Json result;
     {

@@ -29,12 +29,15 @@ po::options_description described(Options& options, std::string& clock)
     add("budgets", number(options.budgets), "budgets, evenly spaced");
     add("naive-cells", number(options.naive_cells), "cells evaluated naively and scaled up; 0: none");
     add("score-tokens", number(options.score_tokens), "tokens of the layer that LAVa scores; 0: none");
-    add("growth", po::bool_switch(&options.growth), "also at a half and a quarter of everything, one by one");
+    add("growth", po::bool_switch(&options.growth),
+        "also at a half, a quarter and an eighth of everything, one by one");
     add("runs", po::value(&options.runs)->default_value(options.runs)->value_name("N"),
         "runs of each, in turn; medians are printed");
     add("threads", po::value(&options.threads)->default_value(options.threads)->value_name("N"), "threads of all");
     add("clock", po::value(&clock)->value_name("NAME")->default_value("wall"),
         "wall, or cpu: summed over threads, for a machine that is busy otherwise");
+    add("kernels", po::value(&options.kernels)->value_name("NAME"),
+        "avx2: this toolkit's and the libraries' kernels for that instruction set only");
     add("json", po::bool_switch(&options.json), "print JSON");
     add("help,h", "print this and exit");
     return visible;
@@ -44,6 +47,9 @@ void check(const Options& options, const std::string& clock)
 {
     if (clock != "wall" && clock != "cpu") {
         throw UsageError("--clock: expected wall or cpu, found '" + clock + "'");
+    }
+    if (!options.kernels.empty() && options.kernels != "avx2") {
+        throw UsageError("--kernels: expected avx2, found '" + options.kernels + "'");
     }
     if (options.shape != "smollm2" && options.shape != "llama3-8b") {
         throw UsageError("--shape: expected smollm2 or llama3-8b, found '" + options.shape + "'");

@@ -1,6 +1,6 @@
 #include "replay/changed_values.h"
 
-#include "model/parallel.h"
+#include "replay/layer_stream.h"
 
 #include <ATen/ATen.h>
 
@@ -152,12 +152,13 @@ void measure_changed_values(const Trace& trace, std::span<const Run> runs, Repla
     if (changing.empty()) {
         return;
     }
-    parallel_items(info.shape.num_layers, threads, [&](std::int64_t layer) {
-        const auto view = trace.layer(layer);
-        const LayerInputs inputs(view, 0, {info.rope_inv_freq, info.rope_attention_scaling});
+    const bool any_per_query_head
+        = std::ranges::any_of(changing, [](const auto& one) { return one.second->per_query_head(); });
+    for_each_layer(trace, threads, [&](const LayerView& view, int threads_each) {
+        const LayerInputs inputs(view, 0, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each);
+        const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
+        const auto expanded = inputs.seen_by_query_heads(expanded_view);
         for (const auto& [index, policy] : changing) {
-            const auto expanded_view = policy->per_query_head() ? per_query_head(view) : LayerView();
-            const auto expanded = inputs.seen_by_query_heads(expanded_view);
             const bool expand = policy->per_query_head();
             measure_layer(expand ? expanded_view : view, expand ? expanded : inputs, *policy, report, index);
         }

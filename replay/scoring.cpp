@@ -32,24 +32,37 @@ at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
     return at::softmax(logits, -1);
 }
 
+// [num_kv_heads, seq_len]: ||v_i||_1
+at::Tensor row_norms(const LayerView& layer, int threads)
+{
+    const auto values = layer.v.contiguous();
+    const auto heads = layer.shape.num_kv_heads, n = layer.seq_len, dim = layer.shape.head_dim;
+    auto norms = at::empty({heads, n});
+    parallel_items(heads, threads, [&](std::int64_t head) {
+        const auto* rows = values.const_data_ptr<float>() + head * n * dim;
+        kernels().row_norms(rows, n, dim, norms.data_ptr<float>() + head * n);
+    });
+    return norms;
+}
+
 } // namespace
 
 LayerInputs::LayerInputs(
     const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads, const ReplayDevice* device)
     : layer_(layer)
-    , attention_(std::make_shared<WindowAttention>(layer, query_rows, threads, device))
+    , shared_(std::make_shared<Shared>(layer, query_rows, threads, device))
     , rope_(std::move(rope))
 { }
 
-LayerInputs::LayerInputs(const LayerView& layer, std::shared_ptr<WindowAttention> attention, RotaryEmbedding rope)
+LayerInputs::LayerInputs(const LayerView& layer, std::shared_ptr<Shared> shared, RotaryEmbedding rope)
     : layer_(layer)
-    , attention_(std::move(attention))
+    , shared_(std::move(shared))
     , rope_(std::move(rope))
 { }
 
 LayerInputs LayerInputs::seen_by_query_heads(const LayerView& expanded) const
 {
-    return {expanded, attention_, rope_};
+    return {expanded, shared_, rope_};
 }
 
 at::Tensor LayerInputs::queries(std::int64_t window) const
@@ -64,33 +77,34 @@ const at::Tensor& LayerInputs::observed_attention(bool diagonal) const
 
 at::Tensor LayerInputs::window_attention(std::int64_t window) const
 {
-    const std::lock_guard lock(attention_->mutex);
-    auto& rows = attention_->rows;
+    const std::lock_guard lock(shared_->mutex);
+    auto& rows = shared_->rows;
     if (!rows.defined()) {
-        rows = attention_of_last_queries(attention_->layer, attention_->query_rows);
+        rows = attention_of_last_queries(shared_->layer, shared_->query_rows);
     }
     return rows.narrow(1, rows.size(1) - window, window);
 }
 
 at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
 {
-    const std::lock_guard lock(attention_->mutex);
-    auto& means = attention_->means[window];
+    const std::lock_guard lock(shared_->mutex);
+    auto& means = shared_->means[window];
     if (!means.defined()) {
-        means = window_means(attention_->layer, window, attention_->threads, attention_->device);
+        means = window_means(shared_->layer, window, shared_->threads, shared_->device);
     }
     return means;
 }
 
 at::Tensor LayerInputs::value_norms() const
 {
-    const auto values = layer_.v.contiguous();
-    auto norms = at::empty({shape().num_kv_heads, seq_len()});
-    parallel_items(shape().num_kv_heads, attention_->threads, [&](std::int64_t head) {
-        const auto* rows = values.const_data_ptr<float>() + head * seq_len() * shape().head_dim;
-        kernels().row_norms(rows, seq_len(), shape().head_dim, norms.data_ptr<float>() + head * seq_len());
-    });
-    return norms;
+    const std::lock_guard lock(shared_->mutex);
+    auto& norms = shared_->value_norms;
+    if (!norms.defined()) {
+        norms = row_norms(shared_->layer, shared_->threads);
+    }
+    // of a group's query heads, each with a cache of its own, all have the same values
+    const auto group = shape().num_kv_heads / norms.size(0);
+    return group == 1 ? norms : norms.repeat_interleave(group, 0);
 }
 
 LayerView per_query_head(const LayerView& layer)

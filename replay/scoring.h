@@ -63,10 +63,10 @@ public:
     at::Tensor value_norms() const;
 
 private:
-    /// The attention of a layer's window, as far as it has been asked for.
-    struct WindowAttention
+    /// What several policies ask a layer for, as far as it has been asked for.
+    struct Shared
     {
-        WindowAttention(const LayerView& of, std::int64_t rows_asked_for, int shared_by, const ReplayDevice* done_by)
+        Shared(const LayerView& of, std::int64_t rows_asked_for, int shared_by, const ReplayDevice* done_by)
             : layer(of)
             , query_rows(rows_asked_for)
             , threads(shared_by)
@@ -80,12 +80,13 @@ private:
         std::mutex mutex; // of what follows
         at::Tensor rows; // [num_heads, query_rows, seq_len]
         std::map<std::int64_t, at::Tensor> means; // by window: [num_heads, seq_len - window]
+        at::Tensor value_norms; // [num_kv_heads, seq_len]
     };
 
-    LayerInputs(const LayerView& layer, std::shared_ptr<WindowAttention> attention, RotaryEmbedding rope);
+    LayerInputs(const LayerView& layer, std::shared_ptr<Shared> shared, RotaryEmbedding rope);
 
     const LayerView& layer_;
-    std::shared_ptr<WindowAttention> attention_;
+    std::shared_ptr<Shared> shared_;
     RotaryEmbedding rope_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "replay/kernels/instruction_set.h"
 
+#include <atomic>
 #include <vector>
 
 namespace lava {
@@ -23,6 +24,12 @@ std::vector<Kernels> find_runnable()
     return found;
 }
 
+std::atomic<const Kernels*>& in_use()
+{
+    static std::atomic<const Kernels*> kernels = &runnable_kernels().front();
+    return kernels;
+}
+
 } // namespace
 
 std::span<const Kernels> runnable_kernels()
@@ -33,7 +40,12 @@ std::span<const Kernels> runnable_kernels()
 
 const Kernels& kernels()
 {
-    return runnable_kernels().front();
+    return *in_use();
+}
+
+void use_kernels(const Kernels& chosen)
+{
+    in_use() = &chosen;
 }
 
 } // namespace lava

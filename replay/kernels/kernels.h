@@ -150,8 +150,11 @@ struct Kernels
 /// Columns of a panel of queries: a multiple of what every instruction set works on.
 inline constexpr std::int64_t score_panel = 32;
 
-/// The fastest that this processor runs.
+/// The fastest that this processor runs, or what use_kernels() was given.
 const Kernels& kernels();
+
+/// For measurements: from now on kernels() are these, one of runnable_kernels().
+void use_kernels(const Kernels& chosen);
 
 /// All that this processor runs, the fastest first.
 std::span<const Kernels> runnable_kernels();

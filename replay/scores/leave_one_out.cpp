@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <vector>
 
 namespace lava {
@@ -11,6 +13,8 @@ namespace {
 
 // Entries handled together: their products stay in the cache.
 constexpr std::int64_t block = 512;
+// Below this the attention of single entries begins to lose digits, as numbers near fp32's smallest do.
+constexpr double least_mass = 1e-30;
 
 // Two query heads of a group whose errors meet in the norm; a head meets itself once, another one twice.
 struct HeadPair
@@ -23,8 +27,10 @@ struct HeadPair
 class ScoredHeads
 {
 public:
-    // attention: [heads, rows, seq_len]; v: [seq_len, head_dim]; gram: [heads * head_dim, heads * head_dim]
-    ScoredHeads(const at::Tensor& attention, const at::Tensor& v, at::Tensor gram, std::int64_t evictable)
+    // attention: [heads, rows, seq_len]; q: [heads, rows, head_dim]; k, v: [seq_len, head_dim]; gram: [heads *
+    // head_dim, heads * head_dim]
+    ScoredHeads(const at::Tensor& attention, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+        at::Tensor gram, std::int64_t evictable)
         : heads_(attention.size(0))
         , rows_(attention.size(1))
         , evictable_(evictable)
@@ -33,6 +39,7 @@ public:
         const auto center = v.mean(0);
         values_ = v.narrow(0, 0, evictable) - center; // o - v does not change, its terms cancel less
         split_attention(attention, v - center);
+        restore_rest(q.reshape({heads_ * rows_, -1}), k, v - center);
         for (std::int64_t first = 0; first < heads_; ++first) {
             for (auto second = first; second < heads_; ++second) {
                 pairs_.push_back({first, second});
@@ -73,8 +80,9 @@ private:
                 rest.data_ptr<float>()[i * rest.size(1) + entry] = 0;
             }
         }
-        const auto rest_mass = rest.sum(1, true).clamp_min(1e-37); // all of fp32's attention may be on one entry
+        const auto rest_mass = rest.sum(1, true).clamp_min(least_mass);
         rest_output_ = at::mm(rest, v) / rest_mass; // [heads * rows, head_dim]
+        vanished_ = rest_mass.squeeze(1).le(least_mass);
         const auto share = dominance_.unsqueeze(1);
         outputs_ = rest_output_ * rest_mass;
         for (std::int64_t i = 0; i < heads_ * rows_; ++i) {
@@ -84,6 +92,22 @@ private:
         }
         rest = rest.narrow(1, 0, evictable_);
         odds_ = (rest / (1 - rest)).contiguous(); // [heads * rows, evictable], 0 at the dominant entries
+    }
+
+    // Where all of fp32's attention is on one entry, the rest's is found anew from its logits, in double.
+    void restore_rest(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+    {
+        const auto scale = 1 / std::sqrt(static_cast<double>(k.size(1)));
+        for (std::int64_t i = 0; i < heads_ * rows_; ++i) {
+            const auto entry = dominant_[static_cast<std::size_t>(i)];
+            if (entry < 0 || !vanished_.const_data_ptr<bool>()[i]) {
+                continue;
+            }
+            const auto seen = k.size(0) - rows_ + 1 + i % rows_;
+            auto logits = at::mv(k.narrow(0, 0, seen).to(at::kDouble), q[i].to(at::kDouble)) * scale;
+            logits[entry] = -std::numeric_limits<double>::infinity();
+            rest_output_[i].copy_(at::mv(v.narrow(0, 0, seen).t().to(at::kDouble), at::softmax(logits, 0)));
+        }
     }
 
     at::Tensor gram_of(std::int64_t first, std::int64_t second) const // [head_dim, head_dim]
@@ -183,6 +207,7 @@ private:
     at::Tensor rest_output_; // [heads * rows, head_dim]: without the dominant entry, renormalised
     at::Tensor odds_; // [heads * rows, evictable]
     at::Tensor dominance_; // [heads * rows]
+    at::Tensor vanished_; // [heads * rows] bool: of the rest's attention too little is left in fp32
     std::vector<std::int64_t> dominant_; // [heads * rows]; -1: none
     at::Tensor linear_; // [pairs * rows, head_dim]
     std::vector<at::Tensor> constant_; // [rows] each
@@ -233,11 +258,13 @@ at::Tensor leave_one_out_scores(const LayerInputs& layer, const LeaveOneOutRule&
     const auto& shape = layer.shape();
     const auto attention = layer.window_attention(rule.query_rows);
     const auto norms = rule.relative ? output_norms(layer, attention).unsqueeze(1) : at::ones({rule.query_rows, 1});
+    const auto q = layer.queries(rule.query_rows);
     const auto together = rule.error == LeaveOneOutRule::Error::layer ? shape.group_size() : 1;
     std::vector<at::Tensor> scores;
     for (std::int64_t first = 0; first < shape.num_heads; first += together) {
-        const ScoredHeads heads(attention.narrow(0, first, together), layer.v()[first / shape.group_size()],
-            gram_matrix(layer, rule, first, together), layer.seq_len() - rule.window);
+        const auto kv_head = first / shape.group_size();
+        const ScoredHeads heads(attention.narrow(0, first, together), q.narrow(0, first, together), layer.k()[kv_head],
+            layer.v()[kv_head], gram_matrix(layer, rule, first, together), layer.seq_len() - rule.window);
         scores.push_back(reduce_rows(heads.errors() / norms, rule.reduce));
     }
     return at::stack(scores);
