@@ -14,7 +14,7 @@ namespace lava {
 void* allocate_large(std::size_t bytes);
 void free_large(void* memory, std::size_t bytes) noexcept;
 
-inline constexpr std::size_t large_bytes = std::size_t{1} << 22;
+inline constexpr std::size_t large_bytes = std::size_t{1} << 20;
 
 /// Lets [first, last) of memory from allocate_large(bytes) leave it, where it can; what it holds comes back when it is
 /// read.
