@@ -1,6 +1,7 @@
 #include "analysis/gain.h"
 
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <algorithm>
 #include <map>
@@ -51,10 +52,15 @@ std::vector<std::int64_t> layers_of(const ReplayReport& report, std::vector<std:
     if (layers.empty())
         layers = {0, -1};
     for (std::int64_t& layer : layers) {
-        if (layer < -count || layer >= count)
+        const auto asked = layer;
+        for (layer = asked < 0 ? asked + count : 0; asked >= 0 && layer < count;) {
+            if (layer_number(report.trace, layer) == asked)
+                break;
+            ++layer;
+        }
+        if (layer < 0 || layer >= count)
             throw Error(report.file + ": --layer: expected -" + std::to_string(count) + " to "
-                + std::to_string(count - 1) + ", found " + std::to_string(layer));
-        layer += layer < 0 ? count : 0;
+                + std::to_string(layer_number(report.trace, count - 1)) + ", found " + std::to_string(asked));
     }
     return layers;
 }
@@ -72,7 +78,7 @@ void add_report(std::span<const ReplayReport> report, const std::string& base, c
             const auto other_losses = losses(found->second, layer);
             if (!base_losses || !other_losses)
                 continue;
-            Sums& sum = sums[{budget, layer}];
+            Sums& sum = sums[{budget, layer_number(report.front().trace, layer)}];
             sum.base_loss += base_losses->attn_out_l1;
             sum.other_loss += other_losses->attn_out_l1;
             sum.base_retained += static_cast<double>(retained(base_cell));

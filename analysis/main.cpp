@@ -7,6 +7,7 @@
 #include "traces/error.h"
 #include "traces/output_file.h"
 #include "traces/program.h"
+#include "traces/recorded_part.h"
 
 #include <iostream>
 
@@ -48,8 +49,9 @@ std::string heading(const ReplayReport& report)
 {
     const TraceInfo& trace = report.trace;
     return report.file + ": " + (trace.model_name.empty() ? "unnamed model" : printable(trace.model_name)) + ", "
-        + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads)
-        + " KV heads, " + std::to_string(trace.seq_len) + " tokens; "
+        + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads) + " KV heads"
+        + (is_part(trace) ? " (" + part_text(trace) + " of the model)" : "") + ", " + std::to_string(trace.seq_len)
+        + " tokens; "
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
         + (report.closed_loop.empty() ? ""
                                       : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")

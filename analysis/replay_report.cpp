@@ -134,6 +134,12 @@ std::vector<std::int64_t> read_ids(const Group& group, const std::string& name)
     return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
 }
 
+/// As many as there are layers or heads, or none.
+std::vector<std::int64_t> read_numbers(const Group& group, const std::string& name, std::int64_t count)
+{
+    return group.has(name) ? group.read<std::int64_t>(name, {count}) : std::vector<std::int64_t>{};
+}
+
 void write_trace(const Group& group, const TraceInfo& trace)
 {
     for (const auto& [name, member] : trace_strings)
@@ -145,6 +151,8 @@ void write_trace(const Group& group, const TraceInfo& trace)
     for (const auto& [name, member] : trace_flags)
         group.set_attribute(name, static_cast<std::int64_t>(trace.*member));
     group.set_attribute("store_type", std::string_view(store_types[static_cast<std::size_t>(trace.store_type)]));
+    write_ids(group, "layer_numbers", trace.layer_numbers);
+    write_ids(group, "kv_head_numbers", trace.kv_head_numbers);
     write_ids(group, "prompt_ids", trace.prompt_ids);
     write_texts(group, "prompt_texts", trace.prompt_texts);
     write_ids(group, "eval_ids", trace.eval_ids);
@@ -195,6 +203,8 @@ TraceInfo read_trace(const Group& group)
         trace.*member = group.int_attribute(name) != 0;
     trace.store_type = read_store_type(group);
     check_report_sizes(group.file(), trace);
+    trace.layer_numbers = read_numbers(group, "layer_numbers", trace.shape.num_layers);
+    trace.kv_head_numbers = read_numbers(group, "kv_head_numbers", trace.shape.num_kv_heads);
     trace.prompt_ids = read_ids(group, "prompt_ids");
     trace.prompt_texts = read_texts(group, "prompt_texts");
     trace.eval_ids = read_ids(group, "eval_ids");

@@ -2,6 +2,7 @@
 
 #include "analysis/table_rows.h"
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <nlohmann/json.hpp>
 
@@ -29,12 +30,21 @@ bool any_at_equal_retention(std::span<const Cell> cells)
 
 ColumnOf layer_column()
 {
-    return {{"layer"}, [](const Subject& subject) { return subject.head.layer; }};
+    return {
+        {"layer"}, [](const Subject& subject) { return layer_number(subject.cell.report.trace, subject.head.layer); }};
+}
+
+/// Of a policy that keeps a cache for every query head, its number.
+std::int64_t cache_head_number(const Cell& cell, std::int64_t head)
+{
+    const TraceInfo& trace = cell.report.trace;
+    return cell.cache_heads() == trace.shape.num_kv_heads ? kv_head_number(trace, head)
+                                                          : query_head_number(trace, head);
 }
 
 ColumnOf kv_head_column()
 {
-    return {{"kv_head"}, [](const Subject& subject) { return subject.head.kv_head; }};
+    return {{"kv_head"}, [](const Subject& subject) { return cache_head_number(subject.cell, subject.head.kv_head); }};
 }
 
 struct LossField
@@ -264,7 +274,8 @@ Table head_table(std::span<const Cell> cells)
 {
     Columns columns = key_columns(cells);
     columns.push_back(layer_column());
-    columns.push_back({{"head"}, [](const Subject& subject) { return subject.query_head; }});
+    columns.push_back({{"head"},
+        [](const Subject& subject) { return query_head_number(subject.cell.report.trace, subject.query_head); }});
     columns.push_back(kv_head_column());
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
     append(columns, loss_columns(head_fields, Shown::all));

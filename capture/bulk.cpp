@@ -91,7 +91,7 @@ void capture_all(const CaptureOptions& options)
             sizes.trace += one.trace;
             sizes.weights = std::max(sizes.weights, one.weights);
             sizes.resume = std::max(sizes.resume, one.resume);
-            steps += progress_steps(job.info, job.evaluation);
+            steps += session.progress_of(job);
         }
         infos.push_back(std::move(found));
     }

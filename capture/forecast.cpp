@@ -20,8 +20,10 @@ Names recorded(const TraceInfo& info, const RecordOptions& options)
     for (const auto& dataset : layer_datasets()) {
         const bool is_statistic = dataset.name.starts_with("q_pre_rope");
         const bool is_repeat = dataset.name.starts_with("repeat");
+        const bool is_stream = dataset.role == Role::evaluation && dataset.extents(info).size() == 2;
         const bool left_out = dataset.role == Role::weight || (dataset.role == Role::evaluation && info.eval_len == 0)
-            || (is_statistic && info.seq_len <= 4) || (is_repeat && !options.repeat);
+            || (is_stream && !info.kv_head_numbers.empty()) || (is_statistic && info.seq_len <= 4)
+            || (is_repeat && !options.repeat);
         if (!left_out) {
             names.insert(dataset.name);
         }
@@ -50,10 +52,11 @@ std::string size_text(std::int64_t bytes)
 
 } // namespace
 
-Forecast forecast(const TraceInfo& info, const RecordOptions& options, const StoreOptions& store, bool has_output_bias)
+Forecast forecast(const TraceInfo& info, const ModelShape& model, const RecordOptions& options,
+    const StoreOptions& store, bool has_output_bias)
 {
     constexpr std::int64_t tables_of_hdf5_a_layer = 8192;
-    const Names weights = has_output_bias ? Names{"w_o", "b_o"} : Names{"w_o"};
+    const Names weights = has_output_bias && info.kv_head_numbers.empty() ? Names{"w_o", "b_o"} : Names{"w_o"};
     const std::int64_t bytes_of_weights = bytes_of_layers(info, store.store, weights);
     Forecast sizes;
     sizes.trace = bytes_of_layers(info, store.store, recorded(info, options)) + 4 * info.eval_len * info.vocab_size
@@ -66,7 +69,10 @@ Forecast forecast(const TraceInfo& info, const RecordOptions& options, const Sto
     if (store.resume) {
         const StoreType run = info.run_dtype == "float32" ? StoreType::f32 : StoreType::f16; // or another of two bytes
         const std::int64_t streams = 2 * info.seq_len * info.shape.hidden_size * (run == StoreType::f32 ? 4 : 2);
-        sizes.resume = bytes_of_layers(info, run, recorded(info, options)) + streams * (options.repeat ? 2 : 1);
+        TraceInfo whole = info;
+        whole.shape = model;
+        whole.kv_head_numbers.clear();
+        sizes.resume = bytes_of_layers(whole, run, recorded(whole, options)) + streams * (options.repeat ? 2 : 1);
     }
     return sizes;
 }

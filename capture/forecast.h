@@ -19,8 +19,10 @@ struct Forecast
     std::int64_t total() const { return trace + weights + resume; }
 };
 
-/// `info` as complete_info() gives it. `has_output_bias`: the attention's output projection has one.
-Forecast forecast(const TraceInfo& info, const RecordOptions& options, const StoreOptions& store, bool has_output_bias);
+/// `info` as complete_info() gives it; `model` is the whole model's shape. `has_output_bias`: the attention's output
+/// projection has one.
+Forecast forecast(const TraceInfo& info, const ModelShape& model, const RecordOptions& options,
+    const StoreOptions& store, bool has_output_bias);
 
 /// "trace 1.2 GB, weights file 0.3 GB"
 std::string to_string(const Forecast& sizes);

@@ -66,7 +66,7 @@ void capture_one(const CaptureOptions& options)
     if (::isatty(STDERR_FILENO) != 0) { // like progress, for who watches
         std::cerr << "lava-capture: " << to_string(sizes) << '\n';
     }
-    std::optional<Progress> progress(std::in_place, "layers", progress_steps(job.info, job.evaluation));
+    std::optional<Progress> progress(std::in_place, "layers", session.progress_of(job));
     session.run(job, [&] { progress->step(); });
     progress.reset();
     print_summary(options, job.store);

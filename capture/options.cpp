@@ -2,6 +2,7 @@
 
 #include "traces/error.h"
 #include "traces/program.h"
+#include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>
 
@@ -58,6 +59,9 @@ po::options_description run_options()
     add("reference", po::value<std::string>()->value_name("FILE"),
         "text (or .json: token ids) that is fed after the prompt instead");
     add("window", po::value<std::int64_t>()->value_name("N"), "last query rows to record (default: 64)");
+    add("layers", po::value<std::string>()->value_name("A-B,C"), "record these layers only (default: all)");
+    add("heads", po::value<std::string>()->value_name("A-B,C"),
+        "record these KV heads only, with the query heads that read them (default: all)");
     add("repeat-pass", "record KVzip's scores too: the model repeats the prompt, which takes as long again or more");
     add("chunk", po::value<std::int64_t>()->value_name("N"),
         "prompt tokens that go through a layer at once; fewer take less memory (default: 4096)");
@@ -126,7 +130,7 @@ void check_not_empty(const po::variables_map& values)
 {
     // an empty prompt is a matter of the prompt, not of the command line
     for (const char* name : {"model", "prompt-file", "ids", "prompts", "haystack", "needle", "question", "spans",
-             "reference", "store", "device", "dtype", "output"}) {
+             "reference", "layers", "heads", "store", "device", "dtype", "output"}) {
         if (has(values, name) && text_of(values, name).empty()) {
             throw UsageError("--" + std::string(name) + ": expected a value, found an empty one");
         }
@@ -200,6 +204,12 @@ CaptureOptions to_options(const po::variables_map& values)
     options.reference_file = text_of(values, "reference");
     options.window = number_of<std::int64_t>(values, "window", 64, 1, most_tokens);
     options.chunk = number_of<std::int64_t>(values, "chunk", 4096, 1, most_tokens);
+    if (has(values, "layers")) {
+        options.part.layers = parse_ranges(text_of(values, "layers"), "--layers");
+    }
+    if (has(values, "heads")) {
+        options.part.kv_heads = parse_ranges(text_of(values, "heads"), "--heads");
+    }
     options.repeat_pass = has(values, "repeat-pass");
     options.deflate = number_of(values, "deflate", 0, 0, 9);
     options.resume = has(values, "resume");

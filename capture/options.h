@@ -1,5 +1,6 @@
 #pragma once
 
+#include "capture/part.h"
 #include "capture/prompts.h"
 #include "traces/trace_info.h"
 
@@ -26,6 +27,7 @@ struct CaptureOptions
     std::filesystem::path reference_file;
     std::int64_t window = 64;
     std::int64_t chunk = 4096; ///< prompt tokens that go through a layer at once
+    Part part; ///< --layers and --heads
     bool repeat_pass = false;
     int deflate = 0;
     bool resume = false;

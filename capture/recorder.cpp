@@ -32,7 +32,7 @@ void check_ids(const std::vector<std::int64_t>& ids, std::int64_t vocab_size, co
     }
 }
 
-/// A trace says nothing of sliding windows, so replay would let a query see what it does not.
+/// Replay does not look at a trace's sliding windows: it would let a query see what it does not.
 void check_window(const ModelConfig& config, std::int64_t tokens)
 {
     const std::int64_t window = smallest_window(config);
@@ -77,11 +77,12 @@ public:
     TraceRecording(const Decoder& decoder, const TraceInfo& info, const Evaluation& evaluation,
         const RecordOptions& options, const StoreOptions& store, const std::function<void()>& on_step)
         : decoder_(decoder)
-        , info_(info)
+        , recorded_(info)
+        , info_(whole(info, decoder))
         , evaluation_(evaluation)
         , on_step_(on_step)
         , writer_(store.trace, info, writer_options(store))
-        , pass_(decoder, info, evaluation, options)
+        , pass_(decoder, info_, evaluation, options)
         , writing_(1)
     {
         if (store.resume) {
@@ -138,6 +139,12 @@ private:
         return copies;
     }
 
+    static TraceInfo whole(TraceInfo info, const Decoder& decoder)
+    {
+        info.shape = decoder.config().shape;
+        return info;
+    }
+
     bool is_greedy() const { return evaluation_.reference.empty(); }
 
     /// Takes over what an earlier process has finished.
@@ -160,10 +167,15 @@ private:
 
     void write(const LayerView& view)
     {
+        const auto layer = recorded_layer(recorded_, view.layer);
+        if (!layer) {
+            return;
+        }
+        const LayerView part = part_view(view, recorded_, *layer);
         if (is_greedy() && info_.eval_len > 0) {
-            writer_.write_prompt(view);
+            writer_.write_prompt(part);
         } else {
-            writer_.write_layer(view);
+            writer_.write_layer(part);
         }
     }
 
@@ -191,13 +203,16 @@ private:
             view.seq_len = info_.seq_len;
             recorders[layer].fill(view);
             fill_step_cache(view, *caches_[layer]);
-            writing_.push([this, view] { writer_.write_evaluation(view); });
+            if (const auto recorded = recorded_layer(recorded_, view.layer)) {
+                writing_.push([this, view = part_view(view, recorded_, *recorded)] { writer_.write_evaluation(view); });
+            }
         }
         return at::cat(logits, 0);
     }
 
     const Decoder& decoder_;
-    const TraceInfo& info_;
+    const TraceInfo& recorded_; ///< what the trace holds
+    const TraceInfo info_; ///< of the whole model, all of which the prompt goes through
     const Evaluation& evaluation_;
     const std::function<void()>& on_step_;
     TraceWriter writer_;
@@ -247,7 +262,10 @@ TraceInfo complete_info(
     const RopeParameters rope = decoder.rope_parameters(info.seq_len);
     info.rope_inv_freq = rope.inverse_frequencies;
     info.rope_attention_scaling = rope.attention_scaling;
-    return info;
+    if (smallest_window(decoder.config()) > 0) {
+        info.layer_windows = decoder.config().layer_window;
+    }
+    return part_info(std::move(info), options.part);
 }
 
 void check_outputs(const TraceInfo& info, const StoreOptions& store)
@@ -255,9 +273,9 @@ void check_outputs(const TraceInfo& info, const StoreOptions& store)
     const TraceWriter dropped(store.trace, info, writer_options(store));
 }
 
-std::int64_t progress_steps(const TraceInfo& info, const Evaluation& evaluation)
+std::int64_t progress_steps(const Decoder& decoder, const Evaluation& evaluation)
 {
-    return info.shape.num_layers * (evaluation.reference.empty() ? 1 + info.eval_len : 1);
+    return decoder.config().shape.num_layers * (evaluation.reference.empty() ? 1 + evaluation.steps : 1);
 }
 
 void record_trace(const Decoder& decoder, const TraceInfo& info, const Evaluation& evaluation,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "capture/part.h"
 #include "capture/prompts.h"
 #include "capture/repeat_pass.h"
 #include "model/decoder.h"
@@ -26,6 +27,7 @@ struct RecordOptions
 {
     std::int64_t window = 64; ///< query rows to record; all of a shorter prompt
     std::int64_t chunk = 4096; ///< prompt tokens that go through a layer at once
+    Part part = {}; ///< what of the model is recorded
     std::optional<RepeatTexts> repeat; ///< of the repeat pass; none: without it
 };
 
@@ -51,7 +53,7 @@ TraceInfo complete_info(
 void check_outputs(const TraceInfo& info, const StoreOptions& store);
 
 /// Steps of work that record_trace() reports: one for each layer of each pass.
-std::int64_t progress_steps(const TraceInfo& info, const Evaluation& evaluation);
+std::int64_t progress_steps(const Decoder& decoder, const Evaluation& evaluation);
 
 /// Runs the prompt and its evaluation steps through the model and writes the trace; `info` as complete_info() gives it.
 /// All tokens of the prompt go through a layer, in chunks, before the next layer begins, and a layer is written while

@@ -2,6 +2,7 @@
 
 #include "traces/error.h"
 #include "traces/program.h"
+#include "traces/recorded_part.h"
 
 #include <iostream>
 
@@ -22,9 +23,17 @@ std::unique_ptr<Tokenizer> open_tokenizer(const CaptureOptions& options, const s
     }
 }
 
+/// The folder's name; of a snapshot in the hub's cache, models--ORG--NAME/snapshots/HASH, ORG/NAME.
 std::string model_name(const std::filesystem::path& folder)
 {
-    return std::filesystem::canonical(folder).filename().string();
+    const auto real = std::filesystem::canonical(folder);
+    const std::string hub = real.parent_path().parent_path().filename().string();
+    constexpr std::string_view prefix = "models--", separator = "--";
+    const auto cut = hub.find(separator, prefix.size());
+    if (real.parent_path().filename() != "snapshots" || !hub.starts_with(prefix) || cut == std::string::npos) {
+        return real.filename().string();
+    }
+    return hub.substr(prefix.size(), cut - prefix.size()) + "/" + hub.substr(cut + separator.size());
 }
 
 StoreType store_type(const CaptureOptions& options, const std::string& run_dtype)
@@ -57,6 +66,7 @@ Session::Session(const CaptureOptions& options, const std::vector<CaptureJob>& j
 {
     record_.window = options.window;
     record_.chunk = options.chunk;
+    record_.part = options.part;
     if (options.repeat_pass) {
         record_.repeat = repeat_texts(*tokenizer_);
     }
@@ -123,8 +133,9 @@ StoreOptions Session::store_of(const CaptureJob& job, const TraceInfo& info) con
 {
     StoreOptions store;
     store.trace = job.id.empty() ? options_.output : options_.output / (job.id + ".h5");
-    if (!options_.embed_weights) {
-        store.weights = store.trace.parent_path() / (info.model_name + ".weights.h5");
+    if (!options_.embed_weights && !is_part(info)) { // a weights file holds all of a model
+        store.weights
+            = store.trace.parent_path() / (std::filesystem::path(info.model_name).filename().string() + ".weights.h5");
     }
     store.store = store_type(options_, info.run_dtype);
     store.deflate = options_.deflate;
@@ -134,7 +145,12 @@ StoreOptions Session::store_of(const CaptureJob& job, const TraceInfo& info) con
 
 Forecast Session::forecast_of(const PreparedJob& job) const
 {
-    return forecast(job.info, record_, job.store, decoder_->b_o(0).defined());
+    return forecast(job.info, decoder_->config().shape, record_, job.store, decoder_->b_o(0).defined());
+}
+
+std::int64_t Session::progress_of(const PreparedJob& job) const
+{
+    return progress_steps(*decoder_, job.evaluation);
 }
 
 void Session::run(const PreparedJob& job, const std::function<void()>& on_step) const

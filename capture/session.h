@@ -34,6 +34,7 @@ public:
     std::vector<PreparedJob> prepare(const std::vector<CaptureJob>& jobs);
 
     Forecast forecast_of(const PreparedJob& job) const;
+    std::int64_t progress_of(const PreparedJob& job) const; ///< how often run() will call `on_step`
     /// Runs the model and writes the trace.
     void run(const PreparedJob& job, const std::function<void()>& on_step) const;
 

@@ -1,5 +1,7 @@
 #include "capture/summary.h"
 
+#include "traces/recorded_part.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -56,6 +58,9 @@ std::string summary_text(const TraceInfo& trace, const std::filesystem::path& we
     out << "model         " << trace.model_name << ": " << trace.shape.num_layers << " layers, "
         << trace.shape.num_heads << " query heads, " << trace.shape.num_kv_heads << " KV heads, head_dim "
         << trace.shape.head_dim << '\n';
+    if (is_part(trace)) {
+        out << "part          " << part_text(trace) << " of the model\n";
+    }
     out << "prompt        " << trace.seq_len << " tokens, the last " << trace.window << " queries recorded\n";
     for (const Span& span : trace.spans) {
         out << "span          " << span.name << ": tokens " << span.begin << ".." << span.end << " ("
@@ -82,7 +87,8 @@ std::string summary_json(const TraceInfo& trace, const std::filesystem::path& we
         spans.push_back({{"name", span.name}, {"begin", span.begin}, {"end", span.end},
             {"text", joined(trace.prompt_texts, span.begin, span.end)}});
     }
-    const Json summary = {{"model", trace.model_name}, {"seq_len", trace.seq_len}, {"window", trace.window},
+    const Json summary = {{"model", trace.model_name}, {"layer_numbers", trace.layer_numbers},
+        {"kv_head_numbers", trace.kv_head_numbers}, {"seq_len", trace.seq_len}, {"window", trace.window},
         {"eval_len", trace.eval_len}, {"continuation_source", trace.continuation}, {"continuation_ids", trace.eval_ids},
         {"continuation", joined(trace.eval_texts, 0, trace.eval_len)}, {"spans", spans}, {"trace", trace.file},
         {"trace_bytes", std::filesystem::file_size(trace.file)},

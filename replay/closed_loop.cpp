@@ -4,6 +4,7 @@
 #include "replay/decode_batch.h"
 #include "replay/logit_loss.h"
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -202,6 +203,9 @@ Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, std:
 Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
 {
     const auto& info = trace.info();
+    if (is_part(info))
+        throw Error(info.file + ": holds " + part_text(info)
+            + " of the model only; --model, and with it losses of layer outputs and the closed loop, needs all of it");
     const Checkpoint checkpoint(folder);
     if (!(checkpoint.config().shape == info.shape))
         throw Error("--model: " + folder.string() + " is not the model of " + info.file + ": expected "

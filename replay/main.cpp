@@ -7,6 +7,7 @@
 #include "traces/error.h"
 #include "traces/output_file.h"
 #include "traces/program.h"
+#include "traces/recorded_part.h"
 
 #include <ATen/Parallel.h>
 
@@ -116,7 +117,8 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
         cells += policy.budgets.size();
     }
     std::cout << command.trace.string() << ": " << report.trace.seq_len << " tokens, " << report.trace.shape.num_layers
-              << " layers x " << report.trace.shape.num_kv_heads << " KV heads; "
+              << " layers x " << report.trace.shape.num_kv_heads << " KV heads"
+              << (is_part(report.trace) ? " (" + part_text(report.trace) + " of the model)" : "") << "; "
               << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
               << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
                                       : "")

@@ -3,11 +3,13 @@
 #include "traces/options.h"
 #include "traces/print_dataset.h"
 #include "traces/program.h"
+#include "traces/recorded_part.h"
 #include "traces/verify.h"
 
 #include <nlohmann/json.hpp>
 
 #include <iostream>
+#include <map>
 #include <sstream>
 
 namespace lava {
@@ -37,12 +39,27 @@ Json to_json(const TraceInfo& info)
         {"has_observed_attention", info.has_observed_attention}, {"has_query_statistics", info.has_query_statistics},
         {"has_repeat_maxima", info.has_repeat_maxima}, {"has_repeat_maxima_plus", info.has_repeat_maxima_plus},
         {"has_logits", info.has_logits}, {"rope_inv_freq", info.rope_inv_freq},
-        {"rope_attention_scaling", info.rope_attention_scaling}};
+        {"rope_attention_scaling", info.rope_attention_scaling}, {"layer_numbers", info.layer_numbers},
+        {"kv_head_numbers", info.kv_head_numbers}, {"layer_windows", info.layer_windows}};
 }
 
 std::string or_unknown(const std::string& text)
 {
     return text.empty() ? "unknown" : printable(text);
+}
+
+/// A line for the sliding windows; empty where there are none.
+std::string windows_text(const TraceInfo& info)
+{
+    std::map<std::int64_t, std::vector<std::int64_t>> layers_of;
+    for (std::size_t layer = 0; layer < info.layer_windows.size(); ++layer)
+        if (info.layer_windows[layer] > 0)
+            layers_of[info.layer_windows[layer]].push_back(layer_number(info, static_cast<std::int64_t>(layer)));
+    std::string text;
+    for (const auto& [window, layers] : layers_of)
+        text += (text.empty() ? "\nwindows      " : "; ") + std::to_string(window) + " tokens in layers "
+            + ranges_text(layers);
+    return text;
 }
 
 void print_info(const TraceInfo& info)
@@ -54,6 +71,7 @@ void print_info(const TraceInfo& info)
               << "\nshape        " << shape.num_layers << " layers, " << shape.num_heads << " query heads, "
               << shape.num_kv_heads << " KV heads, head_dim " << shape.head_dim << ", hidden_size " << shape.hidden_size
               << ", vocab_size " << info.vocab_size << "\nweights      " << or_unknown(info.weights_sha256)
+              << windows_text(info) << (is_part(info) ? "\npart         " + part_text(info) + " of the model" : "")
               << "\nrun          " << or_unknown(info.device) << ", " << or_unknown(info.run_dtype) << "; stored as "
               << to_string(info.store_type) << "\nprompt       " << info.seq_len << " tokens, query rows of the last "
               << info.window << "\nevaluation   " << info.eval_len << " steps"

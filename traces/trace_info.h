@@ -10,7 +10,7 @@ namespace lava {
 
 /// The format this build writes. A reader refuses a newer major version; a newer minor version only adds.
 inline constexpr std::int64_t trace_format_major = 1;
-inline constexpr std::int64_t trace_format_minor = 1;
+inline constexpr std::int64_t trace_format_minor = 2;
 
 /// A named stretch of prompt tokens, half open.
 struct Span
@@ -47,6 +47,12 @@ struct TraceInfo
     StoreType store_type = StoreType::f32; ///< the coarsest of the layer tensors
 
     ModelShape shape;
+    /// Where the trace holds a part of the model's layers or KV heads, and `shape` counts those: their numbers in the
+    /// model, ascending, [num_layers] and [num_kv_heads]; empty: all (traces/recorded_part.h).
+    std::vector<std::int64_t> layer_numbers, kv_head_numbers;
+    /// [num_layers] sliding windows: a query at position p sees p - window + 1 to p; 0: all before it. Empty: no layer
+    /// has one.
+    std::vector<std::int64_t> layer_windows;
     std::int64_t vocab_size = 0; ///< 0 where unknown
     /// The pairs (i, i + size) of a head's first 2 * size numbers turn by position * rope_inv_freq[i]; empty: unknown.
     std::vector<double> rope_inv_freq;

@@ -79,6 +79,29 @@ void check_rope(const TraceInfo& info, const std::string& file)
             + std::to_string(info.rope_attention_scaling));
 }
 
+void check_numbers(const std::vector<std::int64_t>& numbers, const std::string& where)
+{
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+        if (numbers[i] < 0 || numbers[i] > largest_size || (i > 0 && numbers[i] <= numbers[i - 1]))
+            throw Error(where + ": expected ascending numbers from 0 on, found " + std::to_string(numbers[i]) + " at ["
+                + std::to_string(i) + "]");
+}
+
+void check_part(const TraceInfo& info, const std::string& file)
+{
+    check_count(file, "/model/layer_numbers", info.layer_numbers.size(), info.shape.num_layers, "num_layers");
+    check_count(file, "/model/kv_head_numbers", info.kv_head_numbers.size(), info.shape.num_kv_heads, "num_kv_heads");
+    check_numbers(info.layer_numbers, file + ": /model/layer_numbers");
+    check_numbers(info.kv_head_numbers, file + ": /model/kv_head_numbers");
+}
+
+void check_windows(const TraceInfo& info, const std::string& file)
+{
+    check_count(file, "/model/layer_windows", info.layer_windows.size(), info.shape.num_layers, "num_layers");
+    for (const auto window : info.layer_windows)
+        check_size(file, "/model/layer_windows", window, 0);
+}
+
 /// Cuts `bytes` at `offsets`; appends `count` texts from entry `first` on.
 std::vector<std::string> cut_texts(const std::vector<std::uint8_t>& bytes, const std::vector<std::int64_t>& offsets,
     std::size_t first, std::size_t count)
@@ -139,6 +162,16 @@ void read_rope(const h5::Group& model, TraceInfo& info)
         info.rope_attention_scaling = model.float_attribute("rope_attention_scaling");
 }
 
+void read_numbers(const h5::Group& model, TraceInfo& info)
+{
+    if (model.has("layer_numbers"))
+        info.layer_numbers = model.read<std::int64_t>("layer_numbers", {-1});
+    if (model.has("kv_head_numbers"))
+        info.kv_head_numbers = model.read<std::int64_t>("kv_head_numbers", {-1});
+    if (model.has("layer_windows"))
+        info.layer_windows = model.read<std::int64_t>("layer_windows", {-1});
+}
+
 void read_spans(const h5::Group& root, TraceInfo& info)
 {
     if (!root.has("spans"))
@@ -193,6 +226,8 @@ void check_metadata(const TraceInfo& info, const std::string& file)
         throw Error(file + ": /tokens/text_offsets: expected the prompt's texts before those of the steps");
     check_spans(info, file);
     check_rope(info, file);
+    check_part(info, file);
+    check_windows(info, file);
 }
 
 void check_format(const h5::Group& root, const std::string& format)
@@ -239,6 +274,7 @@ TraceInfo read_metadata(const h5::Group& root)
     info.shape.hidden_size = optional_int(model, "hidden_size");
     info.vocab_size = optional_int(model, "vocab_size");
     read_rope(model, info);
+    read_numbers(model, info);
     const auto run = root.group("run");
     info.device = optional_string(run, "device");
     info.run_dtype = optional_string(run, "dtype");
@@ -272,6 +308,12 @@ void write_metadata(const h5::Group& root, const TraceInfo& info)
         model.write("rope_inv_freq", {static_cast<std::int64_t>(info.rope_inv_freq.size())}, info.rope_inv_freq);
         model.set_attribute("rope_attention_scaling", info.rope_attention_scaling);
     }
+    if (!info.layer_numbers.empty())
+        model.write("layer_numbers", {info.shape.num_layers}, info.layer_numbers);
+    if (!info.kv_head_numbers.empty())
+        model.write("kv_head_numbers", {info.shape.num_kv_heads}, info.kv_head_numbers);
+    if (!info.layer_windows.empty())
+        model.write("layer_windows", {info.shape.num_layers}, info.layer_windows);
     const auto run = root.create_group("run");
     run.set_attribute("device", info.device);
     run.set_attribute("dtype", info.run_dtype);

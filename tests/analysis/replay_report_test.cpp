@@ -57,6 +57,8 @@ void expect_equal(const TraceInfo& a, const TraceInfo& b)
     EXPECT_EQ(a.tokenization, b.tokenization);
     EXPECT_EQ(a.store_type, b.store_type);
     EXPECT_EQ(a.shape, b.shape);
+    EXPECT_EQ(a.layer_numbers, b.layer_numbers);
+    EXPECT_EQ(a.kv_head_numbers, b.kv_head_numbers);
     EXPECT_EQ(a.vocab_size, b.vocab_size);
     EXPECT_EQ(a.seq_len, b.seq_len);
     EXPECT_EQ(a.eval_len, b.eval_len);
@@ -143,6 +145,14 @@ TEST(Report, ReadsBackWithoutLossesTokensAndSpans)
     expect_equal(found, report);
 }
 
+TEST(Report, ReadsBackWhichPartOfTheModelItIsOf)
+{
+    ReplayReport report = example_report();
+    report.trace.layer_numbers = {3, 4, 8};
+    report.trace.kv_head_numbers = {1, 6};
+    expect_equal(round_trip(report), report);
+}
+
 TEST(Report, ReadsBackAPolicyWithoutBounds)
 {
     ReplayReport report = example_report();
@@ -210,7 +220,7 @@ TEST(Report, StoresRankingsOfLongPromptsAsU32)
 TEST(Report, RefusesANewerFormatNamingBothVersions)
 {
     EXPECT_THAT(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_major", 2); }),
-        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.1"), HasSubstr("newer")));
+        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.2"), HasSubstr("newer")));
 }
 
 TEST(Report, AcceptsANewerMinorVersion)

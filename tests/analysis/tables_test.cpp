@@ -97,6 +97,18 @@ TEST(Tables, ShowTheNumbersOfTheStatistics)
     EXPECT_EQ(at(bound_table(cells, Detail::layer), 22, "bound_lava"), Value(losses(lava, 1)->bound_lava));
 }
 
+TEST(Tables, NumberLayersAndHeadsAsTheModelDoes)
+{
+    ReplayReport report = example_report();
+    report.trace.layer_numbers = {3, 4, 8};
+    report.trace.kv_head_numbers = {1, 6};
+    const Table heads = head_table(all_cells(report)); // 3 layers, 4 query heads, 2 KV heads
+    EXPECT_EQ(at(heads, 11, "layer"), Value(std::int64_t{8}));
+    EXPECT_EQ(at(heads, 11, "head"), Value(std::int64_t{13}));
+    EXPECT_EQ(at(heads, 11, "kv_head"), Value(std::int64_t{6}));
+    EXPECT_EQ(at(budget_table(all_cells(report)), 2, "layer"), Value(std::int64_t{4}));
+}
+
 TEST(Tables, BreakSpansDownAsFarAsAsked)
 {
     const ReplayReport report = example_report();

@@ -94,6 +94,79 @@ TEST_F(StoriesRecording, HoldsTheDecodersCache)
     }
 }
 
+/// Rows `indices` of the first dimension.
+at::Tensor rows(const at::Tensor& tensor, const Ids& indices)
+{
+    return tensor.index_select(0, at::tensor(indices, at::kLong));
+}
+
+RecordOptions of_part(const Ids& layers, const Ids& kv_heads)
+{
+    RecordOptions options;
+    options.part = {layers, kv_heads};
+    return options;
+}
+
+TEST_F(StoriesRecording, OfAPartHoldsWhatTheWholeHoldsOfIt)
+{
+    for (const Evaluation& evaluation :
+        {Evaluation{.steps = 5, .reference = {}}, Evaluation{.steps = 0, .reference = {403, 407}}}) {
+        const Trace whole = recorded(prompt_ids, evaluation, 8);
+        const Ids eval_ids = whole.info().eval_ids, layers{1, 4}, kv_heads{0, 3}, heads{0, 1, 6, 7};
+        std::vector<LayerView> expected;
+        for (const std::int64_t layer : layers) {
+            expected.push_back(whole.layer(layer));
+        }
+        const Trace part = recorded(prompt_ids, evaluation, 8, {}, of_part(layers, kv_heads));
+        EXPECT_EQ(part.info().layer_numbers, layers);
+        EXPECT_EQ(part.info().kv_head_numbers, kv_heads);
+        EXPECT_EQ(part.info().shape, (ModelShape{2, 4, 2, 8, 64}));
+        EXPECT_EQ(part.info().eval_ids, eval_ids);
+        EXPECT_TRUE(part.info().has_losses);
+        for (std::int64_t i = 0; i < 2; ++i) {
+            const LayerView found = part.layer(i), &from = expected[static_cast<std::size_t>(i)];
+            EXPECT_TRUE(at::equal(found.k, rows(from.k, kv_heads)));
+            EXPECT_TRUE(at::equal(found.v, rows(from.v, kv_heads)));
+            EXPECT_TRUE(at::equal(found.k_eval, rows(from.k_eval, kv_heads)));
+            EXPECT_TRUE(at::equal(found.v_eval, rows(from.v_eval, kv_heads)));
+            EXPECT_TRUE(at::equal(found.q_window, rows(from.q_window, heads)));
+            EXPECT_TRUE(at::equal(found.q_eval, rows(from.q_eval, heads)));
+            EXPECT_TRUE(at::equal(found.observed_attention, rows(from.observed_attention, heads)));
+            EXPECT_TRUE(at::equal(found.q_pre_rope_cov, rows(from.q_pre_rope_cov, heads)));
+            const auto columns = rows(from.w_o.t().contiguous().view({8, 8, 64}), heads).view({32, 64}).t();
+            EXPECT_TRUE(at::equal(found.w_o, columns));
+            EXPECT_FALSE(found.attn_out.defined()) << "which all heads add to";
+        }
+    }
+}
+
+TEST_F(StoriesRecording, OfSomeLayersKeepsTheirResidualStream)
+{
+    const LayerView expected = recorded(prompt_ids, {}, 8).layer(3);
+    const Trace part = recorded(prompt_ids, {}, 8, {}, of_part({3}, {}));
+    EXPECT_EQ(part.info().shape.num_layers, 1);
+    EXPECT_TRUE(at::equal(part.layer(0).mlp_out, expected.mlp_out));
+    EXPECT_LE(verify_layer(part.layer(0)).worst_step, verify_tolerance(StoreType::f32));
+}
+
+TEST_F(StoriesRecording, OfAllLayersAndHeadsIsNoPart)
+{
+    const Trace trace = recorded(prompt_ids, {}, 8, {}, of_part({0, 1, 2, 3, 4}, {0, 1, 2, 3}));
+    EXPECT_TRUE(trace.info().layer_numbers.empty());
+    EXPECT_TRUE(trace.info().kv_head_numbers.empty());
+}
+
+TEST_F(StoriesRecording, RefusesALayerThatTheModelLacks)
+{
+    EXPECT_THAT(
+        [&] {
+            recorded(prompt_ids, {}, 8, {}, of_part({1, 5}, {}));
+        },
+        ThrowsMessage<Error>(HasSubstr("--layers: expected 0 to 4, found 5")));
+    EXPECT_THAT([&] { recorded(prompt_ids, {}, 8, {}, of_part({}, {4})); },
+        ThrowsMessage<Error>(HasSubstr("--heads: expected 0 to 3, found 4")));
+}
+
 /// Keeps the last q of each layer.
 struct QueryObserver : Observer
 {

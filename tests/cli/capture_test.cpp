@@ -27,6 +27,27 @@ std::string safetensors(const std::string& header, std::uint64_t length, std::si
 
 } // namespace
 
+TEST_F(CommandLine, ATraceOfAPartOfAModelSaysWhichEverywhere)
+{
+    const auto captured = run("lava-capture --model " + model()
+        + " --prompt 'Once upon a time, there was a little girl' --layers 1-2,4 --heads 0,2 --window 4 -o part.h5");
+    ASSERT_EQ(captured.status, 0) << captured.err;
+    EXPECT_THAT(captured.out, HasSubstr("part          layers 1-2,4, KV heads 0,2 of the model"));
+    EXPECT_THAT(run("lava-trace info part.h5").out, HasSubstr("part         layers 1-2,4, KV heads 0,2 of the model"));
+    const auto replayed = run("lava-replay part.h5 -p snapkv:window=4 -p lava:window=4 -b 6 -o report.h5");
+    ASSERT_EQ(replayed.status, 0) << replayed.err;
+    EXPECT_THAT(replayed.out, HasSubstr("3 layers x 2 KV heads (layers 1-2,4, KV heads 0,2 of the model)"));
+    const auto heads = run("lava-analyze heads report.h5 --policy snapkv --budget 6 --format csv");
+    EXPECT_THAT(heads.out, HasSubstr("snapkv:window=4,6,4,5,2")) << "query head 5 reads KV head 2";
+    const auto gain
+        = run("lava-analyze gain report.h5 --policy snapkv --policy lava --budget 6 --layer 4 --format csv");
+    EXPECT_THAT(gain.out, HasSubstr("nominal,6,4,1,")) << gain.err;
+    expect_refusal("lava-analyze gain report.h5 --policy snapkv --policy lava --layer 3", 1, {"--layer", "found 3"});
+    expect_refusal("lava-replay part.h5 -p lava -b 6 --closed-loop --model " + model() + " -o closed.h5", 1,
+        {"part.h5", "layers 1-2,4, KV heads 0,2 of the model only", "--model"});
+    expect_refusal("lava-trace verify part.h5", 1, {"part.h5", "attn_out"});
+}
+
 class CaptureRefuses : public CommandLine
 {
 protected:
@@ -44,6 +65,13 @@ TEST_F(CaptureRefuses, NoPromptOrTwo)
     expect_refusal(capture(), 2, {"--prompt"});
     expect_refusal(capture() + "--prompt Once --prompt-file story.txt", 2, {"--prompt", "--prompt-file"});
     expect_refusal(capture() + "--prompt Once --continue 2 --reference answer.txt", 2, {"--continue", "--reference"});
+}
+
+TEST_F(CaptureRefuses, LayersAndHeadsThatAreNone)
+{
+    expect_refusal(capture() + "--prompt Once --layers 3-1", 2, {"--layers", "3-1"});
+    expect_refusal(capture() + "--prompt Once --heads all", 2, {"--heads", "all"});
+    expect_refusal(capture() + "--prompt Once --layers 0,5", 1, {"--layers", "0 to 4", "5"});
 }
 
 TEST_F(CaptureRefuses, AMissingOrEmptyPromptFile)

@@ -152,7 +152,7 @@ TEST(TraceReader, RefusesANewerMajorVersionAndNamesBoth)
         raw_attribute(file, "/", "format_major", std::int64_t(2));
         raw_attribute(file, "/", "format_minor", std::int64_t(3));
     }),
-        "format version 2.3 is newer than 1.1, the newest that this program reads");
+        "format version 2.3 is newer than 1.2, the newest that this program reads");
     const TemporaryFolder folder;
     const Trace trace(raw_trace(folder / "x.h5", [](hid_t file) {
         raw_attribute(file, "/", "format_minor", std::int64_t(7));

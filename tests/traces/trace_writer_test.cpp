@@ -45,6 +45,9 @@ TraceInfo small_info()
     info.eval_ids = {1, 2, 3};
     info.eval_texts = {"x", "", "yz"};
     info.rope_attention_scaling = 1.25;
+    info.layer_numbers = {4, 9};
+    info.kv_head_numbers = {0, 5};
+    info.layer_windows = {0, 16};
     return info;
 }
 
@@ -90,6 +93,9 @@ TEST(TraceWriter, IsReadBackAsItWas)
     EXPECT_EQ(trace.info().weights_sha256, "abc");
     EXPECT_EQ(trace.info().rope_inv_freq, info.rope_inv_freq);
     EXPECT_EQ(trace.info().rope_attention_scaling, 1.25);
+    EXPECT_EQ(trace.info().layer_numbers, info.layer_numbers);
+    EXPECT_EQ(trace.info().kv_head_numbers, info.kv_head_numbers);
+    EXPECT_EQ(trace.info().layer_windows, info.layer_windows);
     const auto expected = synthesize_layer(small(), 1);
     const auto found = trace.layer(1);
     EXPECT_TRUE(found.k.equal(expected.k) && found.attn_out.equal(expected.attn_out) && found.w_o.equal(expected.w_o));
