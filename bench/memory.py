@@ -56,7 +56,7 @@ def main():
         peak, size, seconds = results[-1]
         print(f"{layers:8}{peak / 2**30:12.2f} GiB{size / 2**20:10.1f} MiB{seconds:8.0f} s", flush=True)
     carried = [b + (b - a) / (more - few) * (LAYERS - more) for a, b in zip(*results)]
-    print(f"{LAYERS:8}{carried[0] / 2**30:12.2f} GiB{carried[1] / 2**20:10.1f} MiB{carried[2]:8.0f} s, carried on")
+    print(f"{LAYERS:8}{carried[0] / 2**30:12.2f} GiB{carried[1] / 2**20:10.1f} MiB, carried on")
 
 
 if __name__ == "__main__":

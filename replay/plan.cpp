@@ -91,13 +91,13 @@ void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget
         auto ranked = rank_layer(anew ? run.policy->at_budget(scores, request_for(run, budgets[i], info)) : scores,
             info.seq_len, run.policy->window(), run.protected_entries, device);
         if (!run.policy->compares_heads()) {
-            ranked.sorted = {};
+            ranked.sorted = LargeVector<float>(); // `= {}` would keep the memory
         }
         const auto layers = run.rankings[i].size(), layer = static_cast<std::size_t>(inputs.layer());
         const auto size = ranked.ranking.size(), first = (i * layers + layer) * size;
         std::ranges::copy(ranked.ranking, run.ranking.begin() + static_cast<std::ptrdiff_t>(first));
         leave_memory(run.ranking, first, size);
-        ranked.ranking = {};
+        ranked.ranking = std::vector<std::uint32_t>();
         leave_memory(ranked.sorted);
         run.rankings[i][layer] = std::move(ranked);
     }
