@@ -32,6 +32,8 @@ Table make_table(const Options& options, std::span<const Cell> cells)
         return head_table(cells);
     case Command::budgets:
         return budget_table(cells);
+    case Command::map:
+        return budget_map(cells);
     case Command::bounds:
         return bound_table(cells, options.by);
     case Command::spans:
@@ -64,8 +66,9 @@ std::string retained_text(const Options& options, std::span<const Cell> cells)
         return options.format == TableFormat::json ? retained_json(cells[0]) : to_text(retained_table(cells[0]));
     std::string names;
     for (const Cell& cell : cells)
-        names += (names.empty() ? "" : ", ") + cell.replay().policy;
-    throw Error("--policy: '" + options.filter.policies[0] + "' fits several policies: " + names);
+        names += (names.empty() ? "" : ", ") + cell.replay().policy + " at "
+            + std::to_string(cell.replay().budgets[cell.budget]);
+    throw Error("retained: expected one policy at one budget, found " + names);
 }
 
 std::string result(const Options& options)

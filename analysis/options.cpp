@@ -29,6 +29,7 @@ const std::vector<CommandInfo>& commands()
         {"layers", Command::layers, "retained entries and losses of every layer", {}},
         {"heads", Command::heads, "losses of every query head", {}},
         {"budgets", Command::budgets, "retained entries of every KV head", {}},
+        {"map", Command::map, "percent of the prompt that every KV head keeps, layers down and heads across", {}},
         {"bounds", Command::bounds, "attention output loss against its upper bounds", {"by"}},
         {"spans", Command::spans, "what became of each marked span", {"by"}},
         {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
@@ -50,7 +51,7 @@ po::options_description visible_options()
     add("policy,p", po::value<std::vector<std::string>>()->value_name("NAME[@VARIANT][:KEY=VALUE,...]"),
         "policy to show, in any spelling that lava-replay takes; repeatable (default: all)");
     add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
-        "budgets to show, such as 64,256; repeatable (default: all)");
+        "budgets to show: entries or percent of the prompt, such as 64,256 or 10%; repeatable (default: all)");
     add("match", po::value<std::string>()->value_name("nominal|retained"),
         "policies at the budget that their rules were given, or at equal retention (default: both, where they differ)");
     add("format,f", po::value<std::string>()->value_name("table|csv|json"),
@@ -119,24 +120,44 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
 }
 
 /// Whole numbers of at least `least` in comma-separated lists.
-std::vector<std::int64_t> parse_numbers(const po::variables_map& values, const std::string& option, std::int64_t least)
+std::vector<std::string> items_of(const po::variables_map& values, const std::string& option)
 {
-    std::vector<std::int64_t> numbers;
+    std::vector<std::string> items;
     if (!values.contains(option))
-        return numbers;
+        return items;
     for (const std::string& list : values[option].as<std::vector<std::string>>()) {
-        for (std::size_t begin = 0; begin <= list.size();) {
-            const std::string item = list.substr(begin, std::min(list.find(',', begin), list.size()) - begin);
-            std::int64_t number = 0;
-            const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
-            if (error != std::errc() || end != item.data() + item.size() || number < least)
-                throw UsageError("--" + option + ": expected whole numbers of at least " + std::to_string(least)
-                    + ", found '" + item + "'");
-            numbers.push_back(number);
-            begin += item.size() + 1;
-        }
+        for (std::size_t begin = 0; begin <= list.size(); begin += items.back().size() + 1)
+            items.push_back(list.substr(begin, std::min(list.find(',', begin), list.size()) - begin));
     }
-    return numbers;
+    return items;
+}
+
+std::int64_t parse_number(const std::string& item, const std::string& option, std::int64_t least, const char* unit = "")
+{
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
+    if (error != std::errc() || std::string_view(end, item.data() + item.size()) != unit || number < least)
+        throw UsageError(
+            "--" + option + ": expected whole numbers of at least " + std::to_string(least) + ", found '" + item + "'");
+    return number;
+}
+
+std::vector<std::int64_t> parse_layers(const po::variables_map& values)
+{
+    std::vector<std::int64_t> layers;
+    for (const std::string& item : items_of(values, "layer"))
+        layers.push_back(parse_number(item, "layer", -10'000));
+    return layers;
+}
+
+void parse_budgets(const po::variables_map& values, Filter& filter)
+{
+    for (const std::string& item : items_of(values, "budget")) {
+        if (item.ends_with('%'))
+            filter.percents.push_back(parse_number(item, "budget", 1, "%"));
+        else
+            filter.budgets.push_back(parse_number(item, "budget", 1));
+    }
 }
 
 TableFormat parse_format(const po::variables_map& values, Command command)
@@ -187,14 +208,16 @@ void check_command(const Options& options, const CommandInfo& info)
         throw UsageError(std::string(info.name) + ": expected a report, such as report.h5");
     if (options.command == Command::retained) {
         check_one_report(options, info.name);
-        if (options.filter.policies.size() != 1 || options.filter.budgets.size() != 1)
+        const std::size_t budgets = options.filter.budgets.size() + options.filter.percents.size();
+        if (options.filter.policies.size() != 1 || budgets != 1)
             throw UsageError("retained: expected one --policy and one --budget, found "
-                + std::to_string(options.filter.policies.size()) + " and "
-                + std::to_string(options.filter.budgets.size()));
+                + std::to_string(options.filter.policies.size()) + " and " + std::to_string(budgets));
     }
     if (options.command == Command::curves && options.filter.policies.size() != 1)
         throw UsageError("curves: expected one --policy, found " + std::to_string(options.filter.policies.size()));
-    if (options.command == Command::curves && !options.filter.budgets.empty())
+    if (options.command == Command::gain && !options.filter.percents.empty())
+        throw UsageError("gain: expected budgets in entries, found percents of the prompt");
+    if (options.command == Command::curves && !(options.filter.budgets.empty() && options.filter.percents.empty()))
         throw UsageError("--budget does not go with curves, which shows all of a policy's");
     if (options.command == Command::gain && options.filter.policies.size() != 2)
         throw UsageError(
@@ -229,8 +252,8 @@ Options parse_options(int argc, const char* const* argv)
     }
     if (values.contains("policy"))
         options.filter.policies = values["policy"].as<std::vector<std::string>>();
-    options.filter.budgets = parse_numbers(values, "budget", 1);
-    options.layers = parse_numbers(values, "layer", -10'000);
+    parse_budgets(values, options.filter);
+    options.layers = parse_layers(values);
     options.filter.match = parse_match(values, info.command);
     options.format = parse_format(values, info.command);
     options.by = parse_detail(values, info.command);

@@ -17,6 +17,7 @@ enum class Command
     layers,
     heads,
     budgets,
+    map,
     bounds,
     spans,
     gain,

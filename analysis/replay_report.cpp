@@ -424,11 +424,6 @@ std::int64_t cache_heads(const PolicyReplay& replay, const TraceInfo& trace)
     return replay.cache_heads == 0 ? trace.shape.num_kv_heads : replay.cache_heads;
 }
 
-std::string label(const PolicyReplay& replay)
-{
-    return replay.policy + (replay.match == "retained" ? " (equal retention)" : "");
-}
-
 std::int64_t ReplayReport::cache_heads(std::size_t policy) const
 {
     return lava::cache_heads(policies[policy], trace);

@@ -59,9 +59,6 @@ struct PolicyReplay
 /// H of a policy: its cache_heads, or the KV heads of the trace.
 std::int64_t cache_heads(const PolicyReplay& replay, const TraceInfo& trace);
 
-/// The policy as it is shown: its spelling, and that it is the one at equal retention where it has a twin.
-std::string label(const PolicyReplay& replay);
-
 /// Norms of the uncompressed quantities, which relative losses are divided by.
 struct UncompressedNorms
 {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -130,6 +131,21 @@ void check_budgets(std::span<const ReplayReport> reports, const Filter& filter, 
     }
 }
 
+void check_percents(std::span<const ReplayReport> reports, const Filter& filter, std::span<const Cell> cells)
+{
+    for (const std::int64_t percent : filter.percents) {
+        if (std::ranges::count(cells, percent, kept_percent) == 0)
+            throw Error(files_of(reports) + ": no budget of " + std::to_string(percent) + "% of the prompt");
+    }
+}
+
+bool passes(const Cell& cell, const Filter& filter)
+{
+    return (filter.budgets.empty() && filter.percents.empty())
+        || std::ranges::count(filter.budgets, cell.replay().budgets[cell.budget]) > 0
+        || std::ranges::count(filter.percents, kept_percent(cell)) > 0;
+}
+
 } // namespace
 
 std::size_t assignment_end(std::string_view assignments)
@@ -210,6 +226,12 @@ ReplayReport compared_at(ReplayReport report, std::string_view wanted)
     return report;
 }
 
+std::int64_t kept_percent(const Cell& cell)
+{
+    const auto budget = static_cast<double>(cell.replay().budgets[cell.budget]);
+    return std::llround(100 * budget / static_cast<double>(cell.report.trace.seq_len));
+}
+
 std::vector<Cell> all_cells(const ReplayReport& report)
 {
     return select_cells(std::span(&report, 1), {});
@@ -225,11 +247,12 @@ std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filt
             const PolicyReplay& replay = report.policies[policy];
             const bool wanted = chosen.contains(&replay) && compared_as(replay, filter.match);
             for (std::size_t budget = 0; wanted && budget < replay.budgets.size(); ++budget) {
-                if (filter.budgets.empty() || std::ranges::count(filter.budgets, replay.budgets[budget]) > 0)
+                if (passes({report, policy, budget}, filter))
                     cells.push_back({report, policy, budget});
             }
         }
     }
+    check_percents(reports, filter, cells);
     return cells;
 }
 

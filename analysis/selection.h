@@ -44,6 +44,7 @@ struct Filter
     std::vector<std::int64_t> budgets;
     std::string match
         = {}; ///< "nominal" or "retained": budgets as given to the rules, or at equal retention; empty: both
+    std::vector<std::int64_t> percents = {}; ///< budgets that are so much of the prompt, rounded; beside `budgets`
 };
 
 /// Whether a replay is one of those compared by `wanted`: what retains what is asked is both.
@@ -52,6 +53,9 @@ bool compared_as(const PolicyReplay& replay, std::string_view wanted);
 /// The policies of a report that are compared by `wanted` ("nominal" or "retained"), without their twins; one that was
 /// replayed in one way only stays.
 ReplayReport compared_at(ReplayReport report, std::string_view wanted);
+
+/// The cell's budget in percent of the prompt, rounded.
+std::int64_t kept_percent(const Cell& cell);
 
 /// Every policy at every budget, in the report's order.
 std::vector<Cell> all_cells(const ReplayReport& report);

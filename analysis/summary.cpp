@@ -1,6 +1,7 @@
 #include "analysis/summary.h"
 
 #include "analysis/closed_loop_statistics.h"
+#include "analysis/selection.h"
 
 #include <algorithm>
 #include <cmath>
@@ -78,12 +79,6 @@ void add(const Cell& cell, Group& group)
     add_closed_loop(cell, group);
 }
 
-std::int64_t kept_percent(const Cell& cell)
-{
-    const auto budget = static_cast<double>(cell.replay().budgets[cell.budget]);
-    return std::llround(100 * budget / static_cast<double>(cell.report.trace.seq_len));
-}
-
 /// What a cell counts as: a budget that is the one at equal retention already is both.
 std::vector<std::string> matches_of(const Cell& cell, const std::string& wanted)
 {
@@ -138,7 +133,8 @@ std::optional<double> loss_to_kl(const std::vector<Group>& groups, std::int64_t 
     std::vector<double> loss;
     std::vector<double> kl;
     for (const Group& group : groups) {
-        if (group.percent == percent && group.loss.count > 0 && group.kl.count > 0) {
+        const bool evicts = *group.retained.value() < 1; // what evicts nothing agrees in any case
+        if (evicts && group.percent == percent && group.loss.count > 0 && group.kl.count > 0) {
             loss.push_back(*group.loss.value());
             kl.push_back(*group.kl.value());
         }

@@ -305,6 +305,29 @@ Table budget_table(std::span<const Cell> cells)
     return rows.take();
 }
 
+Table budget_map(std::span<const Cell> cells)
+{
+    std::int64_t heads = 0;
+    for (const Cell& cell : cells)
+        heads = std::max(heads, cell.cache_heads());
+    Columns columns = key_columns(cells);
+    columns.push_back(layer_column());
+    for (std::int64_t head = 0; head < heads; ++head) {
+        columns.push_back({{std::to_string(head)}, [head](const Subject& subject) {
+                               const Cell& cell = subject.cell;
+                               if (head >= cell.cache_heads())
+                                   return Value();
+                               const auto kept = static_cast<double>(retained(cell, {subject.head.layer, head}));
+                               const auto all = static_cast<double>(cell.report.trace.seq_len);
+                               return Value(std::int64_t{std::llround(100 * kept / all)});
+                           }});
+    }
+    Rows rows(std::move(columns));
+    for (const Cell& cell : cells)
+        for_each_part(cell, Detail::layer, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
+    return rows.take();
+}
+
 Table bound_table(std::span<const Cell> cells, Detail detail)
 {
     for (const Cell& cell : cells) {

@@ -34,6 +34,10 @@ Table head_table(std::span<const Cell> cells);
 /// Per layer and KV head: retained.
 Table budget_table(std::span<const Cell> cells);
 
+/// Per layer, a column for each KV head: percent of the prompt that it retains, rounded; nothing where the policy has
+/// fewer heads with a cache of their own than another one shown.
+Table budget_map(std::span<const Cell> cells);
+
 /// Loss 3, its upper bounds and their tightness, of the run or per layer. Throws Error for a report without losses.
 Table bound_table(std::span<const Cell> cells, Detail detail);
 

@@ -14,11 +14,11 @@ namespace lava {
 namespace {
 
 constexpr std::array tasks = {
-    TaskInfo{"needle-noise", "a code in repeated sentences, asked for"},
-    TaskInfo{"needle-book", "a code in a book, asked for"},
-    TaskInfo{"needle-keys", "four codes in a book, one asked for"},
-    TaskInfo{"needle-values", "three codes of one place in a book, all asked for"},
-    TaskInfo{"needle-queries", "four codes in a book, two asked for"},
+    TaskInfo{"needle-noise", "a number in repeated sentences, asked for"},
+    TaskInfo{"needle-book", "a number in a book, asked for"},
+    TaskInfo{"needle-keys", "four numbers in a book, one asked for"},
+    TaskInfo{"needle-values", "three numbers of one place in a book, all asked for"},
+    TaskInfo{"needle-queries", "four numbers in a book, two asked for"},
     TaskInfo{"variables", "a chain of variables in noise: all that have the first one's value"},
     TaskInfo{"common-words", "the three words of a list that come far more often than the others"},
 };
@@ -155,20 +155,19 @@ std::vector<std::string> noise_sentences()
     return {task_noise.begin(), task_noise.end()};
 }
 
-/// Different places, such as "the amber lantern".
+/// Different places, such as "amber-lantern".
 std::vector<std::string> places(Random& random, std::size_t count)
 {
     const auto adjectives = random.choose(count, task_adjectives.size());
     const auto nouns = random.choose(count, task_nouns.size());
     std::vector<std::string> result;
     for (std::size_t i = 0; i < count; ++i) {
-        result.push_back(
-            "the " + std::string(task_adjectives[adjectives[i]]) + " " + std::string(task_nouns[nouns[i]]));
+        result.push_back(std::string(task_adjectives[adjectives[i]]) + "-" + std::string(task_nouns[nouns[i]]));
     }
     return result;
 }
 
-std::string code(Random& random)
+std::string number(Random& random)
 {
     return std::to_string(10000 + random.below(90000));
 }
@@ -182,63 +181,64 @@ std::vector<double> random_depths(Random& random, std::size_t count)
     return depths;
 }
 
-Composition text_with_codes(std::vector<std::string> sentences)
+Composition text_with_numbers(std::vector<std::string> sentences)
 {
     Composition parts;
-    parts.opening = "Read the text and remember the secret codes in it.\n\n";
+    parts.opening = "Secret numbers are hidden in the following text. Memorize them. You will be asked about them "
+                    "afterwards.\n\n";
     parts.sentences = std::move(sentences);
     return parts;
 }
 
-/// Plants a code for each place; returns the codes.
-std::vector<std::string> plant_codes(Composition& parts, Random& random, const std::vector<std::string>& names)
+/// Plants a number for each place; returns the numbers.
+std::vector<std::string> plant_numbers(Composition& parts, Random& random, const std::vector<std::string>& names)
 {
-    std::vector<std::string> codes;
+    std::vector<std::string> numbers;
     for (const auto& name : names) {
-        codes.push_back(code(random));
-        parts.planted.push_back("The secret code of " + name + " is " + codes.back() + ".");
+        numbers.push_back(number(random));
+        parts.planted.push_back("One of the secret numbers of " + name + " is: " + numbers.back() + ".");
     }
     parts.depths = random_depths(random, names.size());
-    return codes;
+    return numbers;
 }
 
-/// Codes at `count` places, of which the first is asked for.
+/// Numbers of `count` places, of which the first is asked for.
 Composition one_question(Random& random, std::vector<std::string> sentences, std::size_t count)
 {
-    Composition parts = text_with_codes(std::move(sentences));
+    Composition parts = text_with_numbers(std::move(sentences));
     const auto names = places(random, count);
-    const auto codes = plant_codes(parts, random, names);
-    parts.question = "What is the secret code of " + names[0] + "?";
-    parts.answer_prefix = "The secret code of " + names[0];
-    parts.reference = " is " + codes[0] + ".";
+    const auto numbers = plant_numbers(parts, random, names);
+    parts.question = "What is the secret number of " + names[0] + " in the text above?";
+    parts.answer_prefix = "The secret number of " + names[0] + " in the text above is";
+    parts.reference = " " + numbers[0] + ".";
     return parts;
 }
 
 Composition two_questions(Random& random, std::vector<std::string> sentences)
 {
-    Composition parts = text_with_codes(std::move(sentences));
+    Composition parts = text_with_numbers(std::move(sentences));
     const auto names = places(random, 4);
-    const auto codes = plant_codes(parts, random, names);
-    parts.question = "What is the secret code of " + names[0] + ", and what is the secret code of " + names[1] + "?";
-    parts.answer_prefix = "The secret code of " + names[0];
-    parts.reference = " is " + codes[0] + ", and the secret code of " + names[1] + " is " + codes[1] + ".";
+    const auto numbers = plant_numbers(parts, random, names);
+    parts.question = "What are the secret numbers of " + names[0] + " and of " + names[1] + " in the text above?";
+    parts.answer_prefix = "The secret number of " + names[0] + " in the text above is";
+    parts.reference = " " + numbers[0] + ", and the secret number of " + names[1] + " is " + numbers[1] + ".";
     return parts;
 }
 
 Composition several_values(Random& random, std::vector<std::string> sentences)
 {
-    Composition parts = text_with_codes(std::move(sentences));
+    Composition parts = text_with_numbers(std::move(sentences));
     const auto place = places(random, 1).front();
-    std::vector<std::string> codes;
+    std::vector<std::string> numbers;
     for (int i = 0; i < 3; ++i) {
-        codes.push_back(code(random));
-        parts.planted.push_back("One of the secret codes of " + place + " is " + codes.back() + ".");
+        numbers.push_back(number(random));
+        parts.planted.push_back("One of the secret numbers of " + place + " is: " + numbers.back() + ".");
     }
     parts.depths = random_depths(random, 3);
     std::sort(parts.depths.begin(), parts.depths.end()); // the answer names them in the text's order
-    parts.question = "What are all the secret codes of " + place + ", in the order of the text?";
-    parts.answer_prefix = "The secret codes of " + place;
-    parts.reference = " are " + codes[0] + ", " + codes[1] + " and " + codes[2] + ".";
+    parts.question = "What are all the secret numbers of " + place + " in the text above, in its order?";
+    parts.answer_prefix = "The secret numbers of " + place + " in the text above are";
+    parts.reference = " " + numbers[0] + ", " + numbers[1] + " and " + numbers[2] + ".";
     return parts;
 }
 
@@ -252,7 +252,7 @@ Composition variable_chain(Random& random)
     for (const auto index : random.choose(length, 26 * 26)) {
         names.push_back(std::string{'V', static_cast<char>('A' + index / 26), static_cast<char>('A' + index % 26)});
     }
-    const auto value = code(random);
+    const auto value = number(random);
     parts.planted.push_back("VAR " + names[0] + " = " + value + ".");
     for (std::size_t i = 1; i < length; ++i) {
         parts.planted.push_back("VAR " + names[i] + " = VAR " + names[i - 1] + ".");
@@ -260,8 +260,7 @@ Composition variable_chain(Random& random)
     parts.depths = random_depths(random, length);
     std::sort(parts.depths.begin(), parts.depths.end());
     parts.question = "Which variables have the value " + value + "? List all four of them, in the order of the text.";
-    parts.answer_prefix = "The variables with the value " + value;
-    parts.reference = " are";
+    parts.answer_prefix = "The variables with the value " + value + " are";
     for (std::size_t i = 0; i < length; ++i) {
         parts.reference += (i == 0 ? " " : i + 1 == length ? " and " : ", ") + names[i];
     }
@@ -291,8 +290,8 @@ Composition common_words(Random& random)
     }
     std::sort(names.begin(), names.end());
     parts.question = "Which three words come most often in the list? Name them in alphabetical order.";
-    parts.answer_prefix = "The three most common words";
-    parts.reference = " are " + names[0] + ", " + names[1] + " and " + names[2] + ".";
+    parts.answer_prefix = "The three most common words are";
+    parts.reference = " " + names[0] + ", " + names[1] + " and " + names[2] + ".";
     return parts;
 }
 

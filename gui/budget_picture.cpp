@@ -31,7 +31,7 @@ void draw_text(QPainter& painter, const QRectF& where, int alignment, const QStr
 void draw_titles(QPainter& painter, const QRectF& area, const BudgetLayout& layout, const Cell& cell)
 {
     const auto title = QStringLiteral("%1 at B = %2")
-                           .arg(QString::fromStdString(label(cell.replay())))
+                           .arg(QString::fromStdString(cell.replay().policy))
                            .arg(cell.replay().budgets[cell.budget]);
     draw_text(painter, {area.left() + 10, area.top() + 4, area.width() - 20, 20}, Qt::AlignLeft | Qt::AlignVCenter,
         title, 11, ink, true);

@@ -10,7 +10,7 @@ std::vector<Curve> curves(const ReplayReport& report, const MeasureTable& values
     std::vector<Curve> result;
     for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
         const auto& replay = report.policies[policy];
-        Curve curve{policy, QString::fromStdString(label(replay)), {}};
+        Curve curve{policy, QString::fromStdString(replay.policy), {}};
         for (std::size_t budget = 0; budget < replay.budgets.size(); ++budget)
             if (const auto value = values[policy][budget])
                 curve.points.emplace_back(replay.budgets[budget], *value);

@@ -1,5 +1,7 @@
 #include "gui/details.h"
 
+#include "analysis/closed_loop_statistics.h"
+
 #include <QStringList>
 
 namespace lava::gui {
@@ -17,16 +19,43 @@ QString heading(const QString& text)
     return QStringLiteral("<tr><td colspan='2' style='padding-top:7px'><b>%1</b></td></tr>").arg(text.toHtmlEscaped());
 }
 
+QString measure_rows(const Cell& cell, MeasureOf part)
+{
+    QString rows;
+    for (const auto& measure : measures(cell.report))
+        if (measure.part == part)
+            rows += row(QString::fromStdString(measure.key), format_value(measure, measure.of_run(cell)));
+    return rows;
+}
+
 QString loss_rows(const Cell& cell)
 {
     if (!cell.report.has_losses())
         return QStringLiteral("<tr><td colspan='2'><i>%1</i></td></tr>")
             .arg(missing_losses(cell.report).toHtmlEscaped());
-    QString rows;
-    for (const auto& measure : measures(cell.report))
-        if (measure.needs_losses)
-            rows += row(QString::fromStdString(measure.key), format_value(measure, measure.of_run(cell)));
-    return rows;
+    return measure_rows(cell, MeasureOf::losses);
+}
+
+QString wide_row(const QString& html)
+{
+    return QStringLiteral("<tr><td colspan='2'>%1</td></tr>").arg(html);
+}
+
+/// What the model does from this cache; the answers, where it was let answer.
+QString closed_loop_rows(const Cell& cell)
+{
+    const auto rows = measure_rows(cell, MeasureOf::closed_loop);
+    if (rows.isEmpty())
+        return rows;
+    auto html = heading(QStringLiteral("Closed loop")) + rows;
+    const auto here = answer(cell), dense = dense_answer(cell.report);
+    if (!here || !dense)
+        return html;
+    html += heading(QStringLiteral("Answer")) + wide_row(QString::fromStdString(*here).toHtmlEscaped());
+    return html
+        + wide_row(*here == *dense ? QStringLiteral("<i>as with the whole cache</i>")
+                                   : QStringLiteral("<i>with the whole cache:</i> %1")
+                                         .arg(QString::fromStdString(*dense).toHtmlEscaped()));
 }
 
 QString span_rows(const Cell& cell)
@@ -45,12 +74,15 @@ QString details_html(const Cell& cell)
     const auto& replay = cell.replay();
     auto html = QStringLiteral("<table cellspacing='1' width='100%'>");
     html += QStringLiteral("<tr><td colspan='2'><b>%1</b> at B = %2</td></tr>")
-                .arg(QString::fromStdString(label(replay)).toHtmlEscaped())
+                .arg(QString::fromStdString(replay.policy).toHtmlEscaped())
                 .arg(replay.budgets[cell.budget]);
     html += row(QStringLiteral("asked"), format_count(replay.asked[cell.budget]));
+    if (!replay.nominal.empty() && replay.nominal[cell.budget] != replay.budgets[cell.budget])
+        html += row(QStringLiteral("its rule was given B ="), format_count(replay.nominal[cell.budget]));
     html += row(QStringLiteral("granted"), format_count(replay.granted[cell.budget]));
     html += row(QStringLiteral("retained"), format_count(retained(cell)));
     html += span_rows(cell);
+    html += closed_loop_rows(cell);
     html += heading(QStringLiteral("Losses")) + loss_rows(cell);
     if (!replay.parameters.empty())
         html += heading(QStringLiteral("Parameters"));
@@ -67,7 +99,7 @@ QString budget_html(const Cell& cell, std::int64_t budget)
     const auto own = cell.replay().budgets[cell.budget];
     if (own != budget)
         text += QStringLiteral(". <b>%1 was not replayed there: shown at its %2, B = %3.</b>")
-                    .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped(),
+                    .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped(),
                         cell.replay().budgets.size() == 1 ? QStringLiteral("only budget") : QStringLiteral("nearest"),
                         format_count(own));
     else

@@ -58,11 +58,11 @@ void LayerChart::show_cell(const Cell& cell, const Measure& measure)
     addAxis(layers, Qt::AlignBottom);
     add_bars(cell, layers);
     QString title = QStringLiteral("%1 at B = %2: entries retained by each layer")
-                        .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped())
+                        .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
                         .arg(cell.replay().budgets[cell.budget]);
     if (!values_.empty())
         add_line(measure, layers);
-    else if (measure.needs_losses)
+    else if (measure.part == MeasureOf::losses)
         title += QStringLiteral("<br><span style='font-size:10pt;font-weight:normal'>%1</span>")
                      .arg(missing_losses(cell.report).toHtmlEscaped());
     else

@@ -137,7 +137,7 @@ void MainWindow::make_run_list()
     run_list_->setSelectionMode(QAbstractItemView::SingleSelection);
     run_list_->setShowGrid(false);
     run_list_->setIconSize({26, 14});
-    run_list_->setTextElideMode(Qt::ElideMiddle);
+    run_list_->setTextElideMode(Qt::ElideRight);
     run_list_->setWordWrap(false);
     run_list_->verticalHeader()->hide();
     run_list_->verticalHeader()->setDefaultSectionSize(23);
@@ -224,7 +224,8 @@ void MainWindow::start_report()
     centralWidget()->setEnabled(true);
     for (auto* action : report_actions_)
         action->setEnabled(true);
-    const auto has_value = [this](const Measure& measure) { return report_->has_losses() || !measure.needs_losses; };
+    const auto has_value
+        = [this](const Measure& measure) { return report_->has_losses() || measure.part != MeasureOf::losses; };
     const auto first = std::find_if(measures_.begin(), measures_.end(), has_value);
     choose_measure(first == measures_.end() ? 0 : static_cast<std::size_t>(first - measures_.begin()));
 }

@@ -11,6 +11,14 @@
 
 namespace lava::gui {
 
+/// The part of a report that a measure speaks of.
+enum class MeasureOf
+{
+    losses, ///< open loop: of the recorded residual stream
+    closed_loop, ///< what the model does from the evicted cache
+    spans
+};
+
 /// A number of analysis/statistics.h that lists and charts can show; nothing where the report does not have it.
 struct Measure
 {
@@ -18,12 +26,13 @@ struct Measure
     QString label;
     QString heading; ///< of a narrow column
     bool is_share = false; ///< in [0, 1], shown in percent on a linear axis
-    bool needs_losses = false;
+    MeasureOf part = MeasureOf::losses;
     std::function<std::optional<double>(const Cell&)> of_run;
     std::function<std::optional<double>(const Cell&, std::int64_t layer)> of_layer;
 };
 
-/// All that this report can be asked for: losses, tightness, and two for each span.
+/// All that this report can be asked for: losses and tightness (without values where its trace had no loss part), the
+/// layers' outputs and the closed loop where it has them, and two for each span.
 std::vector<Measure> measures(const ReplayReport& report);
 
 /// Values of a measure over the whole sweep: [policy][that policy's budget].

@@ -27,7 +27,7 @@ constexpr double dots_per_pixel = 2; // PNGs stay sharp in print and on dense sc
 
 QString cell_stem(const char* kind, const Cell& cell)
 {
-    auto name = QString::fromStdString(label(cell.replay()));
+    auto name = QString::fromStdString(cell.replay().policy);
     name.replace(QRegularExpression(QStringLiteral("[^A-Za-z0-9@=,.-]+")), QStringLiteral("_"));
     return QStringLiteral("%1_%2_B%3").arg(QLatin1String(kind), name).arg(cell.replay().budgets[cell.budget]);
 }

@@ -97,7 +97,7 @@ QVariant RunModel::text(std::size_t policy, int column) const
 {
     switch (column) {
     case policy_column:
-        return QString::fromStdString(label(report_->policies[policy]));
+        return QString::fromStdString(report_->policies[policy].policy);
     case retained_column:
         return format_count(retained(cell_near(*report_, policy, budget_)));
     case value_column:
@@ -125,7 +125,7 @@ QString RunModel::tool_tip(std::size_t policy) const
 {
     const auto cell = cell_near(*report_, policy, budget_);
     const auto& replay = cell.replay();
-    QStringList lines{QString::fromStdString(label(replay))};
+    QStringList lines{QString::fromStdString(replay.policy)};
     if (is_elsewhere(policy))
         lines << QStringLiteral("not replayed at B = %1; shown at its nearest budget, B = %2")
                      .arg(budget_)

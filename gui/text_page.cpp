@@ -138,7 +138,7 @@ void TextPage::describe(const Cell& cell)
 {
     const auto& chosen = model_.choice();
     auto text = QStringLiteral("<b>%1</b> at B = %2. %3")
-                    .arg(QString::fromStdString(label(cell.replay())).toHtmlEscaped())
+                    .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
                     .arg(cell.replay().budgets[cell.budget])
                     .arg(colour_key(cell.shape(), chosen));
     if (const auto span = model_.span())

@@ -99,14 +99,16 @@ void read_heads(HeadRule& rule, const PolicyParams& params)
     read_switch(rule.normalize, params, "normalize");
 }
 
-bool reads_window(Source source)
-{
-    return source != Source::column_sums;
-}
-
 void check(const Composition& composition)
 {
-    const auto& [score, layers, heads, per_query_head, half_recent] = composition;
+    const auto& [score, layers, heads, per_query_head, recent] = composition;
+    const bool is_negative = score.source == Source::key_norm || score.source == Source::key_difference;
+    if (is_negative
+        && (score.value != ValueWeight::none || layers.kind == LayerRule::Kind::entropy || heads.normalize)) {
+        throw UsageError(
+            "score: expected one of attention where value_norm, layers=entropy or normalize ask for shares, "
+            "found one of keys, which is negative");
+    }
     if (score.precision != Precision::fp32 && score.value == ValueWeight::projected) {
         throw UsageError("precision: expected fp32 where value_norm=projected, which no released code rounds alike");
     }
@@ -147,8 +149,9 @@ void read_parameters(Composition& composition, const PolicyParams& params)
     read_layers(composition.layers, params);
     read_heads(composition.heads, params);
     read_switch(composition.per_query_head, params, "layout", "query_head");
-    read_switch(composition.half_recent, params, "recent", "half");
-    if (composition.half_recent) {
+    read_choice(composition.recent, params, "recent",
+        {{"window", Recent::window}, {"half", Recent::half}, {"even", Recent::even}});
+    if (composition.recent == Recent::half) {
         composition.score.window = 0; // the recent ones are scored too
     }
 }
@@ -265,9 +268,9 @@ Allocation Composed::allocate(std::span<const RankedLayer> layers, const BudgetR
 {
     const auto& rule = composition_.layers;
     const auto& heads = composition_.heads;
-    if (composition_.half_recent) {
-        const auto half = request.share(request.seq_len) / 2;
-        return uniform_heads(uniform_layers(request.shape.num_layers, 2 * half), request);
+    if (composition_.recent != Recent::window) {
+        const auto even = 2 * (request.share(request.seq_len) / 2);
+        return uniform_heads(uniform_layers(request.shape.num_layers, even - composition_.score.window), request);
     }
     if (rule.kind == LayerRule::Kind::preference) {
         return cake(layers, request);
@@ -286,7 +289,7 @@ Compose::Compose(const PolicyParams& params)
         const auto& score = params.text("score");
         read_choice(composition.score.source, params, "score",
             {{"columns", Source::column_sums}, {"loo", Source::loo}, {"dropkv", Source::dropkv},
-                {"dropkv-wo", Source::dropkv_wo}});
+                {"dropkv-wo", Source::dropkv_wo}, {"knorm", Source::key_norm}, {"keydiff", Source::key_difference}});
         composition.score.query_rows = score == "last" ? 1 : composition.score.window;
         read_parameters(composition, params);
         read_real(composition.heads.alpha, params, "floor");
@@ -300,9 +303,11 @@ std::vector<ParameterInfo> Compose::parameters()
     alpha.name = "floor";
     auto table = file_parameter("table", "CSV with the columns layer,budget: budgets whose proportions layers get");
     table.default_value = "none";
-    return {choice_parameter("score", "attention", {"attention", "columns", "last", "loo", "dropkv", "dropkv-wo"},
-                "of the window's queries, all queries' column sums, the last query; what evicting the entry alone "
-                "changes in the residual stream, the head's output, that times W_O"),
+    return {
+        choice_parameter("score", "attention",
+            {"attention", "columns", "last", "loo", "dropkv", "dropkv-wo", "knorm", "keydiff"},
+            "of the window's queries, all queries' column sums, the last query; what evicting the entry alone "
+            "changes in the residual stream, the head's output, that times W_O; keys of small norm, unlike the mean"),
         window_parameter(0),
         choice_parameter("reduce", "mean", {"mean", "sum", "max", "variance"},
             "of the window's queries to one; variance: mean + gamma * variance"),

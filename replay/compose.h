@@ -54,6 +54,14 @@ struct HeadRule
     bool normalize = false;
 };
 
+/// Which entries are kept for being recent.
+enum class Recent
+{
+    window, ///< those of the window
+    half, ///< half of the budget, rounded down; as much goes to the best
+    even ///< those of the window, inside twice the half
+};
+
 /// A policy as a choice of pieces.
 struct Composition
 {
@@ -61,7 +69,7 @@ struct Composition
     LayerRule layers;
     HeadRule heads;
     bool per_query_head = false;
-    bool half_recent = false; ///< half of the budget, rounded down, goes to the most recent, as much to the best
+    Recent recent = Recent::window;
 };
 
 /// Sets whatever `params` has a value for, by name; a preset declares those that may differ.
@@ -78,7 +86,7 @@ public:
     PolicyNeeds needs() const override;
     bool compares_heads() const override;
     bool per_query_head() const override { return composition_.per_query_head; }
-    bool ranks_by_budget() const override { return composition_.half_recent; }
+    bool ranks_by_budget() const override { return composition_.recent == Recent::half; }
     LayerScores score(const LayerInputs& layer) const override;
     LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
     Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;

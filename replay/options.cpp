@@ -7,6 +7,8 @@
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <iterator>
 #include <sstream>
 
 namespace lava {
@@ -21,7 +23,7 @@ po::options_description visible_options()
     auto add = options.add_options();
     add("policy,p", po::value<std::vector<std::string>>()->value_name("NAME[@VARIANT][:KEY=VALUE,...]"),
         "policy to replay; repeatable (default: all that are not listed as only where named, and that the trace can "
-        "serve)");
+        "serve: -p default names these)");
     add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
         "mean entries kept per KV head, window included: N, a:b:xK (a, aK, aK^2, ... up to b), P% of the prompt, or "
         "ratio:r (a share r evicted, as kvpress counts); comma-separated, repeatable (default: 12 in equal ratios up "
@@ -143,7 +145,11 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
 {
     if (values.contains("policy")) {
         for (const auto& text : values["policy"].as<std::vector<std::string>>()) {
-            command.policies.push_back(parse_policy(text));
+            if (text == "default") {
+                std::ranges::move(default_policies(), std::back_inserter(command.policies));
+            } else {
+                command.policies.push_back(parse_policy(text));
+            }
         }
     }
     if (values.contains("budget")) {

@@ -226,13 +226,12 @@ std::int64_t Run::reserved() const
 
 std::vector<Run> make_runs(const TraceInfo& info, const ReplayOptions& options, const ReplayObserver& observer)
 {
-    const bool by_default = options.policies.empty();
     std::vector<Run> runs;
-    for (auto& spec : by_default ? default_policies() : options.policies) {
+    for (auto& spec : options.policies.empty() ? default_policies() : options.policies) {
         auto policy = spec.make();
         check_length(*policy, spec.canonical, info);
         const auto reason = obstacle(*policy, spec.canonical, info);
-        if (!reason.empty() && !by_default) {
+        if (!reason.empty() && spec.is_required) {
             throw Error(info.file + ": " + reason);
         }
         if (!reason.empty()) {
@@ -284,6 +283,7 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
         query_rows = std::max(query_rows, run.policy->query_rows());
         any_per_query_head |= run.policy->per_query_head();
     }
+    query_rows = std::min(query_rows, info.window); // more than there are only where all are recorded
     for_each_layer(trace, options.threads, [&](const LayerView& view, int threads_each) {
         const LayerInputs inputs(
             view, query_rows, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each, options.device);
@@ -317,7 +317,7 @@ void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budget
     if (!exact && match != BudgetMatch::nominal && !fixed) {
         matched = plan_matched(run, budgets, info);
     }
-    if (exact || (matched && matched->nominal == nominal.nominal)) {
+    if (exact || (matched && matched->counts == nominal.counts)) {
         nominal.match = "both";
         matched.reset();
     }

@@ -198,6 +198,10 @@ std::vector<PolicyInfo> make_policies()
             {variant("paper", "LAVa's Table 4: as without a variant"),
                 variant("official", "the released code's H2O form: column sums, 20 sinks, half of the budget recent",
                     {{"score", "columns"}, {"pool", "none"}, {"recent", "half"}, {"sinks", "20"},
+                        {"layout", "query_head"}}),
+                variant("official-scissorhands",
+                    "its Scissorhands form: mean of the last 400 queries, 10 recent, 2 int(B / 2)",
+                    {{"rows", "400"}, {"window", "10"}, {"pool", "none"}, {"recent", "even"},
                         {"layout", "query_head"}})}),
         row<AdaSnapKv>("ada-snapkv", "snapkv, heads of a layer share its budget", "Feng et al. 2024, arXiv:2407.11550",
             with(with(adakv_variants(), kvcache_factory({{"normalize", "on"}}, ", heads weighed")),
@@ -217,30 +221,34 @@ std::vector<PolicyInfo> make_policies()
         by_name_only(row<HeadKv>("headkv", "snapkv, fixed shares by a file of head importances",
             "Fu et al. 2024, arXiv:2410.19258", {kvcache_factory({})})),
         by_name_only(row<Compose>("compose", "any score, pooling, layer rule and head rule", "a composition")),
-        by_name_only(
-            row<Cur>("cur", "shares of squared key and value norms", "Sengupta et al. 2025, arXiv:2509.15038")),
-        by_name_only(
-            row<CapKv>("capkv", "leverage of values, weighed by a mean query", "CapKV 2026, arXiv:2604.25975")),
-        by_name_only(
-            row<EntropyChunkKv>("entropy-chunkkv", "whole chunks, of spiky ones the best tokens", "kvpress 0.5.5")),
+        by_name_only(row<Cur>("cur", "shares of squared key and value norms", "Sengupta et al. 2025, arXiv:2509.15038",
+            {kvpress<Cur>()})),
+        by_name_only(row<CapKv>("capkv", "leverage of values, weighed by a mean query", "CapKV 2026, arXiv:2604.25975",
+            {kvpress<CapKv>()})),
+        by_name_only(row<EntropyChunkKv>("entropy-chunkkv", "whole chunks, of spiky ones the best tokens",
+            "kvpress 0.5.5", {kvpress<EntropyChunkKv>({{"base", "snapkv@kvpress"}})})),
         by_name_only(row<DefensiveKv>("defensivekv", "worst-case window attention x projected value norm",
             defensive_paper, defensive_variants())),
         by_name_only(row<LayerDefensiveKv>(
             "layer-defensivekv", "defensivekv, one ranking over all layers", defensive_paper, defensive_variants())),
-        by_name_only(row<LuKv>("lu-kv", "any scores, heads by a file of curves", "LU-KV 2026, arXiv:2602.08585")),
+        by_name_only(row<LuKv>("lu-kv", "any scores, heads by a file of curves", "LU-KV 2026, arXiv:2602.08585",
+            {kvpress<LuKv>({{"base", "expected-attention@kvpress:epsilon=0.02"}})})),
         by_name_only(row<Merging>("merging", "evicted values folded into the kept entry of the most similar key",
             "kvpress 0.5.5; after arXiv:2406.13035")),
         by_name_only(row<Cam>(
             "cam", "evicted values spread over the next kept entries", "Zhang et al. 2024, openreview LCTmppB165")),
-        by_name_only(row<Dms>("dms", "scores of at least a threshold", "kvpress 0.5.5; after arXiv:2506.05345")),
+        by_name_only(row<Dms>("dms", "scores of at least a threshold", "kvpress 0.5.5; after arXiv:2506.05345",
+            {kvpress<Dms>({{"base", "snapkv@kvpress"}})})),
         by_name_only(row<Ada>("ada", "any scores; the heads of a layer share its budget, each with a safeguard",
             "Feng et al. 2024, arXiv:2407.11550; kvpress", {kvpress<Ada>({{"base", "snapkv@kvpress"}})})),
         by_name_only(row<CriticalKv>("criticalkv", "any scores, then times the projected value norm",
             "Feng et al. 2025, arXiv:2502.03805", {kvpress<CriticalKv>({{"base", "snapkv@kvpress"}})})),
         by_name_only(row<CriticalAda>("critical-ada", "criticalkv, heads of a layer share its budget as in ada",
             "Feng et al. 2025, arXiv:2502.03805", {kvpress<CriticalAda>({{"base", "snapkv@kvpress"}})})),
-        by_name_only(
-            row<Knorm>("knorm", "keys of small norm", "Devoto et al. 2024, arXiv:2406.11430", {kvpress<Knorm>()})),
+        by_name_only(row<Knorm>("knorm", "keys of small norm", "Devoto et al. 2024, arXiv:2406.11430",
+            {kvpress<Knorm>(),
+                {"kvcache-factory", "KVCache-Factory: layers 0 and 1 keep all; a cache for every query head", {}, false,
+                    make<KnormBehindTwoLayers>}})),
         by_name_only(row<KeyDiff>(
             "keydiff", "keys unlike the mean key", "Park et al. 2025, arXiv:2504.15364", {kvpress<KeyDiff>()})),
         by_name_only(row<LagKv>("lagkv", "keys and values that spread in the units of the next partition",
@@ -429,6 +437,9 @@ std::vector<PolicySpec> default_policies()
                 specs.push_back(parse_policy(info.name + "@" + variant.name));
             }
         }
+    }
+    for (auto& spec : specs) {
+        spec.is_required = false;
     }
     return specs;
 }

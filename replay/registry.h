@@ -43,6 +43,7 @@ struct PolicySpec
     const PolicyInfo* info = nullptr;
     std::string variant; ///< empty: the toolkit's own
     PolicyParams params;
+    bool is_required = true; ///< or else left out, with a note, where the trace lacks what it reads
     std::string canonical; ///< NAME[@VARIANT][:key=value,...], only what differs from the defaults, in declared order
 
     std::unique_ptr<Policy> (*maker)(const PolicyParams&) = nullptr;

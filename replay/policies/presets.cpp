@@ -77,8 +77,8 @@ ParameterInfo heads_parameter(std::string default_value)
 
 ParameterInfo recent_parameter()
 {
-    return choice_parameter(
-        "recent", "window", {"window", "half"}, "most recent tokens that stay: the window, or half of the budget");
+    return choice_parameter("recent", "window", {"window", "half", "even"},
+        "most recent tokens that stay: the window, half of the budget, or the window of 2 int(B / 2)");
 }
 
 ParameterInfo unit_parameter()
@@ -226,6 +226,9 @@ Vatp::Vatp(const PolicyParams& params)
             composition.score.source = Source::column_sums;
         }
         read_parameters(composition, params);
+        if (params.integer("rows") > 0) {
+            composition.score.query_rows = params.integer("rows");
+        }
         return composition;
     }())
 { }
@@ -236,6 +239,7 @@ std::vector<ParameterInfo> Vatp::parameters()
     return parameters + emulation()
         + std::vector{
             choice_parameter("score", "window", {"window", "columns"}, "attention of the window, or of all queries"),
+            integer_parameter("rows", 0, 0, 1 << 20, "last queries that are asked; 0: the window's"),
             recent_parameter(), integer_parameter("sinks", 0, 0, 1 << 30, "first tokens that rank above all others")};
 }
 

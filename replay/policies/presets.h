@@ -68,6 +68,7 @@ using AdaPyramidKv = Preset<preset::ada_pyramidkv, preset::ada_pyramidkv_paramet
 /// VATP (Guo et al. 2024, arXiv:2406.12335) in the form of the LAVa paper's Table 4: the window's attention, pooled per
 /// query head, times each value's L1 norm, then reduced over the group.
 /// @official: the column sums of all queries instead, the first 20 tokens and half of the budget for the most recent.
+/// @official-scissorhands: the mean of the last 400 queries (of all, in a shorter prompt), the last 10 tokens stay.
 class Vatp : public Composed
 {
 public:

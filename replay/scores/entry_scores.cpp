@@ -1,5 +1,6 @@
 #include "replay/scores/entry_scores.h"
 
+#include "replay/scores/key_scores.h"
 #include "replay/scores/projected_norms.h"
 #include "traces/error.h"
 
@@ -37,7 +38,8 @@ at::Tensor reduce_window(const LayerInputs& layer, const ScoreRule& rule)
     if (plain && rule.reduce == WindowReduction::mean) {
         return layer.mean_window_attention(rule.window);
     }
-    const auto attention = prefix_attention(layer, rule.query_rows, rule.window, rule.precision);
+    const auto rows = std::min(rule.query_rows, layer.seq_len());
+    const auto attention = prefix_attention(layer, rows, rule.window, rule.precision);
     const auto round = [&](const at::Tensor& x) { return rounded(x, rule.precision); };
     switch (rule.reduce) {
     case WindowReduction::sum:
@@ -79,6 +81,10 @@ at::Tensor source_scores(const LayerInputs& layer, const ScoreRule& rule)
     case Source::dropkv:
     case Source::dropkv_wo:
         return leave_one_out_scores(layer, leave_one_out_rule(rule));
+    case Source::key_norm:
+        return key_norm_scores(layer.k()).narrow(1, 0, layer.seq_len() - rule.window);
+    case Source::key_difference:
+        return key_difference_scores(layer.k()).narrow(1, 0, layer.seq_len() - rule.window);
     case Source::attention:
         break;
     }
@@ -128,7 +134,7 @@ at::Tensor grouped(const at::Tensor& scores, const LayerInputs& layer, const Sco
 at::Tensor unprotected_scores(const LayerInputs& layer, const ScoreRule& rule)
 {
     const auto scores = source_scores(layer, rule);
-    if (rule.source == Source::loo) {
+    if (of_kv_head(rule.source)) {
         return weighed(pooled(scores, rule), layer, rule);
     }
     if (rule.gqa_at == GroupAt::pre_pool) {

@@ -13,8 +13,22 @@ enum class Source
     column_sums, ///< what all the prompt's queries attend to
     loo, ///< what evicting the entry alone changes in the residual stream
     dropkv, ///< what it changes in a head's output
-    dropkv_wo ///< the same, times the head's W_O
+    dropkv_wo, ///< the same, times the head's W_O
+    key_norm, ///< keys of small norm
+    key_difference ///< keys unlike the mean key
 };
+
+/// Whether a score reads the window's queries.
+constexpr bool reads_window(Source source)
+{
+    return source != Source::column_sums && source != Source::key_norm && source != Source::key_difference;
+}
+
+/// Whether a score is of the KV head as a whole: there are no query heads to reduce.
+constexpr bool of_kv_head(Source source)
+{
+    return source == Source::loo || source == Source::key_norm || source == Source::key_difference;
+}
 
 /// How the window's queries become one.
 enum class WindowReduction

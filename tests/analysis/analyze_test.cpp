@@ -64,6 +64,7 @@ TEST_F(Analyze, PrintsEveryTableInEveryFormat)
     EXPECT_EQ(run("layers report.h5 --format csv").output, to_csv(layer_table(cells)));
     EXPECT_EQ(run("heads report.h5 --format json").output, to_json(head_table(cells)));
     EXPECT_EQ(run("budgets report.h5 --format csv").output, to_csv(budget_table(cells)));
+    EXPECT_EQ(run("map report.h5 --format csv").output, to_csv(budget_map(cells)));
     EXPECT_EQ(run("bounds report.h5 --format csv").output, to_csv(bound_table(cells, Detail::run)));
     EXPECT_EQ(run("bounds report.h5 --by layer -f json").output, to_json(bound_table(cells, Detail::layer)));
     EXPECT_EQ(run("spans report.h5 --by head --format csv").output, to_csv(span_table(cells, Detail::head)));
@@ -123,7 +124,8 @@ TEST_F(Analyze, HasNothingToPivotWhereThereAreNoLosses)
 TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
 {
     expect_refusal("", 2,
-        "expected a command: table, layers, heads, budgets, bounds, spans, gain, summary, answers, retained, curves, "
+        "expected a command: table, layers, heads, budgets, map, bounds, spans, gain, summary, answers, retained, "
+        "curves, "
         "plot");
     expect_refusal("tables report.h5", 2, "unknown command 'tables'");
     expect_refusal("table", 2, "expected a report");

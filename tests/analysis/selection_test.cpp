@@ -100,6 +100,20 @@ TEST(Selection, OfAnUnknownPolicyNamesTheKnownOnes)
     EXPECT_THAT(message_of<Error>({{"snapkv@other"}, {}}), HasSubstr("no policy 'snapkv@other'"));
 }
 
+TEST(Selection, TakesBudgetsInPercentOfThePrompt)
+{
+    const ReplayReport report = example_report(); // 6, 12 and 24 of 24
+    Filter filter{{"lava"}, {24}};
+    filter.percents = {25};
+    const std::vector<Cell> cells = select_cells(std::span(&report, 1), filter);
+    ASSERT_EQ(cells.size(), 2U);
+    EXPECT_EQ(cells[0].budget, 0U);
+    EXPECT_EQ(cells[1].budget, 2U);
+    filter.percents = {26};
+    EXPECT_THAT([&] { select_cells(std::span(&report, 1), filter); },
+        testing::ThrowsMessage<Error>(HasSubstr("no budget of 26% of the prompt")));
+}
+
 TEST(Selection, OfAnUnknownBudgetNamesTheKnownOnes)
 {
     EXPECT_THAT(message_of<Error>({{}, {7}}), HasSubstr("report.h5: no budget 7; there are 6, 9, 12, 24"));

@@ -64,6 +64,7 @@ TEST(Tables, NameTheirColumnsAlikeEverywhere)
         ElementsAre("policy", "budget", "layer", "head", "kv_head", "retained", "head_l1", "head_output_l1",
             "head_output_l1_relative", "head_output_l2", "head_output_l2_relative"));
     EXPECT_THAT(names(budget_table(cells)), ElementsAre("policy", "budget", "layer", "kv_head", "retained"));
+    EXPECT_THAT(names(budget_map(cells)), ElementsAre("policy", "budget", "layer", "0", "1"));
     EXPECT_THAT(names(bound_table(cells, Detail::layer)),
         ElementsAre("policy", "budget", "layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected",
             "tightness_lava", "tightness_adakv", "tightness_projected"));
@@ -93,6 +94,8 @@ TEST(Tables, ShowTheNumbersOfTheStatistics)
     EXPECT_EQ(at(heads, 7 * 12 + 6, "retained"), Value(std::int64_t{13}));
     EXPECT_EQ(at(heads, 7 * 12 + 6, "head_l1"), Value(head_losses(lava, 1, 2)->head_l1));
     EXPECT_EQ(at(budget_table(cells), 7 * 6 + 2, "retained"), Value(std::int64_t{17}));
+    EXPECT_EQ(at(budget_map(cells), 7 * 3 + 1, "0"), Value(std::int64_t{71})); // 17 of 24
+    EXPECT_EQ(at(budget_map(cells), 7 * 3 + 1, "1"), Value(std::int64_t{54})); // 13
     EXPECT_EQ(at(bound_table(cells, Detail::run), 7, "tightness_lava"), Value(losses(lava)->tightness_lava));
     EXPECT_EQ(at(bound_table(cells, Detail::layer), 22, "bound_lava"), Value(losses(lava, 1)->bound_lava));
 }

@@ -66,10 +66,11 @@ TEST(SyntheticTasks, TheNeedleHoldsTheAnswer)
             task.spans.begin(), task.spans.end(), [](const TextSpan& candidate) { return candidate.name == "needle"; });
         ASSERT_NE(span, task.spans.end()) << name;
         const auto needle = text_of(task, *span);
-        const auto code = needle.substr(needle.rfind(' ')); // " 12345."
-        ASSERT_EQ(code.size(), 7U) << needle;
-        EXPECT_THAT(task.reference, HasSubstr(" is" + code.substr(0, 6))) << name;
-        EXPECT_THAT(needle, HasSubstr(task.answer_prefix)) << name;
+        const auto number = needle.substr(needle.rfind(' ')); // " 12345."
+        ASSERT_EQ(number.size(), 7U) << needle;
+        EXPECT_THAT(task.reference, HasSubstr(number.substr(0, 6))) << name;
+        const auto place = needle.rfind(" of ");
+        EXPECT_THAT(task.answer_prefix, HasSubstr(needle.substr(place, needle.find(" is:") - place))) << name;
     }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "gui/sweep.h"
-#include "tests/analysis/example_report.h"
+#include "tests/analysis/example_closed_loop.h"
 
 namespace lava::gui {
 
@@ -9,6 +9,13 @@ inline SharedReport shared_example()
 {
     auto report = example_report();
     report.file = "report.h5";
+    return std::make_shared<const ReplayReport>(std::move(report));
+}
+
+inline SharedReport shared_example_with_closed_loop()
+{
+    auto report = example_report();
+    add_example_closed_loop(report);
     return std::make_shared<const ReplayReport>(std::move(report));
 }
 

@@ -1,3 +1,4 @@
+#include "analysis/closed_loop_statistics.h"
 #include "gui/budget_model.h"
 #include "gui/budget_picture.h"
 #include "gui/colours.h"
@@ -23,6 +24,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string text(const QAbstractItemModel& model, int row, int column, int role = Qt::DisplayRole)
 {
@@ -287,6 +289,42 @@ TEST(PositionImage, IsDarkWhereEverythingIsKeptAndPaleWhereNothingIs)
     EXPECT_EQ(image.pixelColor(0, 0), heat_colour(1));
     EXPECT_EQ(image.pixelColor(1, 0), heat_colour(0));
     EXPECT_EQ(image.pixelColor(1, 1), heat_colour(1));
+}
+
+TEST(Measures, SpeakOfTheClosedLoopWhereTheReportHasOne)
+{
+    const auto report = shared_example_with_closed_loop();
+    const Cell cell{*report, 1, 0};
+    const auto summary = *closed_loop(cell);
+    EXPECT_EQ(measure_named(*report, "kl").of_run(cell), summary.kl);
+    EXPECT_EQ(measure_named(*report, "cross_entropy").of_run(cell), summary.cross_entropy);
+    const auto agreement = measure_named(*report, "top1_agreement");
+    EXPECT_EQ(agreement.of_run(cell), summary.top1_agreement);
+    EXPECT_EQ(agreement.of_layer(cell, 1), std::nullopt);
+    EXPECT_TRUE(agreement.is_share);
+    const auto drifting = measure_named(*report, "drift_l1_relative");
+    EXPECT_EQ(drifting.of_run(cell), summary.drift_l1_relative);
+    EXPECT_EQ(drifting.of_layer(cell, 1), drift(cell, 1)->l1_relative);
+    EXPECT_THROW(measure_named(*shared_example(), "kl"), std::runtime_error);
+}
+
+TEST(Details, SayWhatTheModelAnswersFromThisCacheAndFromAll)
+{
+    const auto report = shared_example_with_closed_loop();
+    const auto evicted = details_html({*report, 1, 0}).toStdString();
+    EXPECT_THAT(evicted, HasSubstr(QString::fromStdString(*answer({*report, 1, 0})).toStdString())); // half a letter
+    EXPECT_THAT(evicted, HasSubstr("with the whole cache:</i> " + *dense_answer(*report)));
+    EXPECT_THAT(details_html({*report, 1, 2}).toStdString(), HasSubstr("as with the whole cache"));
+    EXPECT_THAT(details_html({*shared_example(), 1, 0}).toStdString(), Not(HasSubstr("Closed loop")));
+}
+
+TEST(Details, SayWhatTheRuleWasGivenAtEqualRetention)
+{
+    auto report = *shared_example();
+    report.policies[2].nominal = report.policies[2].budgets;
+    EXPECT_THAT(details_html({report, 2, 1}).toStdString(), Not(HasSubstr("its rule was given")));
+    report.policies[2].nominal[1] += 5;
+    EXPECT_THAT(details_html({report, 2, 1}).toStdString(), HasSubstr("its rule was given B ="));
 }
 
 TEST(Details, GiveTheNumbersOfTheStatistics)

@@ -48,6 +48,15 @@ TEST(Compose, NamedPoliciesAreCompositions)
     expect_same_scores("compose:score=loo,reduce=max,heads=layer", "loo");
 }
 
+TEST(Compose, KeysAloneScoreAsTheirPoliciesDo)
+{
+    expect_same_scores("compose:score=knorm,window=0,pool=none", "knorm");
+    expect_same_scores("compose:score=keydiff,window=0,pool=none", "keydiff");
+    const auto behind_a_window = scored("compose:score=keydiff,pool=none").entries;
+    EXPECT_TRUE(at::equal(behind_a_window, scored("keydiff").entries.narrow(1, 0, 168)));
+    EXPECT_EQ(parse_policy("compose:score=knorm,layers=model,heads=layer").make()->query_rows(), 0);
+}
+
 TEST(Compose, TheLastQueryAloneMayScoreWhatIsNotInAWiderWindow)
 {
     const auto last = scored("compose:score=last,pool=none,gqa=sum").entries;
@@ -63,6 +72,8 @@ TEST(Compose, PiecesThatDoNotFitAreNamed)
     EXPECT_THAT(make("compose:score=loo,reduce=variance"), ThrowsMessage<UsageError>(HasSubstr("reduce")));
     EXPECT_THAT(make("compose:window=0"), ThrowsMessage<UsageError>(HasSubstr("window")));
     EXPECT_THAT(make("compose:window=1,layers=preference"), ThrowsMessage<UsageError>(HasSubstr("window")));
+    EXPECT_THAT(make("compose:score=knorm,value_norm=token"), ThrowsMessage<UsageError>(HasSubstr("score")));
+    EXPECT_THAT(make("compose:score=keydiff,layers=entropy"), ThrowsMessage<UsageError>(HasSubstr("score")));
     EXPECT_THAT(make("compose:layers=table"), ThrowsMessage<UsageError>(HasSubstr("table")));
     EXPECT_THAT(make("compose:table=budgets.csv"), ThrowsMessage<UsageError>(HasSubstr("table")));
 }

@@ -78,6 +78,33 @@ TEST(Tova, AveragesTheLastQueryOverAllHeadsOfTheLayer)
     EXPECT_THAT(rounded(scores("tova:heads=group", layer)), ElementsAre(0.25F, 0.25F, 0.1F, 0.6F));
 }
 
+TEST(Knorm, OfKvCacheFactoryLeavesTwoLayersWhole)
+{
+    const auto policy = parse_policy("knorm@kvcache-factory").make();
+    EXPECT_TRUE(policy->per_query_head());
+    const ModelShape shape{.num_layers = 3, .num_heads = 2, .num_kv_heads = 2, .head_dim = 1, .hidden_size = 2};
+    EXPECT_THAT(policy->allocate({}, {shape, 50, 0, 8}).retained, ElementsAre(50, 50, 50, 50, 8, 8));
+}
+
+TEST(Vatp, ScissorhandsFormAsksOlderQueriesThanItKeeps)
+{
+    // Queries of 1, the last two asked, the last one kept: 1/4 1/4 1/2 of three keys and 1/7 1/7 2/7 3/7 of four.
+    const auto layer = layer_with_keys({{ln(1), ln(1), ln(2), ln(3)}}, {{1, 2, -1, 1}}, 1, 2);
+    EXPECT_THAT(rounded(scores("vatp@official-scissorhands:rows=2,window=1", layer)),
+        ElementsAre(0.1964F, 0.3929F, 0.3929F)); // (1/4 + 1/7) / 2, times 1; times 2; (1/2 + 2/7) / 2
+    // All four, where more than there are is asked: 1 + 1/2 + 1/4 + 1/7, 1/2 + 1/4 + 1/7, 1/2 + 2/7 over four
+    const auto all = layer_with_keys({{ln(1), ln(1), ln(2), ln(3)}}, {{1, 1, 1, 1}}, 1, 4);
+    EXPECT_THAT(rounded(scores("vatp@official-scissorhands:window=1", all)), ElementsAre(0.4732F, 0.2232F, 0.1964F));
+}
+
+TEST(Vatp, ScissorhandsFormKeepsTwiceTheHalf)
+{
+    const auto policy = parse_policy("vatp@official-scissorhands").make();
+    EXPECT_EQ(policy->window(), 10);
+    const ModelShape shape{.num_layers = 1, .num_heads = 1, .num_kv_heads = 1, .head_dim = 1, .hidden_size = 1};
+    EXPECT_THAT(policy->allocate({}, {shape, 1000, 10, 65}).retained, ElementsAre(54)); // 2 * 32 - 10
+}
+
 TEST(H2O, AveragesColumnSumsOverTheGroup)
 {
     auto layer = layer_with_keys({{0, 0, 0, 0}}, {{1, 1, 1, 1}}, 2, 1);
