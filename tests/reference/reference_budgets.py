@@ -241,6 +241,8 @@ def allocate(scores, budget):
         return clipped(model_wide_counts(scores, total), scores.evictable, None, True)
     if policy.parameters.get("recent") == "half":
         return uniform_heads(scores, [2 * (budget // 2)] * scores.num_layers)
+    if policy.parameters.get("recent") == "even":
+        return uniform_heads(scores, [2 * (budget // 2) - scores.window] * scores.num_layers)
     numbers, fragile = layer_numbers(scores, budget)
     if policy.heads_rule == "layer":
         return dataclasses.replace(adaptive_heads(scores, budget, numbers), fragile=fragile)

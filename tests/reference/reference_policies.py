@@ -22,7 +22,8 @@ Where the sources leave a choice, this file reads them so:
 10. precision=emulate_*: queries, keys and values are rounded first, then every product, reduction, average and norm;
     maxima are exact. CAKE's entropy is that of the rounded attention, in float64.
 11. PyramidKV@paper: real-valued numbers with the window inside, rounded down; a table likewise.
-12. recent=half: int(B / 2) for the most recent entries and as many for the best of the rest, sinks among them.
+12. recent=even: the window stays inside 2 int(B / 2) entries; rows=R asks the last R queries, or all of a shorter prompt.
+    recent=half: int(B / 2) for the most recent entries and as many for the best of the rest, sinks among them.
 13. normalize under a cascade: every cut weighs the heads anew (the released code keeps the first cut's order).
 """
 
@@ -34,7 +35,7 @@ from reference_precision import rounding_of
 
 EMULATION = {"layout": "kv_head", "precision": "fp32"}
 POOLED = {"window": 32, "kernel": 7, "pool": "max", "gqa": "mean"}
-VATP = {**POOLED, **EMULATION, "score": "window", "recent": "window", "sinks": 0}
+VATP = {**POOLED, **EMULATION, "score": "window", "rows": 0, "recent": "window", "sinks": 0}
 SNAPKV = {**POOLED, "gqa_at": "pre_pool", "reduce": "mean", **EMULATION}
 ADA = {**SNAPKV, "alpha": 0.2, "normalize": "off"}
 PYRAMID = {"beta": 20, "pyramid_ref_N": 0}
@@ -89,6 +90,8 @@ VARIANTS |= {
     "pyramidkv@paper": {"schedule": "paper"},
     "vatp@paper": {},
     "vatp@official": {"score": "columns", "pool": "none", "recent": "half", "sinks": 20, "layout": "query_head"},
+    "vatp@official-scissorhands": {
+        "rows": 400, "window": 10, "pool": "none", "recent": "even", "layout": "query_head"},
     "ada-snapkv@kvcache-factory": {**FACTORY, "normalize": "on"},
     "cake@official": {},
     "cake@cakekv": {},
@@ -231,6 +234,9 @@ def vatp_scores(layer, policy):
     rounded, scored = rounding_of(policy.precision), layer.seq_len - protected_window(policy)
     if policy.score == "columns":
         attention = layer.observed_attention[:, :scored]
+    elif policy.rows > 0:
+        assert policy.precision == "fp32"
+        attention = window_attention(layer, min(policy.rows, layer.seq_len))[:, :, :scored].mean(axis=1)
     else:
         attention = rounded(attention_of(layer, policy, policy.window).mean(axis=1))
     pooled = rounded(pool(attention, policy.pool, policy.kernel))

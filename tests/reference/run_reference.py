@@ -28,6 +28,8 @@ OTHER_POLICIES = [
     "snapkv:window=8,kernel=1",
     "pyramidkv:window=8,beta=5,gqa=sum",
     "vatp:window=8,gqa=max,kernel=3",
+    "vatp@official-scissorhands:rows=8,window=8",
+    "vatp@official-scissorhands:rows=7,window=5",
     "ada-snapkv:window=8,alpha=0.5",
     "ada-snapkv:window=8,alpha=0",
     "ada-pyramidkv:window=8,beta=10,pool=avg",
@@ -91,7 +93,7 @@ def has_column_sums(trace):
 
 
 def needs_column_sums(policy):
-    return policy.startswith(("h2o", "vatp@official")) or "score=columns" in policy
+    return policy.startswith("h2o") or policy.split(":")[0] == "vatp@official" or "score=columns" in policy
 
 
 def is_trace(path):
