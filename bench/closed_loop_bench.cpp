@@ -2,6 +2,7 @@
 // so that the ratio means something on a busy machine too.
 
 #include "bench/closed_loop_floor.h"
+#include "bench/command_line.h"
 #include "bench/workload.h"
 #include "model/parallel.h"
 #include "replay/closed_loop.h"
@@ -10,7 +11,6 @@
 #include "traces/program.h"
 
 #include <ATen/Parallel.h>
-#include <boost/program_options.hpp>
 
 #include <algorithm>
 #include <cstdio>
@@ -33,7 +33,7 @@ struct ClosedLoopBench
     std::string help; ///< what --help prints; empty unless asked for
 };
 
-void check(const ClosedLoopBench& options, const std::string& clock)
+void check(const ClosedLoopBench& options)
 {
     if (options.trace.empty() || options.model.empty())
         throw UsageError("expected --trace FILE and --model DIR");
@@ -41,8 +41,6 @@ void check(const ClosedLoopBench& options, const std::string& clock)
         throw UsageError("--policies: expected 1 to 12, found " + std::to_string(options.policies));
     if (options.budgets < 1 || options.steps < 1 || options.runs < 1 || options.threads < 1)
         throw UsageError("--budgets, --steps, --runs and --threads must be at least 1");
-    if (clock != "wall" && clock != "cpu")
-        throw UsageError("--clock: expected wall or cpu, found '" + clock + "'");
 }
 
 ClosedLoopBench parse_options(int argc, char** argv)
@@ -63,13 +61,7 @@ ClosedLoopBench parse_options(int argc, char** argv)
         "wall, or cpu: summed over threads, for a machine that is busy otherwise");
     add("forced-only", po::bool_switch(&options.skip_free), "leave the free-running rows out");
     add("help,h", "print this and exit");
-    po::variables_map values;
-    try {
-        po::store(po::parse_command_line(argc, argv, visible), values);
-        po::notify(values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
+    const auto values = parsed(argc, argv, visible);
     if (values.contains("help")) {
         std::ostringstream text;
         text << "Usage: lava-bench-closed-loop --trace FILE --model DIR [options]\nTimes decoding from every evicted "
@@ -78,8 +70,8 @@ ClosedLoopBench parse_options(int argc, char** argv)
         options.help = text.str();
         return options;
     }
-    check(options, clock);
-    options.clock = clock == "cpu" ? Clock::cpu : Clock::wall;
+    check(options);
+    options.clock = clock_named(clock);
     return options;
 }
 

@@ -1,7 +1,7 @@
 // The CUDA kernels against what the GPU does at best and against this processor, in one run.
 
+#include "bench/command_line.h"
 #include "bench/cuda_floor.h"
-#include "bench/stopwatch.h"
 #include "bench/workload.h"
 #include "model/cuda/attention.h"
 #include "model/parallel.h"
@@ -11,7 +11,6 @@
 #include "traces/program.h"
 
 #include <ATen/Parallel.h>
-#include <boost/program_options.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -141,12 +140,7 @@ po::options_description options_of_program()
 int run(int argc, char** argv)
 {
     const auto options = options_of_program();
-    po::variables_map values;
-    try {
-        po::store(po::parse_command_line(argc, argv, options), values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
+    const auto values = parsed(argc, argv, options);
     if (values.contains("help")) {
         std::cout << "Usage: lava-bench-cuda [options]\nThe CUDA kernels on Llama-3-8B's shape: one layer's attention "
                      "with column sums, and open-loop losses.\n\n"

@@ -1,10 +1,9 @@
 #include "bench/options.h"
 
+#include "bench/command_line.h"
 #include "bench/workload.h"
 #include "model/parallel.h"
 #include "traces/error.h"
-
-#include <boost/program_options.hpp>
 
 #include <sstream>
 
@@ -43,11 +42,8 @@ po::options_description described(Options& options, std::string& clock)
     return visible;
 }
 
-void check(const Options& options, const std::string& clock)
+void check(const Options& options)
 {
-    if (clock != "wall" && clock != "cpu") {
-        throw UsageError("--clock: expected wall or cpu, found '" + clock + "'");
-    }
     if (!options.kernels.empty() && options.kernels != "avx2") {
         throw UsageError("--kernels: expected avx2, found '" + options.kernels + "'");
     }
@@ -76,15 +72,9 @@ Options parse_options(int argc, char** argv)
     options.threads = default_threads();
     std::string clock;
     const auto visible = described(options, clock);
-    po::variables_map values;
-    try {
-        po::store(po::parse_command_line(argc, argv, visible), values);
-        po::notify(values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
-    check(options, clock);
-    options.clock = clock == "cpu" ? Clock::cpu : Clock::wall;
+    const auto values = parsed(argc, argv, visible);
+    options.clock = clock_named(clock);
+    check(options);
     if (values.contains("help")) {
         std::ostringstream text;
         text << "Usage: lava-bench [options]\nTimes exact open-loop losses of many policies at many budgets against "

@@ -1,6 +1,7 @@
 // Prefill with capture against prefill without, and the trace's write rate against raw disk; each pair timed in turn,
 // in one run. tests/parity/time_transformers.py times transformers on the same tokens.
 
+#include "bench/command_line.h"
 #include "capture/recorder.h"
 #include "model/decoder.h"
 #include "traces/error.h"
@@ -10,10 +11,8 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <boost/program_options.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
@@ -25,6 +24,7 @@
 namespace {
 
 using namespace lava;
+using namespace lava::bench;
 namespace po = boost::program_options;
 
 struct Options
@@ -48,13 +48,7 @@ Options parse_options(int argc, char** argv)
     add("threads", po::value(&options.threads)->default_value(options.threads), "CPU threads; 0: one per core");
     add("folder", po::value(&options.folder)->default_value(options.folder), "where traces are written and removed");
     add("help", "print this and exit");
-    po::variables_map values;
-    try {
-        po::store(po::parse_command_line(argc, argv, visible), values);
-        po::notify(values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
+    const auto values = parsed(argc, argv, visible);
     if (values.count("help") != 0) {
         std::ostringstream text;
         text << "Usage: lava-bench-prefill --model DIR [options]\nTimes prefill with and without capture.\n\n"
@@ -64,13 +58,6 @@ Options parse_options(int argc, char** argv)
         throw UsageError("expected --model DIR, and --tokens and --runs of at least 1");
     }
     return options;
-}
-
-double seconds(const std::function<void()>& work)
-{
-    const auto begin = std::chrono::steady_clock::now();
-    work();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 struct Pair
@@ -86,14 +73,10 @@ Pair in_turn(
     std::vector<double> times[2];
     for (int run = 0; run < runs; ++run) {
         prepare();
-        times[0].push_back(seconds(first));
+        times[0].push_back(seconds_of(Clock::wall, first));
         prepare();
-        times[1].push_back(seconds(second));
+        times[1].push_back(seconds_of(Clock::wall, second));
     }
-    const auto median = [](std::vector<double>& values) {
-        std::nth_element(values.begin(), values.begin() + std::ssize(values) / 2, values.end());
-        return values[values.size() / 2];
-    };
     return {median(times[0]), median(times[1])};
 }
 

@@ -17,12 +17,12 @@ std::vector<Picture> pictures(const SharedReport& report, std::optional<std::siz
     const auto& loss = all.front();
     const auto span = span_to_mark(report->trace);
     std::vector<Picture> result{comparison_picture(report, loss, QStringLiteral("loss_vs_budget"))};
-    for (const auto& measure : all)
+    for (const auto& measure : all) {
         if (span && measure.key == "survival_" + report->trace.spans[*span].name)
             result.push_back(comparison_picture(report, measure, QStringLiteral("survival_vs_budget")));
-    for (const auto& measure : all)
         if (measure.key == "kl")
             result.push_back(comparison_picture(report, measure, QStringLiteral("kl_vs_budget")));
+    }
     for (std::size_t policy = 0; policy < report->policies.size(); ++policy) {
         if (only_policy && policy != *only_policy)
             continue;

@@ -159,6 +159,32 @@ Handle creation_properties(Type type, std::span<const std::int64_t> shape, Write
     return properties;
 }
 
+/// A scalar where there are no extents.
+Handle make_space(const std::vector<hsize_t>& extents)
+{
+    return {extents.empty() ? H5Screate(H5S_SCALAR)
+                            : H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
+        H5Sclose};
+}
+
+struct CreatedDataset
+{
+    Handle space, type, dataset;
+};
+
+CreatedDataset create_dataset(const Group& group, hid_t group_id, std::string_view name, Type type,
+    std::span<const std::int64_t> shape, WriteOptions options)
+{
+    CreatedDataset created{make_space({shape.begin(), shape.end()}), make_type(type), {}};
+    const auto properties = creation_properties(type, shape, options);
+    created.dataset = Handle(H5Dcreate2(group_id, std::string(name).c_str(), created.type, created.space, H5P_DEFAULT,
+                                 properties, H5P_DEFAULT),
+        H5Dclose);
+    if (!created.dataset.valid())
+        group.fail(name, "cannot be created: " + last_reason());
+    return created;
+}
+
 Handle access_properties()
 {
     Handle properties(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
@@ -362,18 +388,8 @@ void Group::write_raw(
     std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data, WriteOptions options) const
 {
     const auto guard = lock_library();
-    const std::vector<hsize_t> extents(shape.begin(), shape.end());
-    const Handle space(extents.empty() ? H5Screate(H5S_SCALAR)
-                                       : H5Screate_simple(static_cast<int>(extents.size()), extents.data(), nullptr),
-        H5Sclose);
-    const auto stored = make_type(type);
-    const auto properties = creation_properties(type, shape, options);
-    const Handle dataset(
-        H5Dcreate2(state_->group, std::string(name).c_str(), stored, space, H5P_DEFAULT, properties, H5P_DEFAULT),
-        H5Dclose);
-    if (!dataset.valid())
-        fail(name, "cannot be created: " + last_reason());
-    if (array_bytes(shape, 1) != 0 && H5Dwrite(dataset, stored, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+    const auto created = create_dataset(*this, state_->group, name, type, shape, options);
+    if (array_bytes(shape, 1) != 0 && H5Dwrite(created.dataset, created.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         fail(name, "cannot be written: " + last_reason());
 }
 
@@ -381,25 +397,17 @@ void Group::write_raw(std::string_view name, Type type, std::span<const std::int
     WriteOptions options, const std::function<void(std::int64_t)>& done) const
 {
     const auto guard = lock_library();
-    auto extents = std::vector<hsize_t>(shape.begin(), shape.end());
-    const auto rank = static_cast<int>(extents.size());
-    const Handle space(H5Screate_simple(rank, extents.data(), nullptr), H5Sclose);
-    const auto stored = make_type(type);
-    const auto properties = creation_properties(type, shape, options);
-    const Handle dataset(
-        H5Dcreate2(state_->group, std::string(name).c_str(), stored, space, H5P_DEFAULT, properties, H5P_DEFAULT),
-        H5Dclose);
-    if (!dataset.valid())
-        fail(name, "cannot be created: " + last_reason());
+    const auto created = create_dataset(*this, state_->group, name, type, shape, options);
+    std::vector<hsize_t> extents(shape.begin(), shape.end());
     extents[0] = 1;
-    const Handle part(H5Screate_simple(rank, extents.data(), nullptr), H5Sclose);
+    const Handle part = make_space(extents);
     const auto bytes = array_bytes(shape.subspan(1), size_of(type));
     std::vector<hsize_t> start(extents.size());
     for (std::int64_t i = 0; i < shape[0]; ++i) {
         start[0] = static_cast<hsize_t>(i);
         const auto* from = static_cast<const std::byte*>(data) + i * bytes;
-        if (H5Sselect_hyperslab(space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) < 0
-            || H5Dwrite(dataset, stored, part, space, H5P_DEFAULT, from) < 0)
+        if (H5Sselect_hyperslab(created.space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) < 0
+            || H5Dwrite(created.dataset, created.type, part, created.space, H5P_DEFAULT, from) < 0)
             fail(name, "cannot be written: " + last_reason());
         done(i);
     }

@@ -60,8 +60,10 @@ private:
     std::size_t used_ = 0;
 };
 
-/// Sum over the block's threads of x, on all of them, added in the same order whatever the machine. scratch: [threads].
-template <int threads, typename Block, typename T> LAVA_DEVICE T sum_of_block(const Block& block, T x, T* scratch)
+/// combine(a, b) over the block's threads' x, on all of them, in the same order whatever the machine. scratch:
+/// [threads].
+template <int threads, typename Block, typename T, typename Combine>
+LAVA_DEVICE T combined_of_block(const Block& block, T x, T* scratch, const Combine& combine)
 {
     static_assert((threads & (threads - 1)) == 0);
     const int thread = block.thread();
@@ -69,31 +71,25 @@ template <int threads, typename Block, typename T> LAVA_DEVICE T sum_of_block(co
     for (int half = threads / 2; half > 0; half /= 2) {
         block.sync();
         if (thread < half) {
-            scratch[thread] += scratch[thread + half];
+            scratch[thread] = combine(scratch[thread], scratch[thread + half]);
         }
     }
     block.sync();
-    const T sum = scratch[0];
+    const T all = scratch[0];
     block.sync(); // before the scratch is used again
-    return sum;
+    return all;
+}
+
+/// The sum of the block's x, on all threads.
+template <int threads, typename Block, typename T> LAVA_DEVICE T sum_of_block(const Block& block, T x, T* scratch)
+{
+    return combined_of_block<threads>(block, x, scratch, [](T a, T b) { return a + b; });
 }
 
 /// The largest of the block's x, on all threads.
 template <int threads, typename Block, typename T> LAVA_DEVICE T largest_of_block(const Block& block, T x, T* scratch)
 {
-    static_assert((threads & (threads - 1)) == 0);
-    const int thread = block.thread();
-    scratch[thread] = x;
-    for (int half = threads / 2; half > 0; half /= 2) {
-        block.sync();
-        if (thread < half && scratch[thread + half] > scratch[thread]) {
-            scratch[thread] = scratch[thread + half];
-        }
-    }
-    block.sync();
-    const T largest = scratch[0];
-    block.sync();
-    return largest;
+    return combined_of_block<threads>(block, x, scratch, [](T a, T b) { return b > a ? b : a; });
 }
 
 } // namespace lava::cuda

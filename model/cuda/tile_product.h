@@ -16,17 +16,9 @@ struct PlainProduct
     static LAVA_DEVICE void multiply_transposed(const Block& block, const T* a, int a_stride, const T* b, int b_stride,
         int depth, float* c, int c_stride, int rows, int columns)
     {
-        for_each_patch(block, rows, columns, [&](int row, int column) {
-            float sums[each][each] = {};
-            for (int k = 0; k < depth; ++k) {
-                add_products(
-                    sums, [&](int i) { return row + i < rows ? static_cast<float>(a[(row + i) * a_stride + k]) : 0; },
-                    [&](int j) {
-                        return column + j < columns ? static_cast<float>(b[(column + j) * b_stride + k]) : 0;
-                    });
-            }
-            store(sums, row, column, rows, columns, [&](int r, int j, float sum) { c[r * c_stride + j] = sum; });
-        });
+        multiply(
+            block, a, a_stride, [&](int k, int column) { return b[column * b_stride + k]; }, depth, rows, columns,
+            [&](int row, int column, float sum) { c[row * c_stride + column] = sum; });
     }
 
     /// c [rows, columns] += a [rows, depth] b, b [depth, columns].
@@ -34,18 +26,28 @@ struct PlainProduct
     static LAVA_DEVICE void multiply_add(const Block& block, const T* a, int a_stride, const T* b, int b_stride,
         int depth, float* c, int c_stride, int rows, int columns)
     {
+        multiply(
+            block, a, a_stride, [&](int k, int column) { return b[k * b_stride + column]; }, depth, rows, columns,
+            [&](int row, int column, float sum) { c[row * c_stride + column] += sum; });
+    }
+
+private:
+    /// Calls put(row, column, sum over k of a[row][k] right(k, column)).
+    template <typename Block, typename T, typename Right, typename Put>
+    static LAVA_DEVICE void multiply(const Block& block, const T* a, int a_stride, const Right& right, int depth,
+        int rows, int columns, const Put& put)
+    {
         for_each_patch(block, rows, columns, [&](int row, int column) {
             float sums[each][each] = {};
             for (int k = 0; k < depth; ++k) {
                 add_products(
                     sums, [&](int i) { return row + i < rows ? static_cast<float>(a[(row + i) * a_stride + k]) : 0; },
-                    [&](int j) { return column + j < columns ? static_cast<float>(b[k * b_stride + column + j]) : 0; });
+                    [&](int j) { return column + j < columns ? static_cast<float>(right(k, column + j)) : 0; });
             }
-            store(sums, row, column, rows, columns, [&](int r, int j, float sum) { c[r * c_stride + j] += sum; });
+            store(sums, row, column, rows, columns, put);
         });
     }
 
-private:
     /// Calls work(row, column) for the corners of this thread's patches: rows row, row + side, ... and columns alike.
     template <typename Block, typename Work>
     static LAVA_DEVICE void for_each_patch(const Block& block, int rows, int columns, const Work& work)
