@@ -14,18 +14,19 @@ namespace {
 
 at::Tensor embed(const Decoder& decoder, const std::vector<std::int64_t>& ids)
 {
-    return decoder.embed(at::tensor(ids, at::kLong).to(decoder.lm_head().device()));
+    return decoder.embed(at::tensor(ids, at::kLong));
 }
 
-/// Of the `n` positions from `first` on, the last ones of the sequence.
-Rope rope_of(const Decoder& decoder, std::int64_t first, std::int64_t n)
+/// Of the `n` positions from `first` on, the last ones of the sequence, for a layer that reads `stream`.
+Rope rope_of(const Decoder& decoder, std::int64_t first, std::int64_t n, const at::Tensor& stream)
 {
-    return decoder.rope_at(at::arange(first, first + n, decoder.lm_head().options().dtype(at::kLong)), first + n);
+    return decoder.rope_at(at::arange(first, first + n, stream.options().dtype(at::kLong)), first + n);
 }
 
 at::Tensor logits_of(const Decoder& decoder, const at::Tensor& stream)
 {
-    return project(decoder.normalize(stream), decoder.lm_head()).to(at::kCPU, at::kFloat);
+    const auto moved = stream.to(decoder.lm_head().device()); // a restored stream has not gone through the layers
+    return project(decoder.normalize(moved), decoder.lm_head()).to(at::kCPU, at::kFloat);
 }
 
 /// Appends to the cache and attends to all of it.
@@ -40,7 +41,7 @@ AttentionResult attend(
 at::Tensor step_layer(
     const Decoder& decoder, std::int64_t layer, const at::Tensor& stream, LayerCache& cache, StepRecorder& recorder)
 {
-    const auto rope = rope_of(decoder, cache.length(), stream.size(0));
+    const auto rope = rope_of(decoder, cache.length(), stream.size(0), stream);
     return decoder.layer(
         layer, stream, rope,
         [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return attend(cache, q, k, v, false).z; },
@@ -52,7 +53,8 @@ void prompt_layer(const Decoder& decoder, std::int64_t layer, std::int64_t chunk
     PromptRecorder& recorder)
 {
     const std::int64_t seq_len = stream.size(0);
-    const auto rope = rope_of(decoder, 0, seq_len); // of all chunks at once: some rope types depend on the length
+    const auto rope
+        = rope_of(decoder, 0, seq_len, stream); // of all chunks at once: some rope types depend on the length
     for (std::int64_t first = 0; first < seq_len; first += chunk) {
         const auto n = std::min(chunk, seq_len - first);
         const Rope angles{rope.cos.narrow(0, first, n), rope.sin.narrow(0, first, n)};
@@ -93,6 +95,8 @@ LayerPass::LayerPass(
 PassedLayer LayerPass::next()
 {
     const std::int64_t layer = done_++;
+    const auto device = decoder_.device_of(layer);
+    prompt_ = prompt_.to(device);
     PassedLayer passed;
     passed.cache = std::make_shared<LayerCache>(info_.shape, info_.seq_len + info_.eval_len, prompt_);
     PromptRecorder recorder(info_.seq_len, info_.window);
@@ -112,7 +116,7 @@ PassedLayer LayerPass::next()
     }
     if (steps_.defined()) {
         StepRecorder steps;
-        steps_ = step_layer(decoder_, layer, steps_, *passed.cache, steps);
+        steps_ = step_layer(decoder_, layer, steps_.to(device), *passed.cache, steps);
         steps.fill(view);
         fill_step_cache(view, *passed.cache);
     }
@@ -161,7 +165,7 @@ at::Tensor run_step(const Decoder& decoder, std::int64_t id, const std::vector<s
     auto stream = embed(decoder, {id});
     for (std::size_t layer = 0; layer < caches.size(); ++layer) {
         const auto index = static_cast<std::int64_t>(layer);
-        stream = step_layer(decoder, index, stream, *caches[layer], recorders[layer]);
+        stream = step_layer(decoder, index, stream.to(decoder.device_of(index)), *caches[layer], recorders[layer]);
         on_layer();
     }
     return logits_of(decoder, stream);

@@ -69,9 +69,10 @@ po::options_description run_options()
     add("resume", "keep finished layers beside the trace; after a crash, the same command goes on from there");
     add("dry-run", "print how large the trace will be and stop before the model runs");
     add("store", po::value<std::string>()->value_name("TYPE"), "f32, f16 or bf16 (default: the run's dtype)");
-    add("device", po::value<std::string>()->value_name("NAME"), "cpu, cuda or cuda:N (default: cpu)");
+    add("device", po::value<std::string>()->value_name("NAME"),
+        "cpu, cuda or cuda:N; of several, such as cuda:0,cuda:1, each takes a range of the layers (default: cpu)");
     add("dtype", po::value<std::string>()->value_name("NAME"),
-        "float32, float16 or bfloat16 (default: the model's on cuda, float32 on the CPU)");
+        "float32, float16 or bfloat16 (default: the model's on GPUs, float32 on the CPU)");
     add("threads", po::value<int>()->value_name("N"), "CPU threads (default: one per core)");
     add("embed-weights", "W_O inside the trace, not in a file of its own beside it");
     add("output,o", po::value<std::string>()->value_name("FILE"), "trace to write");

@@ -155,7 +155,8 @@ private:
         }
         const Tensors streams = resume_->streams();
         for (std::int64_t layer = 0; layer < resume_->layers_done(); ++layer) {
-            PassedLayer passed = resume_->load(layer, pass_.streams().front());
+            const auto options = pass_.streams().front().options().device(decoder_.device_of(layer));
+            PassedLayer passed = resume_->load(layer, at::empty({0}, options));
             passed.view.w_o = decoder_.w_o(layer);
             passed.view.b_o = decoder_.b_o(layer);
             writing_.push([this, view = passed.view] { write(view); });

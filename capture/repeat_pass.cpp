@@ -137,7 +137,7 @@ RepeatPass::RepeatPass(const Decoder& decoder, std::vector<RepeatChunk> chunks, 
     , seq_len_(seq_len)
 {
     for (const RepeatChunk& chunk : chunks_) {
-        streams_.push_back(decoder.embed(at::tensor(chunk.ids, decoder.lm_head().options().dtype(at::kLong))));
+        streams_.push_back(decoder.embed(at::tensor(chunk.ids, at::kLong)));
     }
 }
 
@@ -162,7 +162,7 @@ RepeatMaxima RepeatPass::layer(std::int64_t layer, const at::Tensor& k, const at
         const auto n = streams_[i].size(0);
         const auto rope
             = decoder_.rope_at(at::arange(seq_len_, seq_len_ + n, k.options().dtype(at::kLong)), seq_len_ + n);
-        streams_[i] = decoder_.layer(layer, streams_[i], rope, attend, &input);
+        streams_[i] = decoder_.layer(layer, streams_[i].to(k.device()), rope, attend, &input);
     }
     return maxima;
 }

@@ -1,5 +1,6 @@
 #include "capture/session.h"
 
+#include "model/devices.h"
 #include "traces/error.h"
 #include "traces/program.h"
 #include "traces/recorded_part.h"
@@ -67,6 +68,7 @@ Session::Session(const CaptureOptions& options, const std::vector<CaptureJob>& j
     record_.window = options.window;
     record_.chunk = options.chunk;
     record_.part = options.part;
+    devices_of_layers(parse_devices(options.device), checkpoint_.config().shape.num_layers); // before much is read
     if (options.repeat_pass) {
         record_.repeat = repeat_texts(*tokenizer_);
     }

@@ -2,6 +2,7 @@
 
 #include "model/attention.h"
 #include "model/available_memory.h"
+#include "model/devices.h"
 #include "model/linear.h"
 #include "model/llama_layer.h"
 #include "traces/error.h"
@@ -18,10 +19,11 @@ namespace lava {
 
 namespace {
 
-DecoderOptions resolve(DecoderOptions options, const ModelConfig& config)
+DecoderOptions resolve(DecoderOptions options, const ModelConfig& config, const std::vector<at::Device>& devices)
 {
+    const bool only_cpu = std::ranges::all_of(devices, [](const at::Device& device) { return device.is_cpu(); });
     if (options.dtype.empty())
-        options.dtype = options.device == "cpu" || config.dtype.empty() ? "float32" : config.dtype;
+        options.dtype = only_cpu || config.dtype.empty() ? "float32" : config.dtype;
     return options;
 }
 
@@ -74,16 +76,16 @@ void require_tied(const Checkpoint& checkpoint)
             + ", but config.json says tie_word_embeddings");
 }
 
-/// Bytes that the layers' weights take in the decoder's dtype, where they do not have it. Throws Error where a tensor
-/// is missing or has another shape, or where there is one that the decoder would leave out without a word: a bias, a
-/// further layer.
-std::int64_t inspect(const Checkpoint& checkpoint, const DecoderOptions& options)
+/// Bytes that the weights of layers on the CPU take in the decoder's dtype, where they do not have it. Throws Error
+/// where a tensor is missing or has another shape, or where there is one that the decoder would leave out without a
+/// word: a bias, a further layer.
+std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>& devices, const std::string& dtype)
 {
     const ModelConfig& config = checkpoint.config();
     Inspection used;
-    const WeightLoader look(checkpoint, options, &used);
-    for (std::int64_t layer = 0; layer < config.shape.num_layers; ++layer)
-        LlamaLayer(look, config, layer);
+    for (std::size_t layer = 0; layer < devices.size(); ++layer)
+        LlamaLayer(WeightLoader(checkpoint, devices[layer], dtype, &used), config, static_cast<std::int64_t>(layer));
+    const WeightLoader look(checkpoint, devices.back(), dtype, &used);
     const std::int64_t converted = used.converted_bytes;
     look(embedding_name, {config.vocab_size, config.shape.hidden_size});
     look("model.norm.weight", {config.shape.hidden_size});
@@ -113,33 +115,37 @@ struct Decoder::StreamedLayer
 
 Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     : config_(checkpoint.config())
-    , options_(resolve(std::move(options), config_))
+    , devices_(devices_of_layers(parse_devices(options.device), config_.shape.num_layers))
+    , options_(resolve(std::move(options), config_, devices_))
     , streamed_(std::make_shared<StreamedLayer>())
 {
     const c10::InferenceMode guard;
-    const std::int64_t converted = inspect(checkpoint, options_);
-    if (!options_.stream_weights) // weights of a GPU do not come out of this memory
-        options_.stream_weights = options_.device == "cpu" && converted > available_memory() / 10 * 8;
-    load_ = std::make_shared<const WeightLoader>(checkpoint, options_);
-    const auto& load = *load_;
+    const std::int64_t converted = inspect(checkpoint, devices_, options_.dtype);
+    if (!options_.stream_weights)
+        options_.stream_weights = converted > available_memory() / 10 * 8;
+    load_layer_ = [checkpoint, devices = devices_, dtype = options_.dtype](std::int64_t layer) {
+        const WeightLoader load(checkpoint, devices[static_cast<std::size_t>(layer)], dtype);
+        return std::make_shared<const LlamaLayer>(load, checkpoint.config(), layer);
+    };
     const std::vector<std::int64_t> matrix{config_.vocab_size, config_.shape.hidden_size};
     checkpoint.require_finite(embedding_name);
     embedding_ = checkpoint.tensor(embedding_name, matrix);
-    for (std::int64_t layer = 0; layer < config_.shape.num_layers && !*options_.stream_weights; ++layer)
-        layers_.push_back(std::make_shared<const LlamaLayer>(load, config_, layer));
+    for (std::int64_t layer = 0; layer < config_.shape.num_layers; ++layer)
+        layers_.push_back(*options_.stream_weights && device_of(layer).is_cpu() ? nullptr : load_layer_(layer));
+    const WeightLoader load(checkpoint, devices_.back(), options_.dtype);
     final_norm_ = load("model.norm.weight", {config_.shape.hidden_size});
     lm_head_ = load(config_.tie_word_embeddings ? embedding_name : lm_head_name, matrix);
 }
 
 std::shared_ptr<const LlamaLayer> Decoder::layer_at(std::int64_t layer) const
 {
-    if (!layers_.empty())
-        return layers_.at(static_cast<std::size_t>(layer));
+    if (const auto& loaded = layers_.at(static_cast<std::size_t>(layer)))
+        return loaded;
     const std::lock_guard lock(streamed_->mutex);
     if (streamed_->index != layer) {
         streamed_->index = -1;
         streamed_->layer.reset(); // before the next one takes memory
-        streamed_->layer = std::make_shared<const LlamaLayer>(*load_, config_, layer);
+        streamed_->layer = load_layer_(layer);
         streamed_->index = layer;
     }
     return streamed_->layer;
@@ -157,10 +163,13 @@ at::Tensor Decoder::forward(
     cache.v.resize(static_cast<std::size_t>(num_layers));
 
     auto x = embed(tokens);
-    const auto angles = rope_at(at::arange(first, first + n, tokens.options()), first + n);
+    auto angles = rope_at(at::arange(first, first + n, tokens.options()), first + n);
     for (std::int64_t layer = 0; layer < num_layers; ++layer) {
         const Hook hook{observer, layer};
         const auto window = config_.layer_window[static_cast<std::size_t>(layer)];
+        const auto device = device_of(layer);
+        x = x.to(device);
+        angles = {angles.cos.to(device), angles.sin.to(device)};
         x = layer_at(layer)->forward(x, angles, attend_to_cache(cache, window, hook), hook);
         if (on_layer)
             on_layer(layer + 1, num_layers);
@@ -171,12 +180,12 @@ at::Tensor Decoder::forward(
 
 at::Tensor Decoder::embed(const at::Tensor& ids) const
 {
-    return at::embedding(embedding_, ids.to(embedding_.device())).to(lm_head_.options());
+    return at::embedding(embedding_, ids.to(embedding_.device())).to(devices_.front(), lm_head_.scalar_type());
 }
 
 Rope Decoder::rope_at(const at::Tensor& positions, std::int64_t seq_len) const
 {
-    return rope(positions, seq_len, config_.rope, lm_head_);
+    return rope(positions, seq_len, config_.rope, lm_head_.scalar_type());
 }
 
 at::Tensor Decoder::layer(

@@ -16,7 +16,7 @@
 namespace lava {
 
 /// Sees a run of the decoder. Names are TransformerLens's; n = tokens of this forward call, N = n + what the cache
-/// held. Tensors are on the decoder's device in its dtype and may be reused after the call returns.
+/// held. Tensors are on the layer's device in the decoder's dtype and may be reused after the call returns.
 class Observer
 {
 public:
@@ -44,10 +44,12 @@ struct KvCache
 
 struct DecoderOptions
 {
-    std::string device = "cpu"; ///< "cpu", "cuda", "cuda:1"
-    std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on cuda, float32 on the CPU
-    /// Whether to convert a layer's weights when a pass comes to it and to drop them after, which changes no result;
-    /// empty: where the converted weights of all layers would not fit into the memory that is free.
+    /// As parse_devices() reads it. Of several devices each takes a range of layers, with their weights and their part
+    /// of the cache (devices_of_layers()); the embedding is on the first one, final norm and lm_head on the last one.
+    std::string device = "cpu";
+    std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on GPUs, float32 on the CPU
+    /// Whether to convert the weights of a layer on the CPU when a pass comes to it and to drop them after, which
+    /// changes no result; empty: where the converted weights of all of them would not fit into the memory that is free.
     std::optional<bool> stream_weights = std::nullopt;
 };
 
@@ -59,7 +61,6 @@ struct RopeParameters
 };
 
 struct LlamaLayer;
-class WeightLoader;
 
 /// Attention of n fresh tokens: their q [num_heads, n, head_dim], k and v [num_kv_heads, n, head_dim] (q, k after RoPE)
 /// -> z [n, num_heads * head_dim]. What else they attend to is its own affair.
@@ -70,7 +71,8 @@ using Attend = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k
 class Decoder
 {
 public:
-    /// Throws Error for an unknown device or dtype, or weights that do not fit the config.
+    /// Throws UsageError as parse_devices() and devices_of_layers() do, Error for an unknown dtype or weights that do
+    /// not fit the config.
     Decoder(const Checkpoint& checkpoint, DecoderOptions options);
 
     const ModelConfig& config() const { return config_; }
@@ -83,9 +85,11 @@ public:
     // The pieces of a forward pass, for callers whose tokens stand at positions and attend to caches of their own. They
     // may be called from several threads.
 
+    /// Where a layer's weights are, and where what it reads must be.
+    at::Device device_of(std::int64_t layer) const { return devices_.at(static_cast<std::size_t>(layer)); }
     /// ids [n] -> the residual stream before the first layer, [n, hidden_size].
     at::Tensor embed(const at::Tensor& ids) const;
-    /// positions [n]; `seq_len` as in inverse_frequencies()
+    /// On the device of positions [n]; `seq_len` as in inverse_frequencies()
     Rope rope_at(const at::Tensor& positions, std::int64_t seq_len) const;
     /// resid_pre [n, hidden_size] -> resid_post of a layer.
     at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend,
@@ -109,14 +113,16 @@ public:
     std::function<void(std::int64_t, std::int64_t)> on_layer;
 
 private:
-    ModelConfig config_;
-    DecoderOptions options_;
     struct StreamedLayer;
+
+    ModelConfig config_;
+    std::vector<at::Device> devices_; // of each layer
+    DecoderOptions options_;
 
     std::shared_ptr<const LlamaLayer> layer_at(std::int64_t layer) const;
 
-    std::vector<std::shared_ptr<const LlamaLayer>> layers_; // empty where weights are streamed
-    std::shared_ptr<const WeightLoader> load_;
+    std::vector<std::shared_ptr<const LlamaLayer>> layers_; // null where weights are streamed
+    std::function<std::shared_ptr<const LlamaLayer>(std::int64_t)> load_layer_;
     std::shared_ptr<StreamedLayer> streamed_; // the last one used
     at::Tensor embedding_; // [vocab_size, hidden_size], on the CPU as it lies in the file
     at::Tensor final_norm_, lm_head_;

@@ -5,12 +5,10 @@
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <functional>
 
 namespace lava {
@@ -26,24 +24,6 @@ at::ScalarType parse_dtype(const std::string& name)
     if (name == "bfloat16")
         return at::kBFloat16;
     throw Error("dtype '" + name + "': expected float32, float16 or bfloat16");
-}
-
-at::Device parse_device(const std::string& name)
-{
-    if (name == "cpu")
-        return at::kCPU;
-    int index = 0;
-    if (name != "cuda") {
-        const char *begin = name.data() + std::min<std::size_t>(5, name.size()), *end = name.data() + name.size();
-        const auto [stop, error] = std::from_chars(begin, end, index);
-        if (!name.starts_with("cuda:") || error != std::errc() || stop != end || index < 0 || index > 127)
-            throw Error("device '" + name + "': expected cpu, cuda or cuda:N");
-    }
-    const auto count = at::hasCUDA() ? static_cast<int>(at::getNumGPUs()) : 0;
-    if (index >= count)
-        throw Error("device '" + name + "': no such device: LibTorch finds " + std::to_string(count)
-            + " CUDA devices on this machine");
-    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 
 /// Rows that go through a layer together at most: few enough that on the CPU what lies between two products stays in
@@ -76,10 +56,10 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
 
 } // namespace
 
-WeightLoader::WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, Inspection* inspected)
+WeightLoader::WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype, Inspection* inspected)
     : checkpoint_(std::move(checkpoint))
-    , device_(parse_device(options.device))
-    , dtype_(parse_dtype(options.dtype))
+    , device_(device)
+    , dtype_(parse_dtype(dtype))
     , inspected_(inspected)
 { }
 
@@ -87,8 +67,8 @@ at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<s
 {
     const auto stored = checkpoint_.tensor(name, shape);
     if (inspected_) {
-        const bool fits = stored.scalar_type() == dtype_ && device_.is_cpu();
-        if (inspected_->names.insert(name).second && !fits)
+        const bool takes_memory = stored.scalar_type() != dtype_ && device_.is_cpu();
+        if (inspected_->names.insert(name).second && takes_memory)
             inspected_->converted_bytes += stored.numel() * static_cast<std::int64_t>(at::elementSize(dtype_));
         return stored;
     }

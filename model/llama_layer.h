@@ -15,16 +15,16 @@ namespace lava {
 struct Inspection
 {
     std::set<std::string> names;
-    std::int64_t converted_bytes = 0; ///< of those that are not used as they lie in the file
+    std::int64_t converted_bytes = 0; ///< of those on the CPU that are not used as they lie in the file
 };
 
 /// Loads weights onto a device in a dtype, or looks whether they are there.
 class WeightLoader
 {
 public:
-    /// Throws Error for a device or dtype that is unknown or not there. Where `inspected` is given, nothing is read or
+    /// `dtype` as in DecoderOptions; throws Error for an unknown one. Where `inspected` is given, nothing is read or
     /// converted: the tensors are views into the file, and they are noted there.
-    WeightLoader(Checkpoint checkpoint, const DecoderOptions& options, Inspection* inspected = nullptr);
+    WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype, Inspection* inspected = nullptr);
 
     /// Throws Error naming file and tensor where it is not there, has another shape, or holds NaN or infinity, be it
     /// only after the conversion.

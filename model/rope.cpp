@@ -103,14 +103,13 @@ at::Tensor inverse_frequencies(const RopeConfig& config, std::int64_t seq_len)
     return wavelengths(config).reciprocal();
 }
 
-Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, const at::Tensor& like)
+Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, at::ScalarType dtype)
 {
-    const auto frequencies = inverse_frequencies(config, seq_len).to(like.device());
+    const auto frequencies = inverse_frequencies(config, seq_len).to(positions.device());
     // exact in float32 up to position 2^24
-    const auto half = positions.to(like.options().dtype(at::kFloat)).unsqueeze(1) * frequencies; // [n, dim / 2]
+    const auto half = positions.to(at::kFloat).unsqueeze(1) * frequencies; // [n, dim / 2]
     const auto angles = at::cat({half, half}, 1);
-    const auto scaled
-        = [&](const at::Tensor& value) { return (value * config.attention_factor).to(like.scalar_type()); };
+    const auto scaled = [&](const at::Tensor& value) { return (value * config.attention_factor).to(dtype); };
     // one thread: ATen rounds the last elements of what a thread is given differently
     const SingleThreaded single;
     return {scaled(angles.cos()), scaled(angles.sin())};

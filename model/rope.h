@@ -16,9 +16,9 @@ struct Rope
 /// every rounding. `seq_len`: tokens seen, the ones to be rotated included; dynamic and longrope depend on it.
 at::Tensor inverse_frequencies(const RopeConfig& config, std::int64_t seq_len);
 
-/// Angles are positions [n] (int64) times inverse frequencies in float32; cos and sin are cast to `like`'s dtype, on
-/// its device.
-Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, const at::Tensor& like);
+/// Angles are positions [n] (int64) times inverse frequencies in float32; cos and sin are cast to `dtype`, on the
+/// positions' device.
+Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, at::ScalarType dtype);
 
 /// Rotates the pairs (i, i + dim / 2) of x [heads, n, head_dim]; dimensions from dim on stay as they are.
 at::Tensor apply_rope(const at::Tensor& x, const Rope& rope);

@@ -241,6 +241,11 @@ TEST_F(CaptureProgram, RefusesWrongUsage)
     expect_failure(stories("--prompt a --store f64 -o t.h5"), 2, "--store: expected f32, f16 or bf16, found f64");
     expect_failure(
         stories("--prompt a --dtype int8 -o t.h5"), 2, "--dtype: expected float32, float16 or bfloat16, found int8");
+    expect_failure(
+        stories("--prompt a --device gpu -o t.h5"), 2, "--device: expected cpu, cuda or cuda:N, found 'gpu'");
+    expect_failure(stories("--prompt a --device cpu,cuda:99 -o t.h5"), 2, "found 'cuda:99'");
+    expect_failure(stories("--prompt a --device cpu,cpu,cpu,cpu,cpu,cpu -o t.h5"), 2,
+        "--device: expected at most 5 devices, one for each of the model's layers, found 6");
     expect_failure(stories("--prompt a --windo 4 -o t.h5"), 2, "windo");
     expect_failure(stories("--prompt a stray -o t.h5"), 2, "belongs to no option");
 }

@@ -106,7 +106,7 @@ TEST_F(CaptureRefuses, AChatTemplateThatTheModelLacks)
 
 TEST_F(CaptureRefuses, AnUnknownDeviceOrDtype)
 {
-    expect_refusal(capture() + "--prompt Once --device abacus", 1, {"abacus"});
+    expect_refusal(capture() + "--prompt Once --device abacus", 2, {"abacus"});
     expect_refusal(capture() + "--prompt Once --dtype f12", 2, {"f12"});
 }
 

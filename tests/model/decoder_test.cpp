@@ -288,10 +288,7 @@ TEST(Decoder, RefusesWhatItCannotRun)
 
     const auto load = [](DecoderOptions options) { Decoder(Checkpoint(folder), std::move(options)); };
     EXPECT_THAT([&] { load({.device = "gpu", .dtype = ""}); },
-        ThrowsMessage<Error>(HasSubstr("device 'gpu': expected cpu, cuda or cuda:N")));
-    EXPECT_THAT(
-        [&] { load({.device = "cuda:x", .dtype = ""}); }, ThrowsMessage<Error>(HasSubstr("expected cpu, cuda")));
-    EXPECT_THAT([&] { load({.device = "cuda:99", .dtype = ""}); }, ThrowsMessage<Error>(HasSubstr("no such device")));
+        ThrowsMessage<UsageError>(HasSubstr("expected cpu, cuda or cuda:N, found 'gpu'")));
     EXPECT_THAT([&] { load({.device = "cpu", .dtype = "int8"}); }, ThrowsMessage<Error>(HasSubstr("dtype 'int8'")));
 }
 

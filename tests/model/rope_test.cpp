@@ -45,7 +45,7 @@ void expect_frequencies(
 /// Of n positions, in float32.
 Rope angles(std::int64_t first, std::int64_t n, const RopeConfig& config)
 {
-    return rope(at::arange(first, first + n, at::kLong), first + n, config, at::empty({0}));
+    return rope(at::arange(first, first + n, at::kLong), first + n, config, at::kFloat);
 }
 
 TEST(Rope, StandardFrequenciesAreAGeometricSeries)
@@ -149,7 +149,7 @@ TEST(Rope, LeavesTheDimensionsBeyondItsOwn)
 TEST(Rope, OfScatteredPositionsIsThatOfEachPosition)
 {
     const auto config = config_of(RopeType::standard);
-    const auto scattered = rope(at::tensor({9, 4}, at::kLong), 10, config, at::empty({0}));
+    const auto scattered = rope(at::tensor({9, 4}, at::kLong), 10, config, at::kFloat);
     EXPECT_TRUE(at::equal(scattered.cos[0], angles(9, 1, config).cos[0]));
     EXPECT_TRUE(at::equal(scattered.sin[1], angles(4, 1, config).sin[0]));
 }
