@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include <sys/resource.h>
+
 namespace lava {
 
 namespace {
@@ -30,12 +32,22 @@ std::int64_t room_in_group(const char* limit_file, const char* used_file, const 
     return std::max<std::int64_t>(0, limit - used + (idle == unknown ? 0 : idle));
 }
 
+/// What `ulimit -d` leaves: memory that is this process's own, mapped files that are only read apart.
+std::int64_t room_in_data_segment()
+{
+    struct rlimit limit = {};
+    const std::int64_t used = number_in("/proc/self/status", "VmData:");
+    if (::getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur > static_cast<rlim_t>(unknown) || used == unknown)
+        return unknown;
+    return std::max<std::int64_t>(0, static_cast<std::int64_t>(limit.rlim_cur) - used * 1024);
+}
+
 } // namespace
 
 std::int64_t available_memory()
 {
     const std::int64_t kibibytes = number_in("/proc/meminfo", "MemAvailable:");
-    return std::min({kibibytes == unknown ? unknown : kibibytes * 1024,
+    return std::min({kibibytes == unknown ? unknown : kibibytes * 1024, room_in_data_segment(),
         room_in_group("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat",
             "inactive_file"), // version 2
         room_in_group("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",

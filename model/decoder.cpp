@@ -84,8 +84,10 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
     const ModelConfig& config = checkpoint.config();
     Inspection used;
     for (std::size_t layer = 0; layer < devices.size(); ++layer)
-        LlamaLayer(WeightLoader(checkpoint, devices[layer], dtype, &used), config, static_cast<std::int64_t>(layer));
-    const WeightLoader look(checkpoint, devices.back(), dtype, &used);
+        LlamaLayer(
+            WeightLoader(checkpoint, devices[layer], dtype).only_look(used), config, static_cast<std::int64_t>(layer));
+    WeightLoader look(checkpoint, devices.back(), dtype);
+    look.only_look(used);
     const std::int64_t converted = used.converted_bytes;
     look(embedding_name, {config.vocab_size, config.shape.hidden_size});
     look("model.norm.weight", {config.shape.hidden_size});
@@ -123,8 +125,10 @@ Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     const std::int64_t converted = inspect(checkpoint, devices_, options_.dtype);
     if (!options_.stream_weights)
         options_.stream_weights = converted > available_memory() / 10 * 8;
-    load_layer_ = [checkpoint, devices = devices_, dtype = options_.dtype](std::int64_t layer) {
-        const WeightLoader load(checkpoint, devices[static_cast<std::size_t>(layer)], dtype);
+    load_layer_ = [checkpoint, devices = devices_, options = options_](std::int64_t layer) {
+        WeightLoader load(checkpoint, devices[static_cast<std::size_t>(layer)], options.dtype);
+        if (*options.stream_weights)
+            load.streamed();
         return std::make_shared<const LlamaLayer>(load, checkpoint.config(), layer);
     };
     const std::vector<std::int64_t> matrix{config_.vocab_size, config_.shape.hidden_size};

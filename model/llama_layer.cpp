@@ -1,6 +1,7 @@
 #include "model/llama_layer.h"
 
 #include "model/linear.h"
+#include "model/own_pages.h"
 #include "model/parallel.h"
 #include "traces/error.h"
 
@@ -56,12 +57,30 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
 
 } // namespace
 
-WeightLoader::WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype, Inspection* inspected)
+WeightLoader::WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype)
     : checkpoint_(std::move(checkpoint))
     , device_(device)
     , dtype_(parse_dtype(dtype))
-    , inspected_(inspected)
 { }
+
+WeightLoader& WeightLoader::only_look(Inspection& inspected)
+{
+    inspected_ = &inspected;
+    return *this;
+}
+
+WeightLoader& WeightLoader::streamed()
+{
+    streamed_ = true;
+    return *this;
+}
+
+at::Tensor WeightLoader::convert(const at::Tensor& stored) const
+{
+    if (!streamed_ || !device_.is_cpu() || stored.scalar_type() == dtype_)
+        return stored.to(device_, dtype_);
+    return empty_in_own_pages(stored.sizes(), dtype_).copy_(stored);
+}
 
 at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<std::int64_t>& shape) const
 {
@@ -73,7 +92,7 @@ at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<s
         return stored;
     }
     checkpoint_.require_finite(name);
-    const auto converted = stored.to(device_, dtype_);
+    const auto converted = convert(stored);
     // bfloat16 and float32 reach further than float16
     if (dtype_ == at::kHalf && stored.scalar_type() != at::kHalf && !converted.isfinite().all().item<bool>())
         throw Error("tensor " + name + ": holds numbers beyond float16's largest; run it in another dtype");

@@ -22,19 +22,25 @@ struct Inspection
 class WeightLoader
 {
 public:
-    /// `dtype` as in DecoderOptions; throws Error for an unknown one. Where `inspected` is given, nothing is read or
-    /// converted: the tensors are views into the file, and they are noted there.
-    WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype, Inspection* inspected = nullptr);
+    /// `dtype` as in DecoderOptions; throws Error for an unknown one.
+    WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype);
+    /// Nothing is read or converted any more: the tensors are views into the file, and they are noted in `inspected`.
+    WeightLoader& only_look(Inspection& inspected);
+    /// What is converted on the CPU leaves memory as soon as it is dropped.
+    WeightLoader& streamed();
 
     /// Throws Error naming file and tensor where it is not there, has another shape, or holds NaN or infinity, be it
     /// only after the conversion.
     at::Tensor operator()(const std::string& name, const std::vector<std::int64_t>& shape) const;
 
 private:
+    at::Tensor convert(const at::Tensor& stored) const;
+
     Checkpoint checkpoint_;
     at::Device device_;
     at::ScalarType dtype_;
-    Inspection* inspected_;
+    Inspection* inspected_ = nullptr;
+    bool streamed_ = false;
 };
 
 /// An observer, if there is one, bound to a layer.
