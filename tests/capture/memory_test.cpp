@@ -22,7 +22,7 @@ namespace lava {
 namespace {
 
 constexpr std::int64_t mib = std::int64_t{1} << 20;
-constexpr std::int64_t hidden = 768, wide = 3072, layers = 10, vocab = 256;
+constexpr std::int64_t hidden = 768, wide = 3072, layers = 12, vocab = 256;
 constexpr std::int64_t layer_bytes = 4 * (4 * hidden * hidden + 3 * hidden * wide); ///< 36 MiB in float32
 
 /// Numbers of a safetensors file's tensors, back to back: the same 1 MiB of noise over and over.
@@ -100,9 +100,7 @@ Usage capture(const std::filesystem::path& folder, const std::filesystem::path& 
             const struct rlimit data = {static_cast<rlim_t>(limit), static_cast<rlim_t>(limit)};
             ::setrlimit(RLIMIT_DATA, &data);
         }
-        const int nothing = ::open("/dev/null", O_WRONLY);
-        ::dup2(nothing, STDOUT_FILENO);
-        ::dup2(nothing, STDERR_FILENO);
+        ::dup2(::open("/dev/null", O_WRONLY), STDOUT_FILENO);
         ::execl(LAVA_CAPTURE, LAVA_CAPTURE, "--model", folder.c_str(), "--ids", ids.c_str(), "--continue", "2",
             "--threads", "2", "-o", trace.c_str(), nullptr);
         ::_exit(127);
@@ -118,7 +116,7 @@ Usage capture(const std::filesystem::path& folder, const std::filesystem::path& 
     return usage;
 }
 
-/// With models of 360 MiB of weights in float32, and room for two of their ten layers.
+/// With models of 432 MiB of weights in float32, and room for two of their twelve layers.
 class CaptureMemory : public testing::Test
 {
 protected:
@@ -137,9 +135,10 @@ protected:
     {
         return capture(folder_ / model, folder_ / "ids.json", folder_ / (model + ".h5"), limit);
     }
-    std::int64_t room_for_two_layers() const
+    /// The program's own peak may have been missed where the machine is busy.
+    std::int64_t room_for(std::int64_t weights) const
     {
-        return program_.writable + 2 * layer_bytes + 24 * mib;
+        return program_.writable + weights + 64 * mib;
     }
 
     TemporaryFolder folder_;
@@ -149,10 +148,10 @@ protected:
 TEST_F(CaptureMemory, IsOfOneLayerWhereTheConvertedWeightsDoNotFit)
 {
     write_model(folder_ / "coarse", at::kBFloat16);
-    const Usage limited = captured("coarse", room_for_two_layers());
+    const Usage limited = captured("coarse", room_for(2 * layer_bytes));
     ASSERT_EQ(limited.status, 0);
     EXPECT_LT(limited.anonymous - program_.anonymous, 2 * layer_bytes);
-    EXPECT_LT(program_.writable + 24 * mib, 4 * layer_bytes) << "or the limit would hold most of the weights";
+    EXPECT_LT(room_for(2 * layer_bytes), layers * layer_bytes) << "or the limit would hold all of the weights";
 
     const std::string expected = file_bytes(folder_ / "coarse.h5");
     if (available_memory() < 3 * layers * layer_bytes)
@@ -166,7 +165,7 @@ TEST_F(CaptureMemory, IsOfOneLayerWhereTheConvertedWeightsDoNotFit)
 TEST_F(CaptureMemory, HoldsNoWeightsThatAreUsedAsTheyLieInTheFile)
 {
     write_model(folder_ / "plain", at::kFloat);
-    const Usage limited = captured("plain", program_.writable + layer_bytes + 24 * mib);
+    const Usage limited = captured("plain", room_for(layer_bytes));
     ASSERT_EQ(limited.status, 0);
     EXPECT_LT(limited.anonymous - program_.anonymous, layer_bytes);
 }
