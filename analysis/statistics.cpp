@@ -1,5 +1,7 @@
 #include "analysis/statistics.h"
 
+#include "traces/recorded_part.h"
+
 #include <algorithm>
 #include <limits>
 #include <span>
@@ -169,6 +171,13 @@ SpanFate fate(const Cell& cell, const Span& span, Range layers, Range kv_heads)
 }
 
 } // namespace
+
+std::int64_t cache_head_number(const Cell& cell, std::int64_t head)
+{
+    const TraceInfo& trace = cell.report.trace;
+    return cell.cache_heads() == trace.shape.num_kv_heads ? kv_head_number(trace, head)
+                                                          : query_head_number(trace, head);
+}
 
 std::int64_t retained(const Cell& cell, HeadId head)
 {

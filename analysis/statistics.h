@@ -51,6 +51,10 @@ struct Cell
     bool has_ranking() const { return report.has_ranking(policy); }
 };
 
+/// The number in the model of a head that keeps a cache: a KV head's, or a query head's where the policy keeps a cache
+/// for each.
+std::int64_t cache_head_number(const Cell& cell, std::int64_t head);
+
 /// Entries retained by one KV head, a layer, the run.
 std::int64_t retained(const Cell& cell, HeadId head);
 std::int64_t retained(const Cell& cell, std::int64_t layer);

@@ -34,14 +34,6 @@ ColumnOf layer_column()
         {"layer"}, [](const Subject& subject) { return layer_number(subject.cell.report.trace, subject.head.layer); }};
 }
 
-/// Of a policy that keeps a cache for every query head, its number.
-std::int64_t cache_head_number(const Cell& cell, std::int64_t head)
-{
-    const TraceInfo& trace = cell.report.trace;
-    return cell.cache_heads() == trace.shape.num_kv_heads ? kv_head_number(trace, head)
-                                                          : query_head_number(trace, head);
-}
-
 ColumnOf kv_head_column()
 {
     return {{"kv_head"}, [](const Subject& subject) { return cache_head_number(subject.cell, subject.head.kv_head); }};

@@ -2,6 +2,8 @@
 
 #include "gui/colours.h"
 
+#include "traces/recorded_part.h"
+
 #include <QStringList>
 
 #include <algorithm>
@@ -80,8 +82,10 @@ QVariant BudgetModel::headerData(int section, Qt::Orientation orientation, int r
 {
     if (role != Qt::DisplayRole)
         return {};
-    return orientation == Qt::Horizontal ? QStringLiteral("KV head %1").arg(section)
-                                         : QStringLiteral("layer %1").arg(section);
+    if (section < 0 || section >= (orientation == Qt::Horizontal ? columnCount() : rowCount()))
+        return {};
+    return orientation == Qt::Horizontal ? QStringLiteral("KV head %1").arg(cache_head_number(*cell(), section))
+                                         : QStringLiteral("layer %1").arg(layer_number(report_->trace, section));
 }
 
 double BudgetModel::share(HeadId head) const
@@ -94,7 +98,9 @@ QString BudgetModel::tool_tip(HeadId head) const
     const auto here = *cell();
     const auto& trace = report_->trace;
     const auto kept = retained(here, head);
-    QStringList lines{QStringLiteral("layer %1, KV head %2").arg(head.layer).arg(head.kv_head)};
+    QStringList lines{QStringLiteral("layer %1, KV head %2")
+                          .arg(layer_number(trace, head.layer))
+                          .arg(cache_head_number(here, head.kv_head))};
     lines << QStringLiteral("retains %1 of %2 entries (%3)")
                  .arg(format_count(kept), format_count(trace.seq_len), format_share(kept, trace.seq_len));
     lines << QStringLiteral("the layer retains %1").arg(format_count(retained(here, head.layer)));
@@ -115,7 +121,9 @@ QString BudgetModel::head_loss_line(const Cell& here, HeadId head) const
     QStringList values;
     for (auto query = head.kv_head * group; query < (head.kv_head + 1) * group; ++query)
         if (const auto loss = head_losses(here, head.layer, query))
-            values << QStringLiteral("%1: %2").arg(query).arg(QString::number(loss->head_l1, 'g', 3));
+            values << QStringLiteral("%1: %2")
+                          .arg(query_head_number(report_->trace, query))
+                          .arg(QString::number(loss->head_l1, 'g', 3));
     return QStringLiteral("head_l1 of its query heads  %1").arg(values.join(QStringLiteral("   ")));
 }
 

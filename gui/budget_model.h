@@ -9,6 +9,7 @@
 namespace lava::gui {
 
 /// Entries retained by every head of one cell of the sweep: a row per layer, a column per KV head.
+/// Its texts give the numbers that these have in the model.
 class BudgetModel : public QAbstractTableModel
 {
     Q_OBJECT

@@ -3,6 +3,8 @@
 #include "gui/chart_parts.h"
 #include "gui/colours.h"
 
+#include "traces/recorded_part.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -47,15 +49,15 @@ void draw_titles(QPainter& painter, const QRectF& area, const BudgetLayout& layo
         QStringLiteral("Where in the prompt each layer keeps them"), 9, faint);
 }
 
-void draw_row_labels(QPainter& painter, const BudgetLayout& layout, std::int64_t num_layers)
+void draw_row_labels(QPainter& painter, const BudgetLayout& layout, const TraceInfo& trace)
 {
     const auto step = std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(13 / layout.row_height())));
     draw_text(painter, {layout.map().left() - 47, layout.map().top() - 20, 42, 18}, Qt::AlignRight | Qt::AlignVCenter,
         QStringLiteral("layer"), 9, faint);
-    for (std::int64_t layer = 0; layer < num_layers; layer += step) {
+    for (std::int64_t layer = 0; layer < trace.shape.num_layers; layer += step) {
         const auto row = layout.cell({layer, 0});
         draw_text(painter, {row.left() - 45, row.center().y() - 8, 40, 16}, Qt::AlignRight | Qt::AlignVCenter,
-            QString::number(layer), 8.5);
+            QString::number(layer_number(trace, layer)), 8.5);
     }
 }
 
@@ -70,7 +72,7 @@ void draw_map(QPainter& painter, const BudgetLayout& layout, const BudgetModel& 
         const auto cell = layout.cell({0, column});
         if (first.width() >= 18 || column % 4 == 0)
             draw_text(painter, {cell.left() - 8, layout.map().top() - 20, cell.width() + 16, 18}, Qt::AlignCenter,
-                QString::number(column), 8.5);
+                QString::number(cache_head_number(*model.cell(), column)), 8.5);
     }
     for (int row = 0; row < rows; ++row)
         for (int column = 0; column < columns; ++column) {
@@ -249,7 +251,7 @@ void draw_budgets(QPainter& painter, const QRectF& area, const BudgetModel& mode
     const auto& trace = cell->report.trace;
     const BudgetLayout layout(area, cell->shape(), trace.seq_len);
     draw_titles(painter, area, layout, *cell);
-    draw_row_labels(painter, layout, trace.shape.num_layers);
+    draw_row_labels(painter, layout, trace);
     draw_map(painter, layout, model);
     painter.drawImage(layout.positions(), positions);
     draw_position_axis(painter, layout, trace.seq_len);

@@ -1,5 +1,7 @@
 #include "gui/budget_view.h"
 
+#include "traces/recorded_part.h"
+
 #include <QHelpEvent>
 #include <QMouseEvent>
 #include <QToolTip>
@@ -84,7 +86,7 @@ QString BudgetView::tool_tip(const QPoint& where) const
     const auto& [layer, position] = *place;
     const auto heads = model_.cell()->cache_heads();
     return QStringLiteral("layer %1, position %2\nkept by %3 of its %4 KV heads")
-        .arg(layer)
+        .arg(layer_number(model_.cell()->report.trace, layer))
         .arg(position)
         .arg(keepers_[static_cast<std::size_t>(layer)][static_cast<std::size_t>(position)])
         .arg(heads);

@@ -3,11 +3,13 @@
 #include "gui/chart_parts.h"
 #include "gui/colours.h"
 
+#include "traces/recorded_part.h"
+
 #include <QBarSet>
+#include <QCategoryAxis>
 #include <QLegend>
 #include <QLineSeries>
 #include <QStackedBarSeries>
-#include <QValueAxis>
 
 #include <algorithm>
 
@@ -15,14 +17,16 @@ namespace lava::gui {
 
 namespace {
 
-QValueAxis* layer_axis(std::int64_t num_layers)
+/// The layers side by side, with the numbers that they have in the model.
+QAbstractAxis* layer_axis(const TraceInfo& trace)
 {
-    auto* axis = new QValueAxis;
+    const auto num_layers = trace.shape.num_layers, step = num_layers <= 40 ? std::int64_t{1} : std::int64_t{5};
+    auto* axis = new QCategoryAxis;
+    axis->setLabelsPosition(QCategoryAxis::AxisLabelsPositionOnValue);
     axis->setRange(-0.5, static_cast<double>(num_layers) - 0.5);
-    axis->setTickType(QValueAxis::TicksDynamic);
-    axis->setTickAnchor(0);
-    axis->setTickInterval(num_layers <= 40 ? 1 : 5);
-    axis->setLabelFormat(QStringLiteral("%.0f"));
+    axis->setStartValue(-0.5);
+    for (std::int64_t layer = 0; layer < num_layers; layer += step)
+        axis->append(QString::number(layer_number(trace, layer)), static_cast<double>(layer));
     axis->setTitleText(QStringLiteral("layer"));
     axis->setTitleFont(chart_font(9.5));
     axis->setLabelsFont(chart_font(9));
@@ -54,7 +58,7 @@ void LayerChart::show_cell(const Cell& cell, const Measure& measure)
     clear_chart(*this);
     legend()->show();
     values_ = layer_values(cell, measure);
-    auto* layers = layer_axis(cell.report.trace.shape.num_layers);
+    auto* layers = layer_axis(cell.report.trace);
     addAxis(layers, Qt::AlignBottom);
     add_bars(cell, layers);
     QString title = QStringLiteral("%1 at B = %2: entries retained by each layer")
@@ -79,7 +83,7 @@ void LayerChart::add_bars(const Cell& cell, QAbstractAxis* layers)
     bars->setBarWidth(0.8);
     std::int64_t highest = 1;
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
-        auto* set = new QBarSet(QStringLiteral("KV head %1").arg(head));
+        auto* set = new QBarSet(QStringLiteral("KV head %1").arg(cache_head_number(cell, head)));
         for (std::int64_t layer = 0; layer < shape.num_layers; ++layer)
             set->append(static_cast<double>(retained(cell, HeadId{layer, head})));
         set->setColor(head_colour(static_cast<std::size_t>(head), static_cast<std::size_t>(shape.num_kv_heads)));

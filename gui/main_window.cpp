@@ -7,6 +7,7 @@
 #include "gui/text_page.h"
 
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <QApplication>
 #include <QChartView>
@@ -52,13 +53,16 @@ std::size_t policy_to_show(const ReplayReport& report, std::int64_t budget)
 QString status_text(const ReplayReport& report)
 {
     const auto& trace = report.trace;
-    return QStringLiteral("%1   ·   %2 prompt tokens   ·   %3 layers × %4 KV heads (%5 query heads)   ·   trace %6")
+    const auto part = is_part(trace)
+        ? QStringLiteral("   ·   of the model only %1").arg(QString::fromStdString(part_text(trace)))
+        : QString();
+    return QStringLiteral("%1   ·   %2 prompt tokens   ·   %3 layers × %4 KV heads (%5 query heads)%6   ·   trace %7")
         .arg(trace.model_name.empty() ? QStringLiteral("unnamed model") : QString::fromStdString(trace.model_name),
             format_count(trace.seq_len))
         .arg(trace.shape.num_layers)
         .arg(trace.shape.num_kv_heads)
         .arg(trace.shape.num_heads)
-        .arg(QString::fromStdString(trace.file));
+        .arg(part, QString::fromStdString(trace.file));
 }
 
 QChartView* chart_view(QChart* chart)

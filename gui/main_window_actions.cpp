@@ -4,6 +4,7 @@
 
 #include "analysis/selection.h"
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <QApplication>
 #include <QFileDialog>
@@ -38,10 +39,17 @@ std::size_t place_of(const std::string& option, const std::string& wanted, const
     return static_cast<std::size_t>(found - known.begin());
 }
 
-void check_below(const std::string& option, std::int64_t value, std::int64_t end)
+/// Where the trace has the layer or KV head of this number in the model.
+std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64_t count, const TraceInfo& trace,
+    std::int64_t (*number_of)(const TraceInfo&, std::int64_t))
 {
-    if (value >= end)
-        throw Error(option + ": expected 0 to " + std::to_string(end - 1) + ", found " + std::to_string(value));
+    std::vector<std::int64_t> numbers;
+    for (std::int64_t place = 0; place < count; ++place)
+        numbers.push_back(number_of(trace, place));
+    const auto found = std::find(numbers.begin(), numbers.end(), wanted);
+    if (found == numbers.end())
+        throw Error(option + ": expected a number of " + ranges_text(numbers) + ", found " + std::to_string(wanted));
+    return found - numbers.begin();
 }
 
 } // namespace
@@ -110,9 +118,11 @@ void MainWindow::apply(const Options& options)
         choose_measure(place_of("--measure", *options.measure, keys, file));
     }
     if (options.layer) {
-        check_below("--layer", *options.layer, report_->trace.shape.num_layers);
-        check_below("--kv-head", options.kv_head.value_or(0), report_->trace.shape.num_kv_heads);
-        choose_heads({options.layer, options.kv_head});
+        const auto& trace = report_->trace;
+        HeadChoice heads{place_of("--layer", *options.layer, trace.shape.num_layers, trace, layer_number), {}};
+        if (options.kv_head)
+            heads.kv_head = place_of("--kv-head", *options.kv_head, trace.shape.num_kv_heads, trace, kv_head_number);
+        choose_heads(heads);
     }
     if (options.tab) // options.cpp let only these four through
         tabs_->setCurrentIndex(*options.tab == "budgets" ? budgets_tab

@@ -3,6 +3,8 @@
 #include "gui/colours.h"
 #include "gui/measure.h"
 
+#include "traces/recorded_part.h"
+
 #include <QComboBox>
 #include <QHBoxLayout>
 #include <QLabel>
@@ -21,17 +23,19 @@ QString patch(double share, const QString& text)
 }
 
 /// What the colours stand for with this choice of heads.
-QString colour_key(const ModelShape& shape, const HeadChoice& choice)
+QString colour_key(const Cell& cell, const HeadChoice& choice)
 {
+    const auto& trace = cell.report.trace;
     const auto grey = QStringLiteral("<span style='color:#8a8a8a'>%1</span>");
     if (choice.kv_head)
         return QStringLiteral("KV head %1 of layer %2: %3 or %4.")
-            .arg(*choice.kv_head)
-            .arg(*choice.layer)
+            .arg(cache_head_number(cell, *choice.kv_head))
+            .arg(layer_number(trace, *choice.layer))
             .arg(patch(1, QStringLiteral("kept")), grey.arg(QStringLiteral("evicted")));
-    const auto heads = num_heads_chosen(shape, choice);
-    const auto which = choice.layer ? QStringLiteral("the %1 KV heads of layer %2").arg(heads).arg(*choice.layer)
-                                    : QStringLiteral("all %1 KV heads").arg(heads);
+    const auto heads = num_heads_chosen(cell.shape(), choice);
+    const auto which = choice.layer
+        ? QStringLiteral("the %1 KV heads of layer %2").arg(heads).arg(layer_number(trace, *choice.layer))
+        : QStringLiteral("all %1 KV heads").arg(heads);
     return QStringLiteral("Of %1, kept by %2%3%4; %5.")
         .arg(which, patch(0.05, QStringLiteral("few")), patch(0.4, QStringLiteral("to")),
             patch(1, QStringLiteral("all")), grey.arg(QStringLiteral("by none")));
@@ -99,9 +103,9 @@ void TextPage::show_report(const ReplayReport& report, std::optional<std::size_t
     layer_->addItem(QStringLiteral("all"));
     kv_head_->addItem(QStringLiteral("all"));
     for (std::int64_t layer = 0; layer < report.trace.shape.num_layers; ++layer)
-        layer_->addItem(QString::number(layer));
+        layer_->addItem(QString::number(layer_number(report.trace, layer)));
     for (std::int64_t head = 0; head < report.trace.shape.num_kv_heads; ++head)
-        kv_head_->addItem(QString::number(head));
+        kv_head_->addItem(QString::number(kv_head_number(report.trace, head)));
     for (const auto& marked : report.trace.spans)
         span_->addItem(QString::fromStdString(marked.name));
     if (span)
@@ -140,7 +144,7 @@ void TextPage::describe(const Cell& cell)
     auto text = QStringLiteral("<b>%1</b> at B = %2. %3")
                     .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped())
                     .arg(cell.replay().budgets[cell.budget])
-                    .arg(colour_key(cell.shape(), chosen));
+                    .arg(colour_key(cell, chosen));
     if (const auto span = model_.span())
         text += QStringLiteral(" <span style='color:%1'><b>%2</b></span>: %3 % of its entries kept.")
                     .arg(span_colour().name(), QString::fromStdString(span->name).toHtmlEscaped(),

@@ -12,6 +12,15 @@ inline SharedReport shared_example()
     return std::make_shared<const ReplayReport>(std::move(report));
 }
 
+/// The example as of a part of a larger model.
+inline SharedReport shared_example_of_a_part()
+{
+    auto report = example_report();
+    report.trace.layer_numbers = {7, 9, 10};
+    report.trace.kv_head_numbers = {1, 4};
+    return std::make_shared<const ReplayReport>(std::move(report));
+}
+
 inline SharedReport shared_example_with_closed_loop()
 {
     auto report = example_report();

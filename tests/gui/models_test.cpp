@@ -85,6 +85,18 @@ TEST(BudgetModel, TellsNumbersOnHover)
     EXPECT_THAT(tip, HasSubstr("head_l1 of its query heads  0: "));
 }
 
+TEST(BudgetModel, GivesLayersAndHeadsTheNumbersOfTheModel)
+{
+    BudgetModel model;
+    EXPECT_FALSE(model.headerData(0, Qt::Vertical, Qt::DisplayRole).isValid());
+    model.set_cell(shared_example_of_a_part(), 2, 1);
+    const auto tip = text(model, 1, 1, Qt::ToolTipRole);
+    EXPECT_THAT(tip, HasSubstr("layer 9, KV head 4\n"));
+    EXPECT_THAT(tip, HasSubstr("head_l1 of its query heads  8: "));
+    EXPECT_EQ(model.headerData(2, Qt::Vertical, Qt::DisplayRole).toString(), QStringLiteral("layer 10"));
+    EXPECT_EQ(model.headerData(0, Qt::Horizontal, Qt::DisplayRole).toString(), QStringLiteral("KV head 1"));
+}
+
 TEST(BudgetModel, ScaleReachesTheLargestHeadAndTwiceTheMean)
 {
     BudgetModel model;

@@ -7,12 +7,15 @@
 #include "tests/temporary_folder.h"
 #include "traces/error.h"
 
+#include <QBarSet>
+#include <QCategoryAxis>
 #include <QChartView>
 #include <QComboBox>
 #include <QLabel>
 #include <QMenuBar>
 #include <QProcess>
 #include <QSlider>
+#include <QStackedBarSeries>
 #include <QTabWidget>
 #include <QTableView>
 #include <QTest>
@@ -167,6 +170,42 @@ TEST(Window, ClickOnTheMapColoursTheTextByThatHead)
     EXPECT_THAT(label(window, "text_description"), HasSubstr("KV head 1 of layer 2"));
     EXPECT_THAT(label(window, "text_description"),
         HasSubstr(QString::number(survival, 'f', 1).toStdString() + " % of its entries kept"));
+}
+
+/// What an axis of the chart says, from left to right.
+QStringList axis_labels(const QChart& chart, Qt::Orientation orientation)
+{
+    return static_cast<QCategoryAxis*>(chart.axes(orientation).front())->categoriesLabels();
+}
+
+TEST(Window, SpeaksOfAPartByTheNumbersOfTheModel)
+{
+    const auto report = shared_example_of_a_part(); // layers 7, 9 and 10, KV heads 1 and 4
+    MainWindow window;
+    window.show_report(report);
+    Options options;
+    options.tab = "text";
+    options.layer = 9;
+    options.kv_head = 4;
+    window.apply(options);
+    EXPECT_EQ(window.findChild<QComboBox*>(QStringLiteral("layer"))->currentText(), QStringLiteral("9"));
+    EXPECT_EQ(window.findChild<QComboBox*>(QStringLiteral("kv_head"))->currentText(), QStringLiteral("4"));
+    EXPECT_THAT(label(window, "text_description"), HasSubstr("KV head 4 of layer 9"));
+    const auto survival = 100 * span_survival(window.cell(), report->trace.spans[1], HeadId{1, 1});
+    EXPECT_THAT(label(window, "text_description"),
+        HasSubstr(QString::number(survival, 'f', 1).toStdString() + " % of its entries kept"));
+    tabs(window).setCurrentIndex(MainWindow::layers_tab);
+    const auto& layers = *static_cast<QChartView*>(tabs(window).widget(MainWindow::layers_tab))->chart();
+    EXPECT_EQ(axis_labels(layers, Qt::Horizontal), (QStringList{"7", "9", "10"}));
+    EXPECT_EQ(
+        static_cast<QStackedBarSeries*>(layers.series().front())->barSets()[1]->label(), QStringLiteral("KV head 4"));
+    options.layer = 8;
+    EXPECT_THAT([&] { window.apply(options); },
+        testing::ThrowsMessage<Error>(HasSubstr("--layer: expected a number of 7,9-10, found 8")));
+    options.layer = 7;
+    options.kv_head = 0;
+    EXPECT_THAT([&] { window.apply(options); },
+        testing::ThrowsMessage<Error>(HasSubstr("--kv-head: expected a number of 1,4, found 0")));
 }
 
 TEST(Window, PolicyWithOneBudgetIsShownThereAndThatIsSaid)
