@@ -29,12 +29,13 @@ at::Tensor logits_of(const Decoder& decoder, const at::Tensor& stream)
     return project(decoder.normalize(moved), decoder.lm_head()).to(at::kCPU, at::kFloat);
 }
 
-/// Appends to the cache and attends to all of it.
-AttentionResult attend(
-    LayerCache& cache, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums)
+/// Appends to the cache and attends to what the layer's window leaves of it.
+AttentionResult attend(const Decoder& decoder, std::int64_t layer, LayerCache& cache, const at::Tensor& q,
+    const at::Tensor& k, const at::Tensor& v, bool column_sums)
 {
+    const auto window = decoder.config().layer_window[static_cast<std::size_t>(layer)];
     cache.append(k, v);
-    return causal_attention(q, cache.k(0, cache.length()), cache.v(0, cache.length()), column_sums);
+    return causal_attention(q, cache.k(0, cache.length()), cache.v(0, cache.length()), column_sums, window);
 }
 
 /// The tokens of `stream` after those in the cache, recorded as evaluation steps.
@@ -44,7 +45,9 @@ at::Tensor step_layer(
     const auto rope = rope_of(decoder, cache.length(), stream.size(0), stream);
     return decoder.layer(
         layer, stream, rope,
-        [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) { return attend(cache, q, k, v, false).z; },
+        [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+            return attend(decoder, layer, cache, q, k, v, false).z;
+        },
         &recorder);
 }
 
@@ -62,7 +65,7 @@ void prompt_layer(const Decoder& decoder, std::int64_t layer, std::int64_t chunk
         const auto out = decoder.layer(
             layer, rows, angles,
             [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-                const AttentionResult result = attend(cache, q, k, v, true);
+                const AttentionResult result = attend(decoder, layer, cache, q, k, v, true);
                 recorder.add_sums(result.column_sums, result.column_sums_off_diagonal);
                 return result.z;
             },

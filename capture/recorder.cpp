@@ -32,16 +32,10 @@ void check_ids(const std::vector<std::int64_t>& ids, std::int64_t vocab_size, co
     }
 }
 
-/// Replay does not look at a trace's sliding windows: it would let a query see what it does not.
-void check_window(const ModelConfig& config, std::int64_t tokens)
+/// [num_layers] the model's sliding windows; empty where no layer has one.
+std::vector<std::int64_t> layer_windows(const ModelConfig& config)
 {
-    const std::int64_t window = smallest_window(config);
-    if (window > 0 && tokens > window) {
-        throw Error("the prompt and the evaluation steps are " + std::to_string(tokens)
-            + " tokens, but the model's sliding window lets a query see only the last " + std::to_string(window)
-            + " (config.json: sliding_window): entries that have left it cannot be evicted any more; expected at most "
-            + std::to_string(window) + " tokens");
-    }
+    return smallest_window(config) > 0 ? config.layer_window : std::vector<std::int64_t>();
 }
 
 /// Most tokens that any chunk of the repeat pass takes.
@@ -142,6 +136,7 @@ private:
     static TraceInfo whole(TraceInfo info, const Decoder& decoder)
     {
         info.shape = decoder.config().shape;
+        info.layer_windows = layer_windows(decoder.config());
         return info;
     }
 
@@ -239,13 +234,13 @@ void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluat
             + " evaluation steps exceed the model's context of " + std::to_string(config.context_length));
     }
     check_length(config, seq_len, eval_len);
-    check_window(config, seq_len + eval_len);
     const std::int64_t repeated = repeat ? repeat_length(prompt.ids, *repeat) : 0;
     const std::int64_t window = smallest_window(config), context = config.context_length;
     const std::int64_t most = window > 0 ? std::min(window, context) : context;
-    if (repeated > most - seq_len) {
+    if (repeat && repeated > most - seq_len) {
         throw Error("--repeat-pass: the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(repeated)
-            + " of a repetition exceed the model's context of " + std::to_string(most));
+            + " of a repetition exceed the model's " + (most < context ? "sliding window" : "context") + " of "
+            + std::to_string(most));
     }
 }
 
@@ -263,9 +258,7 @@ TraceInfo complete_info(
     const RopeParameters rope = decoder.rope_parameters(info.seq_len);
     info.rope_inv_freq = rope.inverse_frequencies;
     info.rope_attention_scaling = rope.attention_scaling;
-    if (smallest_window(decoder.config()) > 0) {
-        info.layer_windows = decoder.config().layer_window;
-    }
+    info.layer_windows = layer_windows(decoder.config());
     return part_info(std::move(info), options.part);
 }
 

@@ -13,13 +13,42 @@ namespace lava {
 
 namespace {
 
-// prompt maximum, raised by each decode entry in turn. prompt: of all prompt entries; decode: [T]
-void running_maximum(double prompt, const at::Tensor& decode, double* out)
+// A prompt's entries that every step sees are its last ones; before them come those that leave the window during the
+// steps, and before those what no step sees.
+struct SeenPrompt
 {
-    const auto values = decode.contiguous();
-    for (std::int64_t step = 0; step < values.numel(); ++step) {
-        prompt = std::max(prompt, static_cast<double>(values.const_data_ptr<float>()[step]));
-        out[step] = prompt;
+    std::int64_t leaving; // first of them
+    std::int64_t lasting; // first of them; seq_len: none
+};
+
+SeenPrompt seen_prompt(const LayerView& layer)
+{
+    const auto first = [&](std::int64_t step) { return std::min(layer.seq_len, layer.first_seen_by(step)); };
+    return {first(0), first(layer.eval_len - 1)};
+}
+
+// Largest of the norms from `begin` to `end` and of `largest`.
+double raised(double largest, const at::Tensor& norms, std::int64_t begin, std::int64_t end)
+{
+    const auto values = norms.contiguous();
+    const auto* data = values.const_data_ptr<float>();
+    std::for_each(
+        data + begin, data + end, [&](float norm) { largest = std::max(largest, static_cast<double>(norm)); });
+    return largest;
+}
+
+// [T] the largest norm that each step sees. lasting: of the prompt's entries that all steps see; leaving: of those that
+// leave the window; decode: [T]
+void largest_seen(
+    const LayerView& layer, double lasting, const at::Tensor& leaving, const at::Tensor& decode, double* out)
+{
+    const auto left = seen_prompt(layer).leaving; // before the first step
+    for (std::int64_t step = 0; step < layer.eval_len; ++step) {
+        lasting = raised(lasting, decode, step, step + 1);
+        const auto first = layer.first_seen_by(step);
+        out[step] = first > layer.seq_len
+            ? raised(0, decode, first - layer.seq_len, step + 1) // nothing of the prompt is left
+            : raised(lasting, leaving, std::min(first - left, leaving.numel()), leaving.numel());
     }
 }
 
@@ -104,16 +133,22 @@ BoundTerms bound_terms(const LayerView& layer, int threads)
     terms.row_sum = layer.w_o.abs().sum(0).max().item<double>();
     terms.value_norm.resize(static_cast<std::size_t>(shape.num_kv_heads * steps));
     terms.projected_norm.resize(static_cast<std::size_t>(shape.num_heads * steps));
+    const auto seen = seen_prompt(layer);
+    const auto leaving = [&](const at::Tensor& v) { return v.narrow(0, seen.leaving, seen.lasting - seen.leaving); };
+    const auto lasting = [&](const at::Tensor& v) { return v.narrow(0, seen.lasting, v.size(0) - seen.lasting); };
     for (std::int64_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head) {
-        const auto largest = layer.v[kv_head].abs().sum(1).max().item<double>();
-        running_maximum(largest, layer.v_eval[kv_head].abs().sum(1), terms.value_norm.data() + kv_head * steps);
+        const auto norms = layer.v[kv_head].abs().sum(1);
+        const auto largest = raised(0, lasting(norms), 0, layer.seq_len - seen.lasting);
+        largest_seen(layer, largest, leaving(norms), layer.v_eval[kv_head].abs().sum(1),
+            terms.value_norm.data() + kv_head * steps);
     }
     parallel_items(shape.num_heads, threads, [&](std::int64_t head) {
         const auto kv_head = head / shape.group_size();
         const auto w = layer.w_o.narrow(1, head * shape.head_dim, shape.head_dim).t(); // [head_dim, hidden_size]
-        const auto decode = at::mm(layer.v_eval[kv_head], w).abs().sum(1);
-        running_maximum(largest_projected_norm(layer.v[kv_head].contiguous(), w), decode,
-            terms.projected_norm.data() + head * steps);
+        const auto projected = [&](const at::Tensor& v) { return at::mm(v, w).abs().sum(1); };
+        const auto v = layer.v[kv_head].contiguous();
+        largest_seen(layer, largest_projected_norm(lasting(v), w), projected(leaving(v)),
+            projected(layer.v_eval[kv_head]), terms.projected_norm.data() + head * steps);
     });
     return terms;
 }

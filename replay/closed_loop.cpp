@@ -169,16 +169,25 @@ Ids forced_inputs(const Trace& trace, const Decoder& decoder, std::int64_t steps
     return inputs;
 }
 
+/// The steps attend as the trace says; the model must not see more or less of so many tokens.
+void check_windows(const TraceInfo& info, const ModelConfig& config, std::int64_t tokens)
+{
+    const auto seen = [tokens](std::int64_t window) { return window == 0 ? tokens : std::min(window, tokens); };
+    for (std::size_t layer = 0; layer < config.layer_window.size(); ++layer) {
+        const auto recorded = info.layer_windows.empty() ? 0 : info.layer_windows[layer];
+        if (seen(recorded) != seen(config.layer_window[layer]))
+            throw Error(info.file + ": /model/layer_windows: expected the model's sliding window of "
+                + std::to_string(config.layer_window[layer]) + " in layer " + std::to_string(layer) + ", found "
+                + std::to_string(recorded) + " (0: none)");
+    }
+}
+
 void check_trace(const TraceInfo& info, const ModelConfig& config, std::int64_t steps)
 {
     if (info.eval_ids.empty())
         throw Error(info.file + ": no eval_ids recorded, the tokens that the closed loop starts from");
     check_length(config, info.seq_len, steps);
-    const auto window = smallest_window(config);
-    if (window > 0 && info.seq_len + steps > window)
-        throw Error(info.file + ": " + std::to_string(info.seq_len) + " tokens and " + std::to_string(steps)
-            + " steps exceed the model's sliding window of " + std::to_string(window)
-            + ", in which it would no longer see what is retained");
+    check_windows(info, config, info.seq_len + steps);
 }
 
 /// Every row's own answer, [rows, steps]: the first token is the prefill's and the same for all.

@@ -71,6 +71,9 @@ struct DecodeBatch::Layer
 {
     std::int64_t layer = 0;
     at::Tensor k, v; // [num_kv_heads, seq_len, head_dim]
+    std::int64_t sliding_window = 0; // 0: none
+
+    static Layer of(const LayerView& view) { return {view.layer, view.k, view.v, view.sliding_window}; }
 };
 
 /// A tile on its way through the model.
@@ -147,7 +150,7 @@ void DecodeBatch::run_layer(
 {
     const auto& shape = trace_.info().shape;
     const PromptCache prompt{layer.k.const_data_ptr<float>(), layer.v.const_data_ptr<float>(), shape.num_heads,
-        shape.num_kv_heads, trace_.info().seq_len, shape.head_dim};
+        shape.num_kv_heads, trace_.info().seq_len, shape.head_dim, layer.sliding_window};
     const auto attend = [&](const at::Tensor& q, const at::Tensor& fresh_k, const at::Tensor& fresh_v) {
         const bool keeps_state = !state.k.empty();
         auto k = fresh_k.view({shape.num_kv_heads, tile.rows, steps, shape.head_dim});
@@ -169,7 +172,8 @@ void DecodeBatch::run_layer(
                     v.const_data_ptr<float>() + of_row, k.stride(0)});
         }
         const auto z = at::empty({tile.rows * steps, shape.num_heads * shape.head_dim}, q.options());
-        attend_to_prefixes(prompt, caches, {q.const_data_ptr<float>(), z.data_ptr<float>(), steps, seen});
+        attend_to_prefixes(
+            prompt, caches, {q.const_data_ptr<float>(), z.data_ptr<float>(), steps, seen, first_position_});
         return z;
     };
     state.resid = decoder_.layer(layer.layer, state.resid, state.rope, attend);
@@ -192,7 +196,7 @@ void DecodeBatch::run(
                 state.resid = inputs.repeat({tile.rows, 1});
                 state.rope = rope_of(tile.rows, 0, steps);
             }
-            run_layer({layer, view.k, view.v}, tile, state, 0, steps);
+            run_layer(Layer::of(view), tile, state, 0, steps);
             visit(tile, layer, state.resid);
         };
         parallel_items(1, 1, work);
@@ -248,7 +252,7 @@ void DecodeBatch::end_step(const Tile& tile, const TileState& state, std::int64_
 void DecodeBatch::generate_by_tile(std::span<const Tile> tiles, Generation& generation) const
 {
     std::vector<Layer> layers;
-    stream_layers(trace_, [&](const LayerView& view) { layers.push_back({view.layer, view.k, view.v}); });
+    stream_layers(trace_, [&](const LayerView& view) { layers.push_back(Layer::of(view)); });
     parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) {
         const auto& tile = tiles[index(i)];
         auto state = begin_generation(tile, generation.steps);
@@ -271,9 +275,7 @@ void DecodeBatch::generate_by_layer(std::span<const Tile> tiles, Generation& gen
     for (std::int64_t step = 0; step < generation.steps; ++step) {
         for_all([&](const Tile& tile, TileState& state) { begin_step(tile, state, step, generation); });
         stream_layers(trace_, [&](const LayerView& view) {
-            for_all([&](const Tile& tile, TileState& state) {
-                run_layer({view.layer, view.k, view.v}, tile, state, step, 1);
-            });
+            for_all([&](const Tile& tile, TileState& state) { run_layer(Layer::of(view), tile, state, step, 1); });
         });
         for_all([&](const Tile& tile, TileState& state) { end_step(tile, state, step, generation); });
     }

@@ -19,10 +19,16 @@ struct LossSizes
     std::int64_t num_heads = 0, num_kv_heads = 0, head_dim = 0, hidden_size = 0;
     std::int64_t seq_len = 0; ///< N
     std::int64_t steps = 0; ///< T
+    std::int64_t sliding_window = 0; ///< positions that a step sees, up to its own; 0: all
 
     LAVA_HOST_DEVICE std::int64_t group() const { return num_heads / num_kv_heads; }
     LAVA_HOST_DEVICE std::int64_t entries() const { return seq_len + steps; }
     LAVA_HOST_DEVICE std::int64_t columns() const { return group() * steps; }
+    LAVA_HOST_DEVICE bool sees(std::int64_t step, std::int64_t entry) const
+    {
+        const std::int64_t position = seq_len + step;
+        return entry <= position && (sliding_window == 0 || entry > position - sliding_window);
+    }
 };
 
 /// A layer on the host, fp32, contiguous.
@@ -77,6 +83,7 @@ struct WindowInputs
     const float* q = nullptr; ///< [num_heads, window, head_dim]: of the last positions
     const float* k = nullptr; ///< [num_kv_heads, seq_len, head_dim]
     std::int64_t num_heads = 0, num_kv_heads = 0, window = 0, seq_len = 0, head_dim = 0;
+    std::int64_t sliding_window = 0; ///< positions that a query sees, up to its own; 0: all
 };
 
 /// All of them may be called by several threads at once, and throw Error where the device fails.

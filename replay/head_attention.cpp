@@ -37,7 +37,20 @@ at::Tensor scaled_queries(const HeadAttention& head)
     return queries;
 }
 
-// [N + T, column_stride] in double; -inf where a decode entry lies in the step's future.
+// Entries from `begin` to `end` that a step does not see get -inf in its columns.
+void hide_unseen(const HeadAttention& head, std::int64_t begin, std::int64_t end, double* logits)
+{
+    for (auto entry = begin; entry < end; ++entry) {
+        for (std::int64_t column = 0; column < head.columns; ++column) {
+            const auto step = column % head.steps;
+            if (entry > head.prompt + step || entry < head.first_seen_by(step)) {
+                logits[entry * head.column_stride + column] = -std::numeric_limits<double>::infinity();
+            }
+        }
+    }
+}
+
+// [N + T, column_stride] in double; -inf where the entry lies in the step's future or has left its window.
 std::vector<double> all_logits(const HeadAttention& head)
 {
     const auto queries = scaled_queries(head);
@@ -48,13 +61,8 @@ std::vector<double> all_logits(const HeadAttention& head)
     auto* decode = logits.data() + head.prompt * stride;
     kernels().logits(head.decode_keys.const_data_ptr<float>(), head.steps, head.head_dim,
         queries.const_data_ptr<double>(), stride, decode);
-    for (std::int64_t entry = 0; entry < head.steps; ++entry) {
-        for (std::int64_t column = 0; column < head.columns; ++column) {
-            if (column % head.steps < entry) {
-                decode[entry * stride + column] = -std::numeric_limits<double>::infinity();
-            }
-        }
-    }
+    hide_unseen(head, 0, std::min(head.prompt, head.first_seen_by(head.steps - 1)), logits.data());
+    hide_unseen(head, head.prompt, head.prompt + head.steps, logits.data());
     return logits;
 }
 
@@ -77,7 +85,8 @@ std::vector<std::uint32_t> first_numbers(std::int64_t count)
     return numbers;
 }
 
-// [dim]: output of one column over these prompt entries and the decode entries that its step sees, from the keys on.
+// [dim]: output of one column over what its step sees of these prompt entries and of the decode entries, from the keys
+// on.
 std::vector<double> output_over(const HeadAttention& head, std::span<const std::uint32_t> kept, std::int64_t column)
 {
     struct Entry
@@ -87,17 +96,20 @@ std::vector<double> output_over(const HeadAttention& head, std::span<const std::
     };
     std::vector<Entry> entries;
     const auto* query = head.queries.const_data_ptr<float>() + column * head.head_dim;
+    const auto step = column % head.steps, first = head.first_seen_by(step);
     const auto add = [&](const at::Tensor& keys, const at::Tensor& values, std::int64_t row) {
         const auto* key = keys.const_data_ptr<float>() + row * head.head_dim;
         const auto dot = std::inner_product(key, key + head.head_dim, query, 0.0, std::plus<>(),
             [](float a, float b) { return static_cast<double>(a) * static_cast<double>(b); });
         entries.push_back({values.const_data_ptr<float>() + row * head.dim, dot * logit_scale(head)});
     };
-    for (std::int64_t step = 0; step <= column % head.steps; ++step) {
-        add(head.decode_keys, head.decode_values, step);
+    for (auto entry = std::max<std::int64_t>(0, first - head.prompt); entry <= step; ++entry) {
+        add(head.decode_keys, head.decode_values, entry);
     }
     for (const auto row : kept) {
-        add(head.keys, head.values, row);
+        if (row >= first) {
+            add(head.keys, head.values, row);
+        }
     }
     const auto by_logit = [](const Entry& a, const Entry& b) { return a.logit < b.logit; };
     const auto largest = std::max_element(entries.begin(), entries.end(), by_logit)->logit;
@@ -120,6 +132,7 @@ HeadAttention attend(const LayerView& layer, std::int64_t kv_head)
     const auto group = layer.shape.group_size();
     HeadAttention head;
     head.prompt = layer.seq_len;
+    head.sliding_window = layer.sliding_window;
     head.steps = layer.eval_len;
     head.columns = group * layer.eval_len;
     head.column_stride = padded(head.columns);

@@ -16,6 +16,7 @@ namespace lava {
 struct HeadAttention
 {
     std::int64_t prompt = 0; ///< N
+    std::int64_t sliding_window = 0; ///< positions that a step sees, up to its own; 0: all
     std::int64_t steps = 0; ///< T
     std::int64_t columns = 0;
     std::int64_t column_stride = 0; ///< columns, padded
@@ -28,6 +29,9 @@ struct HeadAttention
     at::Tensor keys; ///< [N, head_dim]
     at::Tensor decode_keys; ///< [T, head_dim]
     at::Tensor queries; ///< [columns, head_dim]
+
+    /// First of the entries that a step sees.
+    std::int64_t first_seen_by(std::int64_t step) const { return first_seen(prompt + step, sliding_window); }
 };
 
 /// `layer` must outlive the result.

@@ -88,10 +88,10 @@ std::unique_ptr<LossEngine> make_engine(const LayerView& layer, const ReplayDevi
     const auto k = layer.k.contiguous(), v = layer.v.contiguous(), k_eval = layer.k_eval.contiguous(),
                v_eval = layer.v_eval.contiguous(), q_eval = layer.q_eval.contiguous(), w_o = layer.w_o.contiguous();
     const auto& shape = layer.shape;
-    return device.make_losses(
-        {{shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.hidden_size, layer.seq_len, layer.eval_len},
-            k.const_data_ptr<float>(), v.const_data_ptr<float>(), k_eval.const_data_ptr<float>(),
-            v_eval.const_data_ptr<float>(), q_eval.const_data_ptr<float>(), w_o.const_data_ptr<float>()});
+    return device.make_losses({{shape.num_heads, shape.num_kv_heads, shape.head_dim, shape.hidden_size, layer.seq_len,
+                                   layer.eval_len, layer.sliding_window},
+        k.const_data_ptr<float>(), v.const_data_ptr<float>(), k_eval.const_data_ptr<float>(),
+        v_eval.const_data_ptr<float>(), q_eval.const_data_ptr<float>(), w_o.const_data_ptr<float>()});
 }
 
 } // namespace

@@ -14,6 +14,7 @@ struct PromptCache
     std::int64_t num_kv_heads = 0;
     std::int64_t seq_len = 0;
     std::int64_t head_dim = 0;
+    std::int64_t sliding_window = 0; ///< positions that a step sees, up to its own; 0: all
 };
 
 /// What one row of a decode batch attends to in a layer: of the prompt, per head that keeps a cache of its own (a KV
@@ -30,13 +31,15 @@ struct RowCache
 };
 
 /// Fresh steps of all rows: q [num_heads, rows * steps, head_dim], after RoPE, and where their attention goes,
-/// z [rows * steps, num_heads * head_dim]. Step s of a row sees its decode entries 0 to seen + s.
+/// z [rows * steps, num_heads * head_dim]. Step s of a row sees its decode entries 0 to seen + s,
+/// as far as they and what it keeps of the prompt lie within its sliding window.
 struct FreshSteps
 {
     const float* q = nullptr;
     float* z = nullptr;
     std::int64_t steps = 0; ///< of each row
     std::int64_t seen = 0; ///< decode steps before these
+    std::int64_t first_position = 0; ///< of the first decode step; entry i of the prompt is at position i
 };
 
 /// Exact attention of every row over its own cache. Rows whose rankings are the same array share the gathering of its

@@ -20,14 +20,21 @@ at::Tensor repeat_heads(const at::Tensor& x, const LayerView& layer)
     return x.to(at::kDouble).repeat_interleave(layer.shape.group_size(), 0);
 }
 
+// [T, N + T] bool: a query sees the keys from its own position back to the end of its window.
+at::Tensor visible_keys(const LayerView& layer)
+{
+    const auto keys = at::arange(layer.seq_len + layer.eval_len, at::kLong).unsqueeze(0);
+    const auto queries = at::arange(layer.seq_len, layer.seq_len + layer.eval_len, at::kLong).unsqueeze(1);
+    const auto past = keys <= queries;
+    return layer.sliding_window == 0 ? past : past & (keys > queries - layer.sliding_window);
+}
+
 Attention attention(const LayerView& layer)
 {
-    const auto steps = layer.eval_len;
     const auto keys = repeat_heads(at::cat({layer.k, layer.k_eval}, 1), layer);
     auto logits = at::bmm(layer.q_eval.to(at::kDouble), keys.transpose(1, 2))
         / std::sqrt(static_cast<double>(layer.shape.head_dim));
-    const auto future = at::ones({steps, steps}, at::kBool).triu(1);
-    logits.narrow(2, layer.seq_len, steps).masked_fill_(future, -std::numeric_limits<double>::infinity());
+    logits.masked_fill_(visible_keys(layer).logical_not(), -std::numeric_limits<double>::infinity());
     return {at::softmax(logits, -1), repeat_heads(at::cat({layer.v, layer.v_eval}, 1), layer)};
 }
 
@@ -59,11 +66,7 @@ at::Tensor l2(const at::Tensor& x)
 // [num_heads, T]: maximum of norms [num_heads, N + T] over the entries that each step sees
 at::Tensor largest_seen(const at::Tensor& norms, const LayerView& layer)
 {
-    std::vector<at::Tensor> steps;
-    for (std::int64_t step = 0; step < layer.eval_len; ++step) {
-        steps.push_back(norms.narrow(1, 0, layer.seq_len + step + 1).amax(1));
-    }
-    return at::stack(steps, 1);
+    return (norms.unsqueeze(1) * visible_keys(layer)).amax(2);
 }
 
 } // namespace

@@ -25,10 +25,7 @@ at::Tensor attention_of_last_queries(const LayerView& layer, std::int64_t rows)
                        .reshape({shape.num_kv_heads, group * rows, shape.head_dim});
     auto logits = at::bmm(q, layer.k.transpose(1, 2)).mul_(1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
     logits = logits.view({shape.num_heads, rows, n});
-    for (std::int64_t row = 0; row + 1 < rows; ++row) {
-        const auto visible = n - rows + row + 1;
-        logits.select(1, row).narrow(1, visible, n - visible).fill_(-std::numeric_limits<float>::infinity());
-    }
+    hide_unseen(logits, layer.sliding_window);
     return at::softmax(logits, -1);
 }
 
@@ -118,6 +115,18 @@ LayerView per_query_head(const LayerView& layer)
         }
     }
     return expanded;
+}
+
+void hide_unseen(const at::Tensor& logits, std::int64_t sliding_window)
+{
+    constexpr auto hidden = -std::numeric_limits<float>::infinity();
+    const auto rows = logits.size(1), n = logits.size(2);
+    for (std::int64_t row = 0; row < rows; ++row) {
+        const auto position = n - rows + row;
+        const auto of_row = logits.select(1, row);
+        of_row.narrow(1, position + 1, n - position - 1).fill_(hidden);
+        of_row.narrow(1, 0, first_seen(position, sliding_window)).fill_(hidden);
+    }
 }
 
 Pool parse_pool(std::string_view name)

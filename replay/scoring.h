@@ -26,12 +26,13 @@ public:
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
     std::int64_t seq_len() const { return layer_.seq_len; }
+    std::int64_t sliding_window() const { return layer_.sliding_window; } ///< 0: none
 
     /// [num_heads, seq_len] column sums of the attention over all prompt queries, with or without the diagonal.
     const at::Tensor& observed_attention(bool diagonal) const;
 
-    /// [num_heads, window, seq_len]: attention probabilities of the last `window` queries, causal, softmax over all
-    /// keys in fp32 (policies: WA(w)).
+    /// [num_heads, window, seq_len]: attention probabilities of the last `window` queries, causal and within the
+    /// layer's sliding window, softmax over all keys in fp32 (policies: WA(w)).
     at::Tensor window_attention(std::int64_t window) const;
 
     /// [num_heads, seq_len - window]: mean of those over the window, the window's own columns dropped, not
@@ -93,6 +94,10 @@ private:
 /// A layer as a policy with a cache for every query head sees it: num_kv_heads = num_heads, keys and values of the
 /// group repeated.
 LayerView per_query_head(const LayerView& layer);
+
+/// logits [heads, rows, seq_len] of the last `rows` prompt queries become -inf where a query does not see the key: it
+/// is younger, or has left the sliding window.
+void hide_unseen(const at::Tensor& logits, std::int64_t sliding_window);
 
 enum class Pool
 {

@@ -53,6 +53,7 @@ public:
     BlockwiseAttention(const LayerView& layer, std::int64_t kv_head, const GroupQueries& queries)
         : queries_(queries)
         , seq_len_(layer.seq_len)
+        , sliding_window_(layer.sliding_window)
         , blocks_((seq_len_ + keys_per_block - 1) / keys_per_block)
         , scores_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(seq_len_ * queries.columns)))
         , maxima_(static_cast<std::size_t>(blocks_ * queries.columns))
@@ -65,7 +66,7 @@ public:
             auto* scores = scores_.get() + first * queries.columns;
             kernels().scores(keys.const_data_ptr<float>() + first * dim, size(block), dim, queries.panels.data(),
                 queries.columns, scores);
-            hide_future(block, scores);
+            hide_unseen(block, scores);
             kernels().exponentiate_block(scores, size(block), queries.columns, maxima_.data() + block * queries.columns,
                 sums_.data() + block * queries.columns);
         }
@@ -97,17 +98,27 @@ public:
 private:
     std::int64_t size(std::int64_t block) const { return std::min(keys_per_block, seq_len_ - block * keys_per_block); }
 
-    // A query sees nothing behind its own position: such scores are far below all others. (Not at -inf: a block may
-    // hold nothing else.)
-    void hide_future(std::int64_t block, float* scores) const
+    // A query sees nothing behind its own position, nor what has left its window: such scores are far below all
+    // others. (Not at -inf: a block may hold nothing else.)
+    void hide_unseen(std::int64_t block, float* scores) const
     {
-        const auto first = block * keys_per_block;
-        for (auto key = std::max<std::int64_t>(0, seq_len_ - queries_.window - first); key < size(block); ++key) {
-            for (std::int64_t head = 0; head < queries_.group; ++head) {
-                const auto behind = first + key - (seq_len_ - queries_.window); // queries before this one do not see it
-                auto* row = scores + key * queries_.columns + head * queries_.window;
-                std::fill_n(row, behind, std::numeric_limits<float>::lowest() / 2);
-            }
+        const auto first = block * keys_per_block, end = first + size(block);
+        const auto first_query = seq_len_ - queries_.window; // its position
+        for (auto key = std::max(first, first_query); key < end; ++key) {
+            hide(scores + (key - first) * queries_.columns, 0, key - first_query);
+        }
+        for (auto key = first; key < std::min(end, first_seen(seq_len_ - 1, sliding_window_)); ++key) {
+            const auto out_of = std::max<std::int64_t>(0, key + sliding_window_ - first_query);
+            hide(scores + (key - first) * queries_.columns, out_of, queries_.window);
+        }
+    }
+
+    // Of one key, for the window's queries from `begin` to `end` of each query head.
+    void hide(float* row, std::int64_t begin, std::int64_t end) const
+    {
+        for (std::int64_t head = 0; head < queries_.group; ++head) {
+            std::fill(row + head * queries_.window + begin, row + head * queries_.window + end,
+                std::numeric_limits<float>::lowest() / 2);
         }
     }
 
@@ -135,6 +146,7 @@ private:
 
     const GroupQueries& queries_;
     std::int64_t seq_len_;
+    std::int64_t sliding_window_;
     std::int64_t blocks_;
     std::unique_ptr<float[]> scores_; // [seq_len, columns] exponentials
     std::vector<float> maxima_; // [blocks, columns]
@@ -146,7 +158,7 @@ at::Tensor device_means(const LayerView& layer, std::int64_t window, const Repla
     const auto q = layer.q_window.narrow(1, layer.q_window.size(1) - window, window).contiguous();
     const auto k = layer.k.contiguous();
     const auto means = device.window_means({q.const_data_ptr<float>(), k.const_data_ptr<float>(), q.size(0), k.size(0),
-        window, layer.seq_len, layer.shape.head_dim});
+        window, layer.seq_len, layer.shape.head_dim, layer.sliding_window});
     return at::tensor(means).view({q.size(0), layer.seq_len}).narrow(1, 0, layer.seq_len - window).contiguous();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "traces/model_shape.h"
+#include "traces/sliding_window.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -14,6 +15,10 @@ struct LayerView
     std::int64_t seq_len = 0; ///< N
     std::int64_t window = 0; ///< W, query rows recorded
     std::int64_t eval_len = 0; ///< T
+    std::int64_t sliding_window = 0; ///< positions that a query sees, up to its own; 0: all
+
+    /// First position that the query of an evaluation step sees; entry i of the steps is at position seq_len + i.
+    std::int64_t first_seen_by(std::int64_t step) const { return first_seen(seq_len + step, sliding_window); }
 
     // What a policy may read.
     at::Tensor k; ///< [num_kv_heads, seq_len, head_dim], after RoPE

@@ -182,7 +182,9 @@ po::options_description synth_options(SynthCommand& command)
         "head-dim", size(chosen.shape.head_dim), "numbers in a key")("hidden-size", size(chosen.shape.hidden_size),
         "width of the residual stream; 0: no W_O, no loss part")("seq-len", size(chosen.seq_len),
         "tokens of the prompt")("eval-len", size(chosen.eval_len), "evaluation steps; 0: no loss part")(
-        "window", size(chosen.window), "query rows of the prompt's end")("seed", size(chosen.seed), "of the generator")(
+        "window", size(chosen.window), "query rows of the prompt's end")("sliding-window", size(chosen.sliding_window),
+        "positions that a query sees in every layer, up to its own; 0: all")(
+        "seed", size(chosen.seed), "of the generator")(
         "store", po::value<std::string>()->default_value("f32")->value_name("TYPE"), "f32, f16 or bf16");
     return options;
 }

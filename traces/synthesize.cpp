@@ -211,8 +211,15 @@ at::Tensor own_attention(const SynthesisOptions& options)
 {
     const auto row = at::empty({options.seq_len}, at::kFloat);
     for (std::int64_t i = 0; i < options.seq_len; ++i)
-        row.mutable_data_ptr<float>()[i] = 1.0F / static_cast<float>(i + 1);
+        row.mutable_data_ptr<float>()[i] = 1.0F / static_cast<float>(i + 1 - first_seen(i, options.sliding_window));
     return row.expand({options.shape.num_heads, options.seq_len});
+}
+
+/// Queries of later tokens of the prompt that see the token at `position`.
+float seen_by_later(const SynthesisOptions& options, std::int64_t position)
+{
+    const auto later = options.seq_len - 1 - position;
+    return static_cast<float>(options.sliding_window == 0 ? later : std::min(later, options.sliding_window - 1));
 }
 
 /// [num_heads, seq_len]: column sums without the diagonal; no column exceeds the number of queries that see it.
@@ -225,13 +232,13 @@ at::Tensor column_sums(const SynthesisOptions& options, std::int64_t layer)
         const Random noise(options.seed, layer, Topic::column_sum, head);
         double sum = 0;
         for (std::int64_t i = 0; i < options.seq_len; ++i) {
-            const auto seen_by = static_cast<float>(options.seq_len - 1 - i);
-            row[i] = seen_by * std::exp(pattern.gain(i) + noise.normal(static_cast<std::uint64_t>(i)));
+            row[i]
+                = seen_by_later(options, i) * std::exp(pattern.gain(i) + noise.normal(static_cast<std::uint64_t>(i)));
             sum += row[i];
         }
         const auto scale = sum > 0 ? static_cast<float>(static_cast<double>(options.seq_len) / sum) : 0;
         for (std::int64_t i = 0; i < options.seq_len; ++i)
-            row[i] = std::min(row[i] * scale, static_cast<float>(options.seq_len - 1 - i));
+            row[i] = std::min(row[i] * scale, seen_by_later(options, i));
     }
     return tensor;
 }
@@ -324,6 +331,10 @@ TraceInfo synthesize_info(const SynthesisOptions& options)
     info.has_repeat_maxima_plus = true;
     info.rope_inv_freq = inverse_frequencies(std::max<std::int64_t>(options.shape.head_dim, 0));
     check_metadata(info, "synthetic trace");
+    if (options.sliding_window != 0) { // now that there are not absurdly many layers
+        info.layer_windows.assign(static_cast<std::size_t>(options.shape.num_layers), options.sliding_window);
+        check_metadata(info, "synthetic trace");
+    }
     return info;
 }
 
@@ -334,6 +345,7 @@ LayerView synthesize_layer(const SynthesisOptions& options, std::int64_t layer)
     view.shape = options.shape;
     view.seq_len = options.seq_len;
     view.window = options.window;
+    view.sliding_window = options.sliding_window;
     view.eval_len = options.eval_len;
     view.k = keys(options, layer, {0, options.seq_len});
     view.v = values(options, layer, {0, options.seq_len});

@@ -15,6 +15,7 @@ struct SynthesisOptions
     std::int64_t seq_len = 1024;
     std::int64_t eval_len = 16; ///< 0: no loss part
     std::int64_t window = 64;
+    std::int64_t sliding_window = 0; ///< of every layer; 0: none
     std::int64_t seed = 0;
     StoreType store = StoreType::f32; ///< values are rounded to it, so that a file gives back what was generated
 };

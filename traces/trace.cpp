@@ -133,6 +133,8 @@ LayerView sized_view(const TraceInfo& info, std::int64_t layer)
     view.seq_len = info.seq_len;
     view.window = info.window;
     view.eval_len = info.eval_len;
+    if (!info.layer_windows.empty())
+        view.sliding_window = info.layer_windows[static_cast<std::size_t>(layer)];
     return view;
 }
 

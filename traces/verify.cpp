@@ -36,14 +36,17 @@ void need(const at::Tensor& tensor, std::int64_t layer, const char* name)
             + ": its attention output cannot be recomputed and compared");
 }
 
-/// Step j sees the prompt and the steps up to itself.
-at::Tensor visible_steps(std::int64_t eval_len)
+/// [eval_len, seq_len + eval_len]: a step sees nothing behind itself, nor what has left its window.
+at::Tensor hidden_entries(const LayerView& layer)
 {
-    return at::ones({eval_len, eval_len}, at::kBool).tril();
+    const auto hidden = at::ones({layer.eval_len, layer.seq_len + layer.eval_len}, at::kBool).triu(layer.seq_len + 1);
+    for (std::int64_t step = 0; step < layer.eval_len; ++step)
+        hidden[step].narrow(0, 0, layer.first_seen_by(step)).fill_(true);
+    return hidden;
 }
 
 /// [group_size, eval_len, head_dim]: attention of the query heads that share KV head `kv_head`.
-at::Tensor group_output(const LayerView& layer, std::int64_t kv_head, const at::Tensor& visible)
+at::Tensor group_output(const LayerView& layer, std::int64_t kv_head, const at::Tensor& hidden)
 {
     const auto group = layer.shape.group_size();
     const auto keys = at::cat({layer.k[kv_head], layer.k_eval[kv_head]});
@@ -51,8 +54,7 @@ at::Tensor group_output(const LayerView& layer, std::int64_t kv_head, const at::
     const auto queries = layer.q_eval.narrow(0, kv_head * group, group);
     const auto scale = 1.0 / std::sqrt(static_cast<double>(layer.shape.head_dim));
     auto scores = at::matmul(queries, keys.t()).mul_(scale);
-    scores.narrow(2, layer.seq_len, layer.eval_len)
-        .masked_fill_(visible.logical_not(), -std::numeric_limits<float>::infinity());
+    scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
     return at::matmul(at::softmax(scores, -1), values);
 }
 
@@ -90,10 +92,10 @@ at::Tensor recompute_attn_out(const LayerView& layer)
     need(layer.v_eval, layer.layer, "v_eval");
     need(layer.w_o, layer.layer, "w_o");
     const OneThread guard;
-    const auto visible = visible_steps(layer.eval_len);
+    const auto hidden = hidden_entries(layer);
     std::vector<at::Tensor> heads;
     for (std::int64_t kv_head = 0; kv_head < layer.shape.num_kv_heads; ++kv_head)
-        heads.push_back(group_output(layer, kv_head, visible));
+        heads.push_back(group_output(layer, kv_head, hidden));
     const auto z = at::cat(heads).transpose(0, 1).reshape({layer.eval_len, -1}); // [eval_len, num_heads * head_dim]
     const auto out = at::matmul(z, layer.w_o.t());
     return layer.b_o.defined() ? out + layer.b_o : out;

@@ -84,8 +84,7 @@ private:
     LAVA_DEVICE double logit_of(
         const Shared& s, std::int64_t entry, int row, std::int64_t column_index, int column) const
     {
-        const std::int64_t step = column_index % sizes.steps;
-        if (entry >= sizes.entries() || entry - sizes.seq_len > step) {
+        if (entry >= sizes.entries() || !sizes.sees(column_index % sizes.steps, entry)) {
             return -INFINITY;
         }
         double sum = 0;

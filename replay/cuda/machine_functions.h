@@ -17,7 +17,7 @@ template <typename Machine> std::vector<float> window_means_on(const Machine& ma
     const auto q = machine.copy_in(inputs.q, inputs.num_heads * q_stride);
     const auto k = machine.copy_in(inputs.k, inputs.num_kv_heads * k_stride);
     const AttentionInputs<float> in{q.data(), k.data(), nullptr, q_stride, k_stride, 0, inputs.num_heads,
-        inputs.num_kv_heads, inputs.window, inputs.seq_len, inputs.head_dim, 0,
+        inputs.num_kv_heads, inputs.window, inputs.seq_len, inputs.head_dim, inputs.sliding_window,
         static_cast<float>(1 / std::sqrt(static_cast<double>(inputs.head_dim)))};
     const auto workspace = machine.template make<float>(workspace_floats(in, false));
     const auto means = machine.template make<float>(inputs.num_heads * inputs.seq_len);

@@ -24,10 +24,7 @@ at::Tensor rounded_window_attention(const LayerInputs& layer, std::int64_t rows,
     const auto product = rounded(at::bmm(q, rounded(layer.k(), precision).transpose(1, 2)), precision);
     auto logits = rounded(product / std::sqrt(static_cast<double>(shape.head_dim)), precision);
     logits = logits.view({shape.num_heads, rows, n}).clone();
-    for (std::int64_t row = 0; row + 1 < rows; ++row) {
-        const auto visible = n - rows + row + 1;
-        logits.select(1, row).narrow(1, visible, n - visible).fill_(-std::numeric_limits<float>::infinity());
-    }
+    hide_unseen(logits, layer.sliding_window());
     return rounded(at::softmax(logits, -1), precision);
 }
 

@@ -30,7 +30,7 @@ public:
     // attention: [heads, rows, seq_len]; q: [heads, rows, head_dim]; k, v: [seq_len, head_dim]; gram: [heads *
     // head_dim, heads * head_dim]
     ScoredHeads(const at::Tensor& attention, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-        at::Tensor gram, std::int64_t evictable)
+        at::Tensor gram, std::int64_t evictable, std::int64_t sliding_window)
         : heads_(attention.size(0))
         , rows_(attention.size(1))
         , evictable_(evictable)
@@ -39,7 +39,7 @@ public:
         const auto center = v.mean(0);
         values_ = v.narrow(0, 0, evictable) - center; // o - v does not change, its terms cancel less
         split_attention(attention, v - center);
-        restore_rest(q.reshape({heads_ * rows_, -1}), k, v - center);
+        restore_rest(q.reshape({heads_ * rows_, -1}), k, v - center, sliding_window);
         for (std::int64_t first = 0; first < heads_; ++first) {
             for (auto second = first; second < heads_; ++second) {
                 pairs_.push_back({first, second});
@@ -95,7 +95,7 @@ private:
     }
 
     // Where all of fp32's attention is on one entry, the rest's is found anew from its logits, in double.
-    void restore_rest(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
+    void restore_rest(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t sliding_window)
     {
         const auto scale = 1 / std::sqrt(static_cast<double>(k.size(1)));
         for (std::int64_t i = 0; i < heads_ * rows_; ++i) {
@@ -103,10 +103,11 @@ private:
             if (entry < 0 || !vanished_.const_data_ptr<bool>()[i]) {
                 continue;
             }
-            const auto seen = k.size(0) - rows_ + 1 + i % rows_;
-            auto logits = at::mv(k.narrow(0, 0, seen).to(at::kDouble), q[i].to(at::kDouble)) * scale;
-            logits[entry] = -std::numeric_limits<double>::infinity();
-            rest_output_[i].copy_(at::mv(v.narrow(0, 0, seen).t().to(at::kDouble), at::softmax(logits, 0)));
+            const auto position = k.size(0) - rows_ + i % rows_, first = first_seen(position, sliding_window);
+            const auto seen = [&](const at::Tensor& x) { return x.narrow(0, first, position + 1 - first); };
+            auto logits = at::mv(seen(k).to(at::kDouble), q[i].to(at::kDouble)) * scale;
+            logits[entry - first] = -std::numeric_limits<double>::infinity();
+            rest_output_[i].copy_(at::mv(seen(v).t().to(at::kDouble), at::softmax(logits, 0)));
         }
     }
 
@@ -264,7 +265,8 @@ at::Tensor leave_one_out_scores(const LayerInputs& layer, const LeaveOneOutRule&
     for (std::int64_t first = 0; first < shape.num_heads; first += together) {
         const auto kv_head = first / shape.group_size();
         const ScoredHeads heads(attention.narrow(0, first, together), q.narrow(0, first, together), layer.k()[kv_head],
-            layer.v()[kv_head], gram_matrix(layer, rule, first, together), layer.seq_len() - rule.window);
+            layer.v()[kv_head], gram_matrix(layer, rule, first, together), layer.seq_len() - rule.window,
+            layer.sliding_window());
         scores.push_back(reduce_rows(heads.errors() / norms, rule.reduce));
     }
     return at::stack(scores);

@@ -99,6 +99,8 @@ private:
         for (std::int64_t head = 0; head < shape.num_heads; ++head) {
             const auto kv_head = head / shape.group_size();
             auto scores = at::mv(k[kv_head], q[head]) / std::sqrt(static_cast<double>(shape.head_dim));
+            if (const auto window = config_.layer_window[static_cast<std::size_t>(layer)]; window > 0)
+                scores.slice(0, 0, -window).fill_(-INFINITY); // the last key is the query's own
             scores.narrow(0, 0, trace_.info().seq_len)
                 .masked_fill_(kept_[layer][head * kept_.size(1) / shape.num_heads].logical_not(), -INFINITY);
             z.push_back(at::mv(v[kv_head].t(), at::softmax(scores, 0)));

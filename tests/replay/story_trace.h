@@ -2,19 +2,21 @@
 
 #include "capture/recorder.h"
 #include "model/decoder.h"
+#include "tests/windowed_story_model.h"
 
 #include <filesystem>
 #include <random>
 
 namespace lava::testing {
 
-inline const std::filesystem::path story_model = LAVA_SOURCE_DIR "/models/stories260K";
 inline constexpr std::int64_t story_tokens = 150, story_steps = 7;
 
-/// Records the small model over 150 tokens at random into `file`: 7 greedy steps, or a reference's.
-inline void record_story(const std::filesystem::path& file, const std::vector<std::int64_t>& reference = {})
+/// Records the small model over 150 tokens at random into `file`: 7 greedy steps, or a reference's. `model`: its
+/// folder.
+inline void record_story(const std::filesystem::path& file, const std::vector<std::int64_t>& reference = {},
+    const std::filesystem::path& model = story_model)
 {
-    const Checkpoint checkpoint(story_model);
+    const Checkpoint checkpoint(model);
     const Decoder decoder(checkpoint, {});
     std::mt19937 random(5);
     std::vector<std::int64_t> prompt{1};

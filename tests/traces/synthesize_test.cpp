@@ -54,6 +54,25 @@ TEST(Synthesize, AFileGivesBackWhatWasGenerated)
     }
 }
 
+TEST(Synthesize, AttendsWithinASlidingWindow)
+{
+    const TemporaryFolder folder;
+    auto options = medium();
+    options.sliding_window = 50;
+    synthesize_trace(options, folder / "x.h5");
+    const Trace trace(folder / "x.h5");
+    EXPECT_EQ(trace.info().layer_windows, (std::vector<std::int64_t>{50, 50, 50}));
+    auto layer = trace.layer(2);
+    EXPECT_EQ(layer.sliding_window, 50);
+    EXPECT_LE(verify_layer(layer).worst_step, verify_tolerance(StoreType::f32));
+    EXPECT_LE(layer.observed_attention_off_diagonal.max().item<float>(), 49);
+    layer.sliding_window = 51;
+    EXPECT_GT(verify_layer(layer).worst_step, verify_tolerance(StoreType::f32));
+    options.sliding_window = -1;
+    EXPECT_THAT([&] { (void)synthesize_info(options); },
+        ::testing::ThrowsMessage<Error>(::testing::HasSubstr("/model/layer_windows: expected 0 to ")));
+}
+
 TEST(Synthesize, SeedAndLayerChangeEverything)
 {
     auto options = medium();

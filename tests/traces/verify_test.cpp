@@ -24,7 +24,8 @@ SynthesisOptions shape_of(std::int64_t heads, std::int64_t kv_heads)
     return options;
 }
 
-/// softmax(q K^T / sqrt(d)) V of one head and step, over the prompt and the steps up to this one, in double.
+/// softmax(q K^T / sqrt(d)) V of one head and step, over the prompt and the steps up to this one, or the last of them
+/// where there is a sliding window; in double.
 std::vector<double> attend(const LayerView& layer, std::int64_t head, std::int64_t step)
 {
     const auto kv_head = head / layer.shape.group_size();
@@ -33,7 +34,10 @@ std::vector<double> attend(const LayerView& layer, std::int64_t head, std::int64
     };
     std::vector<double> output(static_cast<std::size_t>(layer.shape.head_dim));
     double sum = 0;
+    const auto seen = layer.sliding_window > 0 ? layer.sliding_window : layer.seq_len + layer.eval_len;
     for (std::int64_t i = 0; i <= layer.seq_len + step; ++i) {
+        if (layer.seq_len + step - i >= seen)
+            continue;
         double score = 0;
         for (std::int64_t c = 0; c < layer.shape.head_dim; ++c)
             score += layer.q_eval[head][step][c].item<double>() * entry(layer.k, layer.k_eval, i)[c].item<double>();
@@ -71,12 +75,15 @@ TEST(Verify, RecomputesTheDefinition)
     for (const auto& [heads, kv_heads] : {std::pair{4, 4}, {6, 2}, {4, 1}}) {
         auto layer = synthesize_layer(shape_of(heads, kv_heads), 0);
         layer.b_o = at::arange(10, at::kFloat) * 0.1;
-        const auto found = recompute_attn_out(layer);
-        for (std::int64_t step = 0; step < 4; ++step) {
-            const auto expected = reference(layer, step);
-            for (std::int64_t row = 0; row < 10; ++row) // float32 sums of 34 terms of order 1
-                EXPECT_NEAR(found[step][row].item<double>(), expected[static_cast<std::size_t>(row)], 5e-6)
-                    << heads << '/' << kv_heads << " step " << step << " row " << row;
+        for (const std::int64_t window : {0, 2, 12, 34}) {
+            layer.sliding_window = window;
+            const auto found = recompute_attn_out(layer);
+            for (std::int64_t step = 0; step < 4; ++step) {
+                const auto expected = reference(layer, step);
+                for (std::int64_t row = 0; row < 10; ++row) // float32 sums of 34 terms of order 1
+                    EXPECT_NEAR(found[step][row].item<double>(), expected[static_cast<std::size_t>(row)], 5e-6)
+                        << heads << '/' << kv_heads << " window " << window << " step " << step << " row " << row;
+            }
         }
     }
 }
