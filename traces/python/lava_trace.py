@@ -23,101 +23,84 @@ import h5py
 import numpy as np
 
 FORMAT_MAJOR = 1
-FORMAT_MINOR = 1
+FORMAT_MINOR = 2
 
-# Per layer, with the sizes of their axes. k, v and q_window are needed, all else is optional; "Hq*d" is Hq times d.
+# The arrays of a layer, with the sizes of their axes ("Hq*d" is Hq times d). All but the first three are optional;
+# losses need q_eval, k_eval, v_eval and w_o, and `lava-trace verify` needs attn_out too.
 LAYER_KEYS = {
-    "k": ("Hkv", "N", "d"),
-    "v": ("Hkv", "N", "d"),
-    "q_window": ("Hq", "W", "d"),
-    "observed_attention": ("Hq", "N"),
-    "observed_attention_off_diagonal": ("Hq", "N"),
-    "q_pre_rope_mean": ("Hq", "d"),
-    "q_pre_rope_cov": ("Hq", "d", "d"),
-    "repeat_maxima": ("Hkv", "N"),
-    "repeat_maxima_plus": ("Hkv", "N"),
-    "w_o": ("D", "Hq*d"),
-    "b_o": ("D",),
-    "q_eval": ("Hq", "T", "d"),
-    "k_eval": ("Hkv", "T", "d"),
-    "v_eval": ("Hkv", "T", "d"),
-    "resid_pre": ("T", "D"),
-    "attn_out": ("T", "D"),
-    "resid_mid": ("T", "D"),
-    "mlp_out": ("T", "D"),
+    "k": ("Hkv", "N", "d"),  # keys of the prompt, after the rotary embedding
+    "v": ("Hkv", "N", "d"),  # its values
+    "q_window": ("Hq", "W", "d"),  # queries of its last W tokens, after the rotary embedding
+    "observed_attention": ("Hq", "N"),  # column sums of the causal attention over all N prompt queries
+    "observed_attention_off_diagonal": ("Hq", "N"),  # the same without each token's attention to itself
+    "q_pre_rope_mean": ("Hq", "d"),  # mean of the queries before the rotary embedding, of the positions from 4 on
+    "q_pre_rope_cov": ("Hq", "d", "d"),  # their covariance (over n)
+    "repeat_maxima": ("Hkv", "N"),  # KVzip's scores (traces/FORMAT.md, "The repeat pass")
+    "repeat_maxima_plus": ("Hkv", "N"),  # KVzip+'s
+    "w_o": ("D", "Hq*d"),  # the attention's output projection, o_proj.weight
+    "b_o": ("D",),  # its bias
+    "q_eval": ("Hq", "T", "d"),  # queries of T steps after the prompt, on which losses are measured
+    "k_eval": ("Hkv", "T", "d"),  # their keys
+    "v_eval": ("Hkv", "T", "d"),  # and values
+    "resid_pre": ("T", "D"),  # the residual stream of the steps before the layer
+    "attn_out": ("T", "D"),  # what attention adds to it, the bias included
+    "resid_mid": ("T", "D"),  # the stream after that
+    "mlp_out": ("T", "D"),  # what the FFN adds
 }
 REQUIRED_KEYS = ("k", "v", "q_window")
 FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal", "q_pre_rope_mean", "q_pre_rope_cov",
                        "repeat_maxima", "repeat_maxima_plus")
 WEIGHT_KEYS = ("w_o", "b_o")
 STORES = ("f32", "f16", "bf16")
+OF_ALL_HEADS = ("b_o", "resid_pre", "attn_out", "resid_mid", "mlp_out")  # which a trace of some heads cannot have
 _STRINGS = {"model": ("model", "config", "weights_sha256"), "run": ("device", "dtype", "continuation", "tokenization")}
+_SIZES = {"model": {"num_layers": "L", "num_heads": "Hq", "num_kv_heads": "Hkv", "head_dim": "d", "hidden_size": "D",
+                    "vocab_size": "V"}, "run": {"seq_len": "N", "eval_len": "T", "window": "W"}}
 _NAMES = {"model": "name"}  # write_trace()'s word: the attribute's name
+_REST = {"prompt_ids": None, "eval_ids": None, "prompt_texts": None, "eval_texts": None, "spans": (), "logits": None,
+         "rope_inv_freq": None, "rope_attention_scaling": 1.0, "layer_numbers": None, "kv_head_numbers": None,
+         "layer_windows": None}
 
 
-def write_trace(path, layers, *, model="", config="", weights_sha256="", vocab_size=None, hidden_size=None, device="",
-                dtype="", continuation="", tokenization="", prompt_ids=None, eval_ids=None, prompt_texts=None,
-                eval_texts=None, spans=(), logits=None, store="f32", weights_file=None, generator="lava_trace.py",
-                rope_inv_freq=None, rope_attention_scaling=1.0):
+def write_trace(path, layers, *, vocab_size=None, hidden_size=None, store="f32", weights_file=None,
+                generator="lava_trace.py", **more):
     """Write a trace to `path`, whole or not at all.
 
-    layers        a sequence of dicts of arrays (numpy, or torch tensors), all layers with the same keys:
-        k, v         [Hkv, N, d]  keys (after the rotary embedding) and values of the prompt; needed
-        q_window     [Hq, W, d]   queries (after the rotary embedding) of the last W prompt tokens; needed
-        observed_attention, observed_attention_off_diagonal
-                     [Hq, N]      column sums of the causal attention over all N prompt queries, with and without
-                                  each token's attention to itself
-        q_pre_rope_mean, q_pre_rope_cov
-                     [Hq, d], [Hq, d, d]  mean and covariance (over n) of the queries before the rotary embedding, of
-                                  the positions from 4 on
-        repeat_maxima, repeat_maxima_plus
-                     [Hkv, N]     KVzip's and KVzip+'s scores (traces/FORMAT.md, "The repeat pass")
-        q_eval       [Hq, T, d]   queries of T steps after the prompt, on which losses are measured
-        k_eval, v_eval [Hkv, T, d]  their keys and values
-        w_o, b_o     [D, Hq * d], [D]  the attention's output projection (o_proj.weight) and its bias
-        resid_pre, attn_out, resid_mid, mlp_out
-                     [T, D]       the residual stream of the steps: before the layer, what attention adds (bias
-                                  included), after that, what the FFN adds
-      Losses need q_eval, k_eval, v_eval and w_o; `lava-trace verify` needs attn_out too.
-    model, config, weights_sha256, device, dtype, continuation, tokenization   strings: what was run
+    layers        a sequence of dicts of arrays (numpy, or torch tensors), all with the same keys, those of LAYER_KEYS
     vocab_size, hidden_size   where `logits` and the layers do not tell
-    prompt_ids, eval_ids      [N], [T] token ids
-    prompt_texts, eval_texts  N and T strings (or bytes): the text of each token
-    spans         named stretches of prompt tokens, (name, begin, end) or {"name", "begin", "end"}, half open
-    logits        [T, V] of the steps
     store         "f32", "f16" or "bf16": how the layers' tensors are stored
     weights_file  where w_o and b_o go, to be shared by the traces of a model; linked from the trace, so the two must
                   stay where they are relative to each other. An existing file of the same model is used as it is.
-    rope_inv_freq [r], r <= d / 2: the angle per position of the pairs (i, i + r) of a head's first 2r numbers
-    rope_attention_scaling  what the rotary embedding also multiplies queries and keys by
+    more          all optional:
+        model, config, weights_sha256, device, dtype, continuation, tokenization   strings: what was run
+        prompt_ids, eval_ids      [N], [T] token ids
+        prompt_texts, eval_texts  N and T strings (or bytes): the text of each token
+        spans         named stretches of prompt tokens, (name, begin, end) or {"name", "begin", "end"}, half open
+        logits        [T, V] of the steps
+        rope_inv_freq [r], r <= d / 2: the angle per position of the pairs (i, i + r) of a head's first 2r numbers
+        rope_attention_scaling  what the rotary embedding also multiplies queries and keys by
+        layer_numbers, kv_head_numbers   [L], [Hkv], ascending: of a part of the model's layers or KV heads, their
+                      numbers in it. Where heads are lacking, w_o has the columns of those that are there, and b_o and
+                      the residual stream, which belong to all, are left out.
+        layer_windows [L]: each layer's sliding window, 0 where a query sees all
 
     Raises ValueError, naming layer, key, expected and found, where something does not fit.
     """
-    if store not in STORES:
-        raise ValueError(f"store: expected one of {', '.join(STORES)}, found {store!r}")
     if isinstance(layers, Mapping):
         raise ValueError("layers: expected a sequence of dicts, one a layer, found a single dict")
     layers = [_as_arrays(index, layer) for index, layer in enumerate(layers)]
-    sizes = _sizes(layers, eval_ids, logits, hidden_size, vocab_size)
-    for index, layer in enumerate(layers):
-        _check_layer(index, layer, layers[0], sizes)
-    tokens = _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes)
-    spans = _spans(spans, sizes)
-    logits = _logits(logits, sizes)
-    rope = _rope(rope_inv_freq, rope_attention_scaling, sizes)
-    link = None
-    if weights_file is not None and "w_o" in layers[0]:
-        weights_sha256 = weights_sha256 or _weights_hash(layers)
-        link = _share_weights(path, weights_file, layers, sizes, model, weights_sha256, store, generator)
-    strings = {
-        "model": {"name": model, "config": config, "weights_sha256": weights_sha256},
-        "run": {"device": device, "dtype": dtype, "continuation": continuation, "tokenization": tokenization},
-    }
-    with _Output(path) as file:
-        _write_head(file, strings, sizes, generator)
+    sizes = _sizes(layers, more.get("eval_ids"), more.get("logits"), hidden_size, vocab_size)
+    shares = weights_file is not None and "w_o" in layers[0]
+    if shares and (more.get("layer_numbers") is not None or more.get("kv_head_numbers") is not None):
+        raise ValueError("weights_file: expected none for a part of a model: the file holds the weights of all of it")
+    if shares and not more.get("weights_sha256"):
+        more["weights_sha256"] = _weights_hash(layers)
+    rest = {key: more.pop(key) for key in _REST if key in more}
+    with TraceWriter(path, **sizes, store=store, generator=generator, **more) as writer:
+        writer.set(**rest)
+        link = _share_weights(writer, path, weights_file, layers, more) if shares else None
         for index, layer in enumerate(layers):
-            _write_layer(file, index, layer, sizes, store, link)
-        _write_rest(file, tokens, spans, logits, rope, rope_attention_scaling)
+            writer.write(index, layer, link)
 
 
 class TraceWriter:
@@ -128,10 +111,9 @@ class TraceWriter:
             writer.write(3, {"k": k, "v": v, "q_window": q})    # layer 3; more of it may follow in other calls
             writer.set(prompt_ids=ids, logits=logits)           # before the end of the block, all optional
 
-    Sizes, keys and the words of `strings` (model, config, weights_sha256, device, dtype, continuation, tokenization) are
-    those of write_trace(); set() takes its prompt_ids, eval_ids, prompt_texts, eval_texts, spans, logits, rope_inv_freq
-    and rope_attention_scaling. W_O goes into the trace. Raises ValueError as write_trace() does, at the end of the block
-    for what is missing.
+    Sizes, keys and `strings` (model, config, weights_sha256, device, dtype, continuation, tokenization) are those of
+    write_trace(); set() takes the others of its `more`. Layers are counted from 0, those of a part of a model too. W_O
+    goes into the trace. Raises ValueError as write_trace() does, at the end of the block for what is missing.
     """
 
     def __init__(self, path, *, num_layers, num_heads, num_kv_heads, head_dim, seq_len, window, eval_len=0,
@@ -140,32 +122,40 @@ class TraceWriter:
         if unknown or store not in STORES:
             raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}" if unknown else
                              f"store: expected one of {', '.join(STORES)}, found {store!r}")
-        self._sizes = {"L": num_layers, "Hq": num_heads, "Hkv": num_kv_heads, "d": head_dim, "N": seq_len, "W": window,
-                       "T": eval_len, "D": hidden_size, "V": vocab_size, "Hq*d": num_heads * head_dim}
-        self._store, self._extra, self._written = store, {}, [set() for _ in range(num_layers)]
+        self.sizes = {"L": num_layers, "Hq": num_heads, "Hkv": num_kv_heads, "d": head_dim, "N": seq_len, "W": window,
+                      "T": eval_len, "D": hidden_size, "V": vocab_size, "Hq*d": num_heads * head_dim}
+        self.store, self.generator = store, generator
+        self._rest, self._written = dict(_REST), [set() for _ in range(num_layers)]
         self._output = _Output(path)
-        self._head = ({group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
-                       for group, keys in _STRINGS.items()}, generator)
+        self._strings = {group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
+                         for group, keys in _STRINGS.items()}
 
     def __enter__(self):
         self._file = self._output.__enter__()
-        _write_head(self._file, self._head[0], self._sizes, self._head[1])
+        _write_head(self._file, self._strings, self.sizes, self.generator)
         return self
 
-    def write(self, index, layer):
-        """More arrays of layer `index`, by name."""
+    def write(self, index, layer, link=None):
+        """More arrays of layer `index`, by name; weights are taken from the file `link`, where one is given."""
         layer = _as_arrays(index, layer, needed=())
-        group = self._file.require_group(f"layers/{_layer_name(index, self._sizes)}")
+        name = _layer_name(index, self.sizes)
+        group = self._file.require_group(f"layers/{name}")
         for key, array in layer.items():
-            expected = tuple(self._sizes[axis] for axis in LAYER_KEYS[key])
-            if array.shape != expected or key in self._written[index]:
-                raise ValueError(f"layer {index}: {key}: expected {list(expected)}, once, found {list(array.shape)}")
-            _write_array(group, f"layer {index}", key, array, self._store)
+            _expect_shape(f"layer {index}: {key}", array, [self.sizes[axis] for axis in LAYER_KEYS[key]])
+            if key in self._written[index]:
+                raise ValueError(f"layer {index}: {key}: expected it once, found it again")
+            if link is not None and key in WEIGHT_KEYS:
+                group[key] = h5py.ExternalLink(link, f"/layers/{name}/{key}")
+            else:
+                _write_array(group, f"layer {index}", key, array, self.store)
             self._written[index].add(key)
 
-    def set(self, **extra):
-        """What is not of a layer: tokens, spans, logits, the rotary embedding."""
-        self._extra.update(extra)
+    def set(self, **rest):
+        """What is not of a layer: tokens, spans, logits, the rotary embedding, what part of the model this is."""
+        unknown = rest.keys() - _REST.keys()
+        if unknown:
+            raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}")
+        self._rest.update(rest)
 
     def __exit__(self, kind, *rest):
         try:
@@ -177,24 +167,16 @@ class TraceWriter:
         self._output.__exit__(kind, *rest)
 
     def _finish(self):
+        lacks_heads = self._rest["kv_head_numbers"] is not None
         for index, keys in enumerate(self._written):
             missing = [key for key in REQUIRED_KEYS if key not in keys]
             if missing or keys != self._written[0]:
                 key = missing[0] if missing else sorted(keys ^ self._written[0])[0]
                 raise ValueError(f"layer {index}: {key}: " + ("missing" if missing else "expected all layers alike"))
-        extra = {"eval_ids": None, "prompt_ids": None, "prompt_texts": None, "eval_texts": None, "spans": (),
-                 "logits": None, "rope_inv_freq": None, "rope_attention_scaling": 1.0, **self._extra}
-        tokens = _tokens(*(extra[key] for key in ("prompt_ids", "eval_ids", "prompt_texts", "eval_texts")), self._sizes)
-        _write_rest(self._file, tokens, _spans(extra["spans"], self._sizes), _logits(extra["logits"], self._sizes),
-                    _rope(extra["rope_inv_freq"], extra["rope_attention_scaling"], self._sizes),
-                    extra["rope_attention_scaling"])
-
-
-def read_trace(path):
-    """Open a trace; returns a `Trace`. Raises OSError where `path` is no HDF5 file, ValueError where it is no
-    trace or a newer one than this reads.
-    """
-    return Trace(path)
+            for key in OF_ALL_HEADS:
+                if lacks_heads and key in keys:
+                    raise ValueError(f"layer {index}: {key}: is of all heads, expected none where some are lacking")
+        _write_rest(self._file, self._rest, self.sizes)
 
 
 class Trace:
@@ -202,8 +184,10 @@ class Trace:
 
     info has num_layers, num_heads, num_kv_heads, head_dim, hidden_size, vocab_size, seq_len, eval_len, window; name,
     config, weights_sha256, device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
-    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)), rope_inv_freq (an
-    array or None), rope_attention_scaling.
+    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)), rope_inv_freq,
+    layer_numbers, kv_head_numbers, layer_windows (arrays or None), rope_attention_scaling.
+
+    Raises OSError where `path` is no HDF5 file, ValueError where it is no trace or a newer one than this reads.
     """
 
     def __init__(self, path):
@@ -231,6 +215,9 @@ class Trace:
 
     def __exit__(self, *_):
         self.close()
+
+
+read_trace = Trace
 
 
 class Layer(Mapping):
@@ -294,7 +281,7 @@ def _as_arrays(index, layer, needed=REQUIRED_KEYS):
 
 
 def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
-    """Every size of the trace, from the first layer and what else tells."""
+    """Every size of the trace, by TraceWriter's words, from the first layer and what else tells."""
     if not layers:
         raise ValueError("layers: expected at least one, found none")
     for name, value in (("vocab_size", vocab_size), ("hidden_size", hidden_size)):
@@ -306,9 +293,6 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
     steps = [first[key].shape[LAYER_KEYS[key].index("T")] for key in first if "T" in LAYER_KEYS[key]]
     steps += [len(value) for value in (eval_ids, logits) if value is not None]
     widths = [first[key].shape[LAYER_KEYS[key].index("D")] for key in first if "D" in LAYER_KEYS[key]]
-    sizes = {"L": len(layers), "Hq": heads, "Hkv": kv_heads, "d": head_dim, "N": seq_len, "W": window,
-             "Hq*d": heads * head_dim, "T": steps[0] if steps else 0, "D": hidden_size or (widths[0] if widths else 0),
-             "V": vocab_size or (np.shape(logits)[-1] if logits is not None else 0)}
     if 0 in (heads, kv_heads, head_dim, seq_len, window):
         raise ValueError(f"layer 0: expected no empty axis, found k {list(first['k'].shape)} and "
                          f"q_window {list(first['q_window'].shape)}")
@@ -316,31 +300,22 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
         raise ValueError(f"layer 0: q_window: expected a multiple of k's {kv_heads} heads, found {heads}")
     if window > seq_len:
         raise ValueError(f"layer 0: q_window: expected at most k's {seq_len} tokens, found {window}")
-    return sizes
+    return {"num_layers": len(layers), "num_heads": heads, "num_kv_heads": kv_heads, "head_dim": head_dim,
+            "seq_len": seq_len, "window": window, "eval_len": steps[0] if steps else 0,
+            "hidden_size": hidden_size or (widths[0] if widths else 0),
+            "vocab_size": vocab_size or (np.shape(logits)[-1] if logits is not None else 0)}
 
 
-def _check_layer(index, layer, first, sizes):
-    if layer.keys() != first.keys():
-        key = sorted(layer.keys() ^ first.keys())[0]
-        raise ValueError(f"layer {index}: {key}: expected all layers alike, found it in one of layers 0 and {index}")
-    for key, array in layer.items():
-        expected = tuple(sizes[axis] for axis in LAYER_KEYS[key])
-        if array.shape != expected:
-            raise ValueError(f"layer {index}: {key}: expected {list(expected)}, found {list(array.shape)}")
-
-
-def _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes):
+def _tokens(rest, sizes):
     """The datasets of /tokens."""
-    for name, value, axis in (("prompt_ids", prompt_ids, "N"), ("eval_ids", eval_ids, "T"),
-                              ("prompt_texts", prompt_texts, "N"), ("eval_texts", eval_texts, "T")):
-        if value is not None and len(value) != sizes[axis]:
-            raise ValueError(f"{name}: expected {sizes[axis]}, found {len(value)}")
+    datasets = {name: numbers for name, axis in (("prompt_ids", "N"), ("eval_ids", "T"))
+                if (numbers := _whole_numbers(name, rest[name], sizes[axis])) is not None}
+    prompt_texts, eval_texts = rest["prompt_texts"], rest["eval_texts"]
+    for name, axis in (("prompt_texts", "N"), ("eval_texts", "T")):
+        if rest[name] is not None and len(rest[name]) != sizes[axis]:
+            raise ValueError(f"{name}: expected {sizes[axis]}, found {len(rest[name])}")
     if eval_texts is not None and prompt_texts is None:
         raise ValueError("eval_texts: expected prompt_texts too, found none")
-    datasets = {}
-    for name, value in (("prompt_ids", prompt_ids), ("eval_ids", eval_ids)):
-        if value is not None:
-            datasets[name] = _whole_numbers(name, value)
     if prompt_texts is not None:
         texts = [*prompt_texts, *(eval_texts or ())]
         pieces = [text.encode() if isinstance(text, str) else bytes(text) for text in texts]
@@ -349,9 +324,15 @@ def _tokens(prompt_ids, eval_ids, prompt_texts, eval_texts, sizes):
     return datasets
 
 
-def _whole_numbers(name, values):
-    """As int64; ValueError where one would be cut to fit, or is negative."""
+def _whole_numbers(name, values, count, ascend=False):
+    """As int64, None for None; ValueError where there are not `count`, or one would be cut to fit, or is negative."""
+    if values is None:
+        return None
     array = np.asarray(values)
+    if array.shape != (count,):
+        raise ValueError(f"{name}: expected {count}, found {len(array) if array.ndim == 1 else list(array.shape)}")
+    if ascend and (np.diff(array) <= 0).any():
+        raise ValueError(f"{name}: expected ascending numbers, found {array.tolist()}")
     if array.size == 0:
         return array.astype("<i8")
     if array.dtype.kind not in "iu" or array.min() < 0:
@@ -382,13 +363,9 @@ def _rope(inv_freq, scaling, sizes):
     return inv_freq
 
 
-def _logits(logits, sizes):
-    if logits is None:
-        return None
-    logits = _as_array(logits)
-    if logits.shape != (sizes["T"], sizes["V"]):
-        raise ValueError(f"logits: expected [{sizes['T']}, {sizes['V']}], found {list(logits.shape)}")
-    return logits
+def _expect_shape(name, array, expected):
+    if list(array.shape) != expected:
+        raise ValueError(f"{name}: expected {expected}, found {list(array.shape)}")
 
 
 def _finite(where, array, store):
@@ -443,42 +420,35 @@ def _mark(file, name, generator):
 
 def _write_head(file, strings, sizes, generator):
     _mark(file, "lava-trace", generator)
-    numbers = {
-        "model": {"num_layers": "L", "num_heads": "Hq", "num_kv_heads": "Hkv", "head_dim": "d", "hidden_size": "D",
-                  "vocab_size": "V"},
-        "run": {"seq_len": "N", "eval_len": "T", "window": "W"},
-    }
     for name in ("model", "run"):
         group = file.create_group(name)
         for key, value in strings[name].items():
             group.attrs[key] = value if isinstance(value, str) else json.dumps(value)
-        for key, axis in numbers[name].items():
+        for key, axis in _SIZES[name].items():
             group.attrs[key] = np.int64(sizes[axis])
 
 
-def _write_rest(file, tokens, spans, logits, rope, rope_attention_scaling):
+def _write_rest(file, rest, sizes):
     """All but the layers."""
-    group = file.create_group("tokens")
-    for name, data in tokens.items():
-        group.create_dataset(name, data=data)
+    model, tokens = file["model"], file.create_group("tokens")
+    for name, data in _tokens(rest, sizes).items():
+        tokens[name] = data
+    spans = _spans(rest["spans"], sizes)
     if spans:
         dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
         dataset.attrs["names"] = json.dumps([span[0] for span in spans])
-    if logits is not None:
-        file.create_dataset("logits", data=_finite("logits", logits, "f32"))
+    if rest["logits"] is not None:
+        logits = _as_array(rest["logits"])
+        _expect_shape("logits", logits, [sizes["T"], sizes["V"]])
+        file["logits"] = _finite("logits", logits, "f32")
+    rope = _rope(rest["rope_inv_freq"], rest["rope_attention_scaling"], sizes)
     if rope is not None:
-        file["model"]["rope_inv_freq"] = rope
-        file["model"].attrs["rope_attention_scaling"] = np.float64(rope_attention_scaling)
-
-
-def _write_layer(file, index, layer, sizes, store, link):
-    name = _layer_name(index, sizes)
-    group = file.create_group(f"layers/{name}")
-    for key, array in layer.items():
-        if link is not None and key in WEIGHT_KEYS:
-            group[key] = h5py.ExternalLink(link, f"/layers/{name}/{key}")
-        else:
-            _write_array(group, f"layer {index}", key, array, store)
+        model["rope_inv_freq"] = rope
+        model.attrs["rope_attention_scaling"] = np.float64(rest["rope_attention_scaling"])
+    for name, axis in (("layer_numbers", "L"), ("kv_head_numbers", "Hkv"), ("layer_windows", "L")):
+        numbers = _whole_numbers(name, rest[name], sizes[axis], ascend=name != "layer_windows")
+        if numbers is not None:
+            model[name] = numbers
 
 
 def _weights_hash(layers):
@@ -490,11 +460,11 @@ def _weights_hash(layers):
     return digest.hexdigest()
 
 
-def _share_weights(path, weights_file, layers, sizes, model, sha256, store, generator):
+def _share_weights(writer, path, weights_file, layers, strings):
     """Write the weights file, or check the one that is there; returns its path relative to the trace."""
-    weights_file = os.path.realpath(os.fspath(weights_file))
-    expected = {"weights_sha256": sha256, "num_layers": sizes["L"], "num_heads": sizes["Hq"], "head_dim": sizes["d"],
-                "hidden_size": sizes["D"]}
+    weights_file, sizes = os.path.realpath(os.fspath(weights_file)), writer.sizes
+    expected = {"weights_sha256": strings["weights_sha256"], "num_layers": sizes["L"], "num_heads": sizes["Hq"],
+                "head_dim": sizes["d"], "hidden_size": sizes["D"]}
     if os.path.exists(weights_file):
         with h5py.File(weights_file, "r") as file:
             _check_format(file, "lava-weights", weights_file)
@@ -504,15 +474,15 @@ def _share_weights(path, weights_file, layers, sizes, model, sha256, store, gene
                                      f"found {file.attrs[key]}")
     else:
         with _Output(weights_file) as file:
-            _mark(file, "lava-weights", generator)
-            file.attrs["model"] = model
+            _mark(file, "lava-weights", writer.generator)
+            file.attrs["model"] = strings.get("model", "")
             for key, value in expected.items():
                 file.attrs[key] = value if isinstance(value, str) else np.int64(value)
             for index, layer in enumerate(layers):
                 group = file.create_group(f"layers/{_layer_name(index, sizes)}")
                 for key in WEIGHT_KEYS:
                     if key in layer:
-                        _write_array(group, f"layer {index}", key, layer[key], store)
+                        _write_array(group, f"layer {index}", key, layer[key], writer.store)
     return os.path.relpath(weights_file, os.path.dirname(os.path.realpath(os.fspath(path))))
 
 
@@ -533,7 +503,8 @@ def _read_info(file):
             number = float if np.asarray(value).dtype.kind == "f" else int
             info[key] = value if isinstance(value, str) else number(value)
     model = file["model"]
-    info["rope_inv_freq"] = model["rope_inv_freq"][()] if "rope_inv_freq" in model else None
+    for key in ("rope_inv_freq", "layer_numbers", "kv_head_numbers", "layer_windows"):
+        info[key] = model[key][()] if key in model else None
     info.setdefault("rope_attention_scaling", 1.0)
     tokens = file.get("tokens", {})
     for key in ("prompt_ids", "eval_ids"):
