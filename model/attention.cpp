@@ -5,6 +5,7 @@
 #endif
 #include "model/linear.h"
 #include "model/parallel.h"
+#include "model/supported_arithmetic.h"
 #include "model/tiled_attention.h"
 
 #include <ATen/ATen.h>
@@ -139,7 +140,7 @@ AttentionResult causal_attention(
 {
     const bool sees_all = window == 0 || window >= k.size(1);
     if (sees_all && q.is_cpu() && q.scalar_type() == at::kFloat && q.size(1) >= fewest_tiled_rows)
-        return tiled_attention(q, k, v, column_sums, *supported_arithmetic().front());
+        return tiled_attention(q, k, v, column_sums, supported_arithmetic().front()->attention);
 #ifdef LAVA_WITH_CUDA
     if (runs_on_device(q))
         return device_attention(q, k, v, column_sums, window);

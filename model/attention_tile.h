@@ -28,18 +28,15 @@ struct AttentionTile
     float* scratch; ///< attention_scratch() floats
 };
 
-/// The arithmetic for one instruction set.
+/// Attention for one instruction set.
 struct AttentionArithmetic
 {
-    const char* name; ///< "avx512", "avx2", "baseline"
     std::int64_t lanes;
     std::int64_t panel; ///< keys that pack_keys() puts beside each other
     /// k [num_keys, head_dim] -> [ceil(num_keys / panel), head_dim, panel], zero beyond num_keys.
     void (*pack_keys)(const float* k, std::int64_t num_keys, std::int64_t head_dim, float* packed);
     void (*attend)(const AttentionTile& tile);
 };
-
-extern const AttentionArithmetic attention_avx512, attention_avx2, attention_baseline;
 
 /// Floats of scratch that a tile over `num_keys` keys needs.
 constexpr std::int64_t attention_scratch(std::int64_t num_keys, std::int64_t padded_dim, bool column_sums)

@@ -1,8 +1,13 @@
 #include "model/linear.h"
 
+#include "model/parallel.h"
+#include "model/supported_arithmetic.h"
+
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 
@@ -26,18 +31,37 @@ std::optional<c10::TypedOperatorHandle<LinearPointwise>> find_onednn_linear()
     }
 }
 
+/// One row: the weights are read once, and how fast they come from memory is all that counts.
+at::Tensor project_row(const at::Tensor& x, const at::Tensor& weight)
+{
+    constexpr std::int64_t worth_a_thread = 1 << 18; // numbers
+    auto shape = x.sizes().vec();
+    shape.back() = weight.size(0);
+    auto result = at::empty(shape, x.options());
+    const auto rows = weight.size(0), size = weight.size(1);
+    const auto parts = std::clamp<std::int64_t>(weight.numel() / worth_a_thread, 1, at::get_num_threads());
+    parallel_items(parts, static_cast<int>(parts), [&](std::int64_t part) {
+        const auto first = rows * part / parts, end = rows * (part + 1) / parts;
+        supported_arithmetic().front()->rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,
+            x.const_data_ptr<float>(), result.mutable_data_ptr<float>() + first);
+    });
+    return result;
+}
+
 } // namespace
 
 at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias)
 {
     const auto added = bias.defined() ? std::optional(bias) : std::nullopt;
     static const auto onednn = find_onednn_linear();
-    // One row: the weights are read once, and the plain kernel is as fast. From two rows on its sums depend on the
-    // number of threads (at 7 rows, say), oneDNN's do not.
-    const bool one_row = x.numel() == x.size(-1);
     // where a tensor is not contiguous, oneDNN falls back to its reference loops, a thousand times slower
     const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && weight.is_contiguous();
-    if (!onednn || one_row || !plain)
+    if (plain && x.numel() == x.size(-1)) {
+        const auto result = project_row(x, weight);
+        return bias.defined() ? result.add_(bias) : result;
+    }
+    // not MKL's, whose sums depend on the number of threads (at 7 rows, say)
+    if (!onednn || !plain)
         return at::linear(x, weight, added);
     return onednn->call(x, weight, added, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
 }

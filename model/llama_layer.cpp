@@ -3,6 +3,7 @@
 #include "model/linear.h"
 #include "model/own_pages.h"
 #include "model/parallel.h"
+#include "model/supported_arithmetic.h"
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
@@ -55,6 +56,17 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
     });
 }
 
+/// Whether the inner loops of supported_arithmetic() can work on it.
+bool is_plain(const at::Tensor& x)
+{
+    return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+}
+
+const RowArithmetic& row_arithmetic()
+{
+    return supported_arithmetic().front()->rows;
+}
+
 } // namespace
 
 WeightLoader::WeightLoader(Checkpoint checkpoint, at::Device device, const std::string& dtype)
@@ -101,6 +113,13 @@ at::Tensor WeightLoader::operator()(const std::string& name, const std::vector<s
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps)
 {
+    if (is_plain(x) && is_plain(weight)) {
+        auto result = at::empty_like(x);
+        const auto size = x.size(-1);
+        row_arithmetic().rms_norm(x.const_data_ptr<float>(), weight.const_data_ptr<float>(), x.numel() / size, size,
+            eps, result.mutable_data_ptr<float>());
+        return result;
+    }
     const auto wide = x.to(at::kFloat);
     const auto scale = at::rsqrt(wide.pow(2).mean(-1, true) + eps);
     return weight * (wide * scale).to(x.scalar_type());
@@ -163,11 +182,30 @@ void LlamaLayer::load_mlp(const WeightLoader& load, const ModelConfig& config, c
     }
 }
 
-/// [n, heads * head_dim] -> [heads, n, head_dim], normalized where the model does that
-at::Tensor LlamaLayer::heads(const at::Tensor& projected, const at::Tensor& norm) const
+/// [n, heads * head_dim] -> [heads, n, head_dim] at rows `first` on of `whole`, turned by `rope` where it is given.
+void LlamaLayer::place_heads(
+    const at::Tensor& projected, const Rope* rope, const at::Tensor& whole, std::int64_t first) const
 {
-    const auto split = projected.view({projected.size(0), -1, head_dim}).transpose(0, 1);
-    return norm.defined() ? rms_norm(split, norm, eps) : split;
+    const auto n = projected.size(0);
+    if (!is_plain(projected) || !is_plain(whole) || (rope && !(is_plain(rope->cos) && is_plain(rope->sin)))) {
+        const auto split = projected.view({n, -1, head_dim}).transpose(0, 1);
+        whole.narrow(1, first, n).copy_(rope ? apply_rope(split, *rope) : split);
+        return;
+    }
+    const auto* x = projected.const_data_ptr<float>();
+    auto* out = whole.mutable_data_ptr<float>() + first * head_dim;
+    const auto dim = rope ? rope->cos.size(1) : 0;
+    const auto* cos = rope ? rope->cos.const_data_ptr<float>() : nullptr;
+    const auto* sin = rope ? rope->sin.const_data_ptr<float>() : nullptr;
+    for (std::int64_t row = 0; row < n; ++row)
+        row_arithmetic().rotate({.x = x + row * projected.size(1),
+            .heads = whole.size(0),
+            .head_dim = head_dim,
+            .cos = cos + row * dim,
+            .sin = sin + row * dim,
+            .dim = dim,
+            .out = out + row * head_dim,
+            .out_stride = whole.stride(0)});
 }
 
 LlamaLayer::Heads LlamaLayer::project_heads(const at::Tensor& resid_pre, const Rope& rope, const Hook& hook) const
@@ -182,59 +220,107 @@ LlamaLayer::Heads LlamaLayer::project_heads(const at::Tensor& resid_pre, const R
     if (hook.wants("q_pre_rope"))
         all.q_pre_rope = at::empty_like(all.q);
     by_rows(n, resid_pre.device(), [&](std::int64_t first, std::int64_t count) {
-        const auto put = [&](const at::Tensor& whole, std::int64_t dim, const at::Tensor& part) {
-            if (whole.defined())
-                whole.narrow(dim, first, count).copy_(part);
-        };
         const Rope angles{rope.cos.narrow(0, first, count), rope.sin.narrow(0, first, count)};
-        const auto rotate = [&](const at::Tensor& plain) { return has_rope ? apply_rope(plain, angles) : plain; };
+        const Rope* turn = has_rope ? &angles : nullptr;
+        const auto heads = [&](const at::Tensor& projected, const at::Tensor& norm) {
+            return norm.defined() ? rms_norm(projected.view({-1, head_dim}), norm, eps).view(projected.sizes())
+                                  : projected;
+        };
         const auto x = rms_norm(resid_pre.narrow(0, first, count), input_norm, eps);
-        const auto q_pre_rope = heads(project(x, w_q, b_q), q_norm);
-        put(all.attn_in, 0, x);
-        put(all.q_pre_rope, 1, q_pre_rope);
-        put(all.q, 1, rotate(q_pre_rope));
-        put(all.k, 1, rotate(heads(project(x, w_k, b_k), k_norm)));
-        put(all.v, 1, project(x, w_v, b_v).view({count, -1, head_dim}).transpose(0, 1));
+        if (all.attn_in.defined())
+            all.attn_in.narrow(0, first, count).copy_(x);
+        const auto q = heads(project(x, w_q, b_q), q_norm);
+        if (all.q_pre_rope.defined())
+            place_heads(q, nullptr, all.q_pre_rope, first);
+        place_heads(q, turn, all.q, first);
+        place_heads(heads(project(x, w_k, b_k), k_norm), turn, all.k, first);
+        place_heads(project(x, w_v, b_v), nullptr, all.v, first);
     });
     return all;
 }
 
 at::Tensor LlamaLayer::mlp(const at::Tensor& x) const
 {
-    const auto gate = at::silu(project(x, w_gate, b_gate));
-    return project(gate.mul_(project(x, w_up, b_up)), w_down, b_down);
+    auto gate = project(x, w_gate, b_gate);
+    const auto up = project(x, w_up, b_up);
+    if (is_plain(gate) && is_plain(up))
+        row_arithmetic().gate(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), gate.numel());
+    else
+        gate = at::silu(gate).mul_(up);
+    return project(gate, w_down, b_down);
 }
 
 namespace {
 
-/// x / |x| - (x - d) / |x - d| times the norm's weight, |.| the root mean square: x [t, size], d [n / t, t, size]
-/// float64.
-at::Tensor norm_change(const at::Tensor& x, const at::Tensor& d, const at::Tensor& weight, double eps)
+/// Row i % t of [t, size].
+template <typename T> const T* row_of(const at::Tensor& rows, std::int64_t i)
 {
-    const auto square = x.square().mean(-1, true) + eps;
-    const auto square_change = (d * (d - 2 * x)).mean(-1, true);
-    const auto before = square.sqrt(), after = (square + square_change).sqrt();
-    const auto inverse_change = square_change / (before * after * (before + after));
-    return (d / after + x * inverse_change) * weight.to(at::kDouble);
+    return rows.const_data_ptr<T>() + i % rows.size(0) * rows.size(1);
+}
+
+/// What the FFN reads and makes of the rows that others are compared with.
+struct FfnRows
+{
+    at::Tensor resid_mid; // [t, hidden_size]
+    at::Tensor squares; // [t, 1] float64: mean squares of resid_mid, plus epsilon
+    at::Tensor gate, up; // [t, intermediate_size]
+    at::Tensor activated; // silu(gate), float64, so that little is lost where it is subtracted
+};
+
+/// Rows [first, first + change.size(0)) of the change before the norm -> after it, in place.
+void change_norm(const FfnRows& rows, const at::Tensor& weight, std::int64_t first, at::Tensor& change)
+{
+    const auto size = change.size(1);
+    for (std::int64_t i = 0; i < change.size(0); ++i) {
+        auto* d = change.mutable_data_ptr<float>() + i * size;
+        row_arithmetic().norm_change({.x = row_of<float>(rows.resid_mid, first + i),
+                                         .d = d,
+                                         .weight = weight.const_data_ptr<float>(),
+                                         .square = *row_of<double>(rows.squares, first + i),
+                                         .out = d},
+            size);
+    }
+}
+
+/// The same of the gate's change -> that of the product with up.
+void change_product(const FfnRows& rows, const at::Tensor& up_change, std::int64_t first, at::Tensor& gate_change)
+{
+    const auto size = gate_change.size(1);
+    for (std::int64_t i = 0; i < gate_change.size(0); ++i) {
+        auto* d = gate_change.mutable_data_ptr<float>() + i * size;
+        row_arithmetic().gate_change({.gate = row_of<float>(rows.gate, first + i),
+                                         .up = row_of<float>(rows.up, first + i),
+                                         .activated = row_of<double>(rows.activated, first + i),
+                                         .gate_change = d,
+                                         .up_change = up_change.const_data_ptr<float>() + i * size,
+                                         .product_change = d},
+            size);
+    }
 }
 
 } // namespace
 
 at::Tensor LlamaLayer::mlp_change(const at::Tensor& resid_mid, const at::Tensor& change) const
 {
-    const auto t = resid_mid.size(0), hidden = resid_mid.size(1), n = change.size(0);
     const auto normalized = rms_norm(resid_mid, post_attention_norm, eps);
-    const auto gate = project(normalized, w_gate, b_gate).to(at::kDouble);
-    const auto up = project(normalized, w_up, b_up).to(at::kDouble);
-    const auto x_change = norm_change(
-        resid_mid.to(at::kDouble), change.to(at::kDouble).view({n / t, t, hidden}), post_attention_norm, eps);
-    const auto narrow_change = x_change.to(resid_mid.scalar_type()).view({n, hidden});
-    const auto wide = [&](const at::Tensor& weight) {
-        return project(narrow_change, weight).to(at::kDouble).view({n / t, t, weight.size(0)});
-    };
-    const auto gate_after = at::silu(gate - wide(w_gate)); // float64, so that little is lost where it is subtracted
-    const auto product_change = (at::silu(gate) - gate_after) * up + gate_after * wide(w_up);
-    return project(product_change.to(resid_mid.scalar_type()).view({n, -1}), w_down);
+    FfnRows rows{.resid_mid = resid_mid.contiguous(),
+        .squares = resid_mid.to(at::kDouble).square().mean(-1, true) + eps,
+        .gate = project(normalized, w_gate, b_gate),
+        .up = project(normalized, w_up, b_up),
+        .activated = {}};
+    rows.activated = at::empty_like(rows.gate, at::kDouble);
+    row_arithmetic().activate(
+        rows.gate.const_data_ptr<float>(), rows.gate.numel(), rows.activated.mutable_data_ptr<double>());
+    const auto result = at::empty_like(change);
+    for (std::int64_t first = 0; first < change.size(0); first += most_block_rows) {
+        const auto count = std::min(most_block_rows, change.size(0) - first);
+        auto x = change.narrow(0, first, count).clone();
+        change_norm(rows, post_attention_norm, first, x);
+        auto product = project(x, w_gate);
+        change_product(rows, project(x, w_up), first, product);
+        result.narrow(0, first, count).copy_(project(product, w_down));
+    }
+    return result;
 }
 
 LlamaLayer::Stream LlamaLayer::add_to_stream(const at::Tensor& resid_pre, const at::Tensor& z, const Hook& hook) const

@@ -82,14 +82,14 @@ struct LlamaLayer
     at::Tensor forward(const at::Tensor& resid_pre, const Rope& rope, const Attend& attend, const Hook& hook) const;
 
     /// How much more the FFN adds to resid_mid [t, hidden_size] than to resid_mid - change, for every row of change
-    /// [n, hidden_size], whose row i belongs to row i % t. Formed from the change, not by subtracting two outputs: as
-    /// exact for the smallest change as for the largest.
+    /// [n, hidden_size], whose row i belongs to row i % t; all of it float32 on the CPU. Formed from the change, not by
+    /// subtracting two outputs: as exact for the smallest change as for the largest.
     at::Tensor mlp_change(const at::Tensor& resid_mid, const at::Tensor& change) const;
 
 private:
     void load_attention(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
     void load_mlp(const WeightLoader& load, const ModelConfig& config, const std::string& prefix);
-    at::Tensor heads(const at::Tensor& projected, const at::Tensor& norm) const;
+    void place_heads(const at::Tensor& projected, const Rope* rope, const at::Tensor& whole, std::int64_t first) const;
 
     /// What the attention reads, for all rows; what only a hook sees is undefined where it does not want it.
     struct Heads

@@ -1,92 +1,22 @@
 #include "model/sha256.h"
 
-#include <algorithm>
+#include "traces/error.h"
+
+#include <openssl/evp.h>
+
 #include <array>
-#include <bit>
-#include <cstdint>
-#include <cstring>
 
 namespace lava {
 
-namespace {
-
-using State = std::array<std::uint32_t, 8>;
-constexpr std::size_t block_size = 64;
-
-// FIPS 180-4, 4.2.2: fractional parts of the cube roots of the first 64 primes
-constexpr std::array<std::uint32_t, 64> round_constants{0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b,
-    0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
-    0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc,
-    0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1,
-    0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-    0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814,
-    0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
-
-std::uint32_t big_endian(const std::byte* bytes)
-{
-    std::uint32_t word = 0;
-    std::memcpy(&word, bytes, sizeof word);
-    return std::endian::native == std::endian::little ? __builtin_bswap32(word) : word;
-}
-
-void add_block(State& state, const std::byte* block)
-{
-    std::array<std::uint32_t, 64> w;
-    for (std::size_t i = 0; i < 16; ++i)
-        w[i] = big_endian(block + 4 * i);
-    for (std::size_t i = 16; i < 64; ++i) {
-        const std::uint32_t s0 = std::rotr(w[i - 15], 7) ^ std::rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
-        const std::uint32_t s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
-        w[i] = w[i - 16] + s0 + w[i - 7] + s1;
-    }
-    auto [a, b, c, d, e, f, g, h] = state;
-    for (std::size_t i = 0; i < 64; ++i) {
-        const std::uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
-        const std::uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
-        const std::uint32_t s0 = std::rotr(a, 2) ^ std::rotr(a, 13) ^ std::rotr(a, 22);
-        const std::uint32_t t2 = s0 + ((a & b) ^ (a & c) ^ (b & c));
-        h = g;
-        g = f;
-        f = e;
-        e = d + t1;
-        d = c;
-        c = b;
-        b = a;
-        a = t1 + t2;
-    }
-    const State round{a, b, c, d, e, f, g, h};
-    for (std::size_t i = 0; i < state.size(); ++i)
-        state[i] += round[i];
-}
-
-/// The rest below a block, a one bit, zeros, and the length in bits: one or two blocks.
-void add_tail(State& state, std::span<const std::byte> rest, std::uint64_t total_bytes)
-{
-    std::array<std::byte, 2 * block_size> tail{};
-    std::ranges::copy(rest, tail.begin());
-    tail[rest.size()] = std::byte{0x80};
-    const std::size_t used = rest.size() + 9 <= block_size ? block_size : 2 * block_size;
-    for (std::size_t i = 0; i < 8; ++i)
-        tail[used - 1 - i] = static_cast<std::byte>(total_bytes * 8 >> (8 * i));
-    for (std::size_t at = 0; at < used; at += block_size)
-        add_block(state, tail.data() + at);
-}
-
-} // namespace
-
 std::string sha256(std::span<const std::byte> data)
 {
-    State state{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    const std::size_t whole = data.size() / block_size * block_size;
-    for (std::size_t at = 0; at < whole; at += block_size)
-        add_block(state, data.data() + at);
-    add_tail(state, data.subspan(whole), data.size());
-
+    std::array<unsigned char, 32> digest;
+    if (EVP_Digest(data.data(), data.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1)
+        throw Error("libcrypto could not compute a SHA-256");
     std::string hex;
-    for (const std::uint32_t word : state)
-        for (int shift = 28; shift >= 0; shift -= 4)
-            hex += "0123456789abcdef"[(word >> shift) & 15];
+    for (const unsigned byte : digest)
+        for (const unsigned digit : {byte >> 4, byte & 15})
+            hex += "0123456789abcdef"[digit];
     return hex;
 }
 

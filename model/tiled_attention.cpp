@@ -151,19 +151,6 @@ at::Tensor join(const std::vector<Stretch>& stretches, std::vector<double> Stret
 
 } // namespace
 
-std::vector<const AttentionArithmetic*> supported_arithmetic()
-{
-    std::vector<const AttentionArithmetic*> found;
-#ifdef LAVA_X86
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        found.push_back(&attention_avx512);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        found.push_back(&attention_avx2);
-#endif
-    found.push_back(&attention_baseline);
-    return found;
-}
-
 AttentionResult tiled_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums,
     const AttentionArithmetic& arithmetic)
 {

@@ -5,12 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <vector>
-
 namespace lava {
-
-/// What this processor can run, the fastest first.
-std::vector<const AttentionArithmetic*> supported_arithmetic();
 
 /// causal_attention() in float32 on the CPU: scores, softmax, values and column sums of a tile of query rows in one
 /// pass over its keys, with a running maximum (Dao et al. 2022, FlashAttention). Only the last dimension of q, k and v

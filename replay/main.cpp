@@ -77,8 +77,8 @@ ReplayReport replay_trace(const ReplayCommand& command)
     observer.begin = [&](long steps) { progress.emplace("replaying", steps); };
     observer.step = [&] { progress->step(); };
     auto report = replay(trace,
-        {command.policies, command.budgets, command.threads, command.match, command.verify, model ? &*model : nullptr,
-            device},
+        {command.policies, command.budgets, command.threads, command.match, command.verify,
+            model && command.layer_output ? &*model : nullptr, device},
         observer);
     if (command.closed_loop) {
         progress.reset();

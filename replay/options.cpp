@@ -48,6 +48,9 @@ po::options_description visible_options()
         "needs --model");
     add("model", po::value<std::string>()->value_name("DIR"),
         "the trace's model, a Hugging Face folder: losses of layer outputs, too");
+    add("no-layer-output",
+        "closed loop: leave out the losses of layer outputs, which need every layer's FFN and about as long as the "
+        "decoding itself");
     add("steps", po::value<std::int64_t>()->value_name("N"),
         "decode steps of the closed loop (default: those of the trace; beyond them the model's own answer goes on)");
     add("free", "closed loop: let the model answer by itself from every cache, too, N tokens each");
@@ -178,7 +181,8 @@ void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
     command.model = path_of(values, "model");
     command.closed_loop = values.contains("closed-loop");
     command.free = values.contains("free");
-    for (const char* option : {"steps", "free"}) {
+    command.layer_output = !values.contains("no-layer-output");
+    for (const char* option : {"steps", "free", "no-layer-output"}) {
         if (values.contains(option) && !command.closed_loop) {
             throw UsageError("--" + std::string(option) + " goes with --closed-loop");
         }

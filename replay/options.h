@@ -36,6 +36,7 @@ struct ReplayCommand
     std::filesystem::path model; ///< checkpoint folder of the trace's model; empty where not needed
     bool closed_loop = false; ///< let the model decode from every evicted cache
     std::int64_t steps = 0; ///< of the closed loop; 0: as many as the trace records
+    bool layer_output = true; ///< losses of layer outputs, where a model is given
     bool free = false; ///< of the closed loop: every cell answers by itself, too
 };
 

@@ -63,6 +63,7 @@ TEST_F(ReplayRefuses, AClosedLoopWithoutTheTracesModel)
     expect_refusal("lava-replay trace.h5 --closed-loop -o report.h5", 2, {"--closed-loop", "--model"});
     expect_refusal("lava-replay trace.h5 --steps 5 -o report.h5", 2, {"--steps", "--closed-loop"});
     expect_refusal("lava-replay trace.h5 --free -o report.h5", 2, {"--free", "--closed-loop"});
+    expect_refusal("lava-replay trace.h5 --no-layer-output -o report.h5", 2, {"--no-layer-output", "--closed-loop"});
     expect_refusal("lava-replay trace.h5 --closed-loop --model nowhere -o report.h5", 1, {"nowhere"});
     const std::string stories = std::string(" --model ") + LAVA_SOURCE_DIR + "/models/stories260K";
     expect_refusal("lava-replay trace.h5 --closed-loop --steps 0 -o report.h5" + stories, 2, {"--steps", "0"});

@@ -19,8 +19,9 @@ using Indices = std::vector<std::int64_t>;
 const std::filesystem::path smollm2 = LAVA_SMOLLM2_DIR;
 
 /// Root mean square of the sampled differences over that of transformers' whole tensor. float32 in another order of
-/// sums stays near 1e-6; a wrong epsilon, angle or head is above 1e-4.
-const double tolerance = 1e-5;
+/// sums stays near 1e-6 but for the token at position 1, one of the seven sampled, whose massive activations make it
+/// 1e-5; a wrong epsilon, angle or head is above 1e-4.
+const double tolerance = 2e-5;
 
 double relative_error(const Numbers& found, const json& reference)
 {

@@ -1,5 +1,7 @@
 #include "model/tiled_attention.h"
 
+#include "model/supported_arithmetic.h"
+
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -53,13 +55,13 @@ TEST_P(TiledAttention, EqualsTheDefinitionInEveryInstructionSet)
     const auto z = at::matmul(expected, v.to(at::kDouble).repeat_interleave(heads / kv_heads, 0));
     const auto own = at::ones({n, past + n}, at::kBool).triu(past).tril(past);
     for (const auto* arithmetic : supported_arithmetic()) {
-        const auto found = tiled_attention(q, k, v, true, *arithmetic);
+        const auto found = tiled_attention(q, k, v, true, arithmetic->attention);
         const auto difference
             = (found.z.to(at::kDouble) - z.transpose(0, 1).reshape({n, -1})).abs().max().item<double>();
         EXPECT_LT(difference, 5e-6) << arithmetic->name;
         EXPECT_LT(worst(found.column_sums, expected.sum(1)), 1e-5) << arithmetic->name;
         EXPECT_LT(worst(found.column_sums_off_diagonal, expected.masked_fill(own, 0).sum(1)), 1e-5) << arithmetic->name;
-        EXPECT_TRUE(at::equal(tiled_attention(q, k, v, false, *arithmetic).z, found.z)) << arithmetic->name;
+        EXPECT_TRUE(at::equal(tiled_attention(q, k, v, false, arithmetic->attention).z, found.z)) << arithmetic->name;
     }
 }
 
@@ -72,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, TiledAttention,
 TEST(TiledAttentionRows, MayLieInABiggerCache)
 {
     const auto q = draw(4, 30, 16, 1), k = draw(2, 90, 16, 2), v = draw(2, 90, 16, 3);
-    const auto& arithmetic = *supported_arithmetic().front();
+    const auto& arithmetic = supported_arithmetic().front()->attention;
     const auto views = tiled_attention(q, k.narrow(1, 0, 40), v.narrow(1, 0, 40), true, arithmetic);
     const auto copies
         = tiled_attention(q, k.narrow(1, 0, 40).contiguous(), v.narrow(1, 0, 40).contiguous(), true, arithmetic);
@@ -87,7 +89,7 @@ TEST(TiledAttentionExtremes, KeepWhatIsCertain)
     auto k = at::zeros({1, 60, 16});
     k.select(1, 0).fill_(1000);
     for (const auto* arithmetic : supported_arithmetic()) {
-        const auto found = tiled_attention(q, k, v, true, *arithmetic);
+        const auto found = tiled_attention(q, k, v, true, arithmetic->attention);
         EXPECT_TRUE(at::equal(found.z, v[0].narrow(0, 0, 1).expand({60, 16}))) << arithmetic->name;
         EXPECT_EQ(found.column_sums[0][0].item<float>(), 60) << arithmetic->name;
         EXPECT_EQ(found.column_sums_off_diagonal[0][0].item<float>(), 59) << arithmetic->name;

@@ -71,11 +71,13 @@ private:
     at::Tensor rotated(const at::Tensor& x) const // [heads, head_dim]
     {
         const auto dim = config_.shape.head_dim, half = dim / 2;
-        const auto position = static_cast<double>(trace_.info().seq_len + steps_);
+        const auto position = static_cast<float>(trace_.info().seq_len + steps_);
         auto result = x.clone();
         for (std::int64_t i = 0; i < half; ++i) {
-            const double angle
-                = position * std::pow(config_.rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(dim));
+            // the angle in float32, as the models' own code has it: at far positions its rounding outweighs all others
+            const float wavelength
+                = std::pow(static_cast<float>(config_.rope.theta), static_cast<float>(2 * i) / static_cast<float>(dim));
+            const double angle = position * (1 / wavelength);
             const auto a = x.select(1, i), b = x.select(1, i + half);
             result.select(1, i).copy_(a * std::cos(angle) - b * std::sin(angle));
             result.select(1, i + half).copy_(b * std::cos(angle) + a * std::sin(angle));

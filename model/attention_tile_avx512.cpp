@@ -1,6 +1,0 @@
-#define LAVA_NAME "avx512"
-#define LAVA_LANES 16
-#define LAVA_VECTORS 4
-#define LAVA_ARITHMETIC attention_avx512
-
-#include "model/attention_tile_impl.h"
