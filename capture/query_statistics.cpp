@@ -3,7 +3,6 @@
 #include "model/parallel.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 
@@ -27,7 +26,7 @@ void QueryStatistics::add(const at::Tensor& q_pre_rope)
         sum_ = at::zeros({heads, dim}, options);
         product_ = at::zeros({heads, dim, dim}, options);
     }
-    const int workers = q_pre_rope.is_cpu() ? at::get_num_threads() : 1;
+    const int workers = q_pre_rope.is_cpu() ? worker_threads() : 1;
     parallel_items(q_pre_rope.size(0), workers, [&](std::int64_t head) {
         for (auto row = first; row < rows; row += block_rows) {
             const auto block = q_pre_rope[head].narrow(0, row, std::min(block_rows, rows - row)).to(at::kDouble);

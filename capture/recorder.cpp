@@ -3,6 +3,7 @@
 #include "capture/background.h"
 #include "capture/layer_pass.h"
 #include "capture/resume_folder.h"
+#include "model/parallel.h"
 #include "traces/error.h"
 #include "traces/trace_writer.h"
 
@@ -277,6 +278,7 @@ void record_trace(const Decoder& decoder, const TraceInfo& info, const Evaluatio
     const std::function<void()>& on_step)
 {
     const c10::InferenceMode no_gradients;
+    const OwnThreads threads;
     TraceRecording recording(decoder, info, evaluation, options, store, on_step);
     recording.run_prompt();
     recording.run_steps(tokenizer);

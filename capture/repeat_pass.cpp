@@ -5,7 +5,6 @@
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -145,7 +144,7 @@ RepeatMaxima RepeatPass::layer(std::int64_t layer, const at::Tensor& k, const at
 {
     const auto kv_heads = k.size(0);
     RepeatMaxima maxima{at::zeros({kv_heads, seq_len_}, at::kFloat), at::zeros({kv_heads, seq_len_}, at::kFloat)};
-    const int workers = k.is_cpu() ? at::get_num_threads() : 1;
+    const int workers = k.is_cpu() ? worker_threads() : 1;
     for (std::size_t i = 0; i < chunks_.size(); ++i) {
         const auto begin = chunks_[i].begin, size = chunks_[i].end - chunks_[i].begin;
         InputNorm input;

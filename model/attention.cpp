@@ -9,7 +9,6 @@
 #include "model/tiled_attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -153,7 +152,7 @@ AttentionResult causal_attention(
     const auto off = column_sums ? at::zeros(sums_shape, sums_options) : at::Tensor();
     const auto tiles = (n + tile_rows - 1) / tile_rows;
     const bool small = tiles == 1; // a decode step: starting threads would cost more than they save
-    const int workers = q.is_cpu() && !small ? at::get_num_threads() : 1;
+    const int workers = q.is_cpu() && !small ? worker_threads() : 1;
 
     for (std::int64_t wave = 0; wave < tiles; wave += tiles_per_wave) {
         const auto items = std::min(tiles_per_wave, tiles - wave) * kv_heads;

@@ -18,7 +18,7 @@ struct AttentionResult
 /// `window` positions up to its own. Runs in tiles of query rows, each over the keys it may see, so that n x N is never
 /// held for all rows: in float32 on the CPU with own arithmetic (model/tiled_attention.h), on a GPU by kernels where
 /// they were built (model/cuda/attention.h). Scores and softmax are float32; on the CPU the tiles are shared among
-/// at::get_num_threads() threads, and the result does not depend on their number.
+/// worker_threads() threads, and the result does not depend on their number.
 AttentionResult causal_attention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums, std::int64_t window = 0);
 

@@ -5,6 +5,7 @@
 #include "model/devices.h"
 #include "model/linear.h"
 #include "model/llama_layer.h"
+#include "model/parallel.h"
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
@@ -159,6 +160,7 @@ at::Tensor Decoder::forward(
     std::span<const std::int64_t> ids, KvCache& cache, Observer* observer, bool all_logits) const
 {
     const c10::InferenceMode guard;
+    const OwnThreads threads;
     const auto first = cache.length();
     const auto tokens = checked_ids(ids, cache, config_);
     const auto n = tokens.size(0);

@@ -4,7 +4,6 @@
 #include "model/supported_arithmetic.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <algorithm>
@@ -39,7 +38,7 @@ at::Tensor project_row(const at::Tensor& x, const at::Tensor& weight)
     shape.back() = weight.size(0);
     auto result = at::empty(shape, x.options());
     const auto rows = weight.size(0), size = weight.size(1);
-    const auto parts = std::clamp<std::int64_t>(weight.numel() / worth_a_thread, 1, at::get_num_threads());
+    const auto parts = std::clamp<std::int64_t>(weight.numel() / worth_a_thread, 1, worker_threads());
     parallel_items(parts, static_cast<int>(parts), [&](std::int64_t part) {
         const auto first = rows * part / parts, end = rows * (part + 1) / parts;
         supported_arithmetic().front()->rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,

@@ -7,7 +7,6 @@
 #include "traces/error.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <bit>
@@ -41,16 +40,17 @@ std::int64_t block_count(std::int64_t n)
                       : static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(least)));
 }
 
-/// Calls work(first, count) for blocks of n rows; on the CPU by at::get_num_threads() threads. A result that depends on
+/// Calls work(first, count) for blocks of n rows; on the CPU by worker_threads() threads. A result that depends on
 /// its block alone does not depend on their number.
 void by_rows(std::int64_t n, const at::Device& device, const std::function<void(std::int64_t, std::int64_t)>& work)
 {
-    if (!device.is_cpu() || n <= most_block_rows) { // few rows: the products themselves use the threads
+    if (!device.is_cpu() || n <= most_block_rows) {
+        const AtenThreads few_rows; // for the products themselves
         work(0, n);
         return;
     }
     const auto blocks = block_count(n), rows = (n + blocks - 1) / blocks;
-    parallel_items((n + rows - 1) / rows, at::get_num_threads(), [&](std::int64_t block) {
+    parallel_items((n + rows - 1) / rows, worker_threads(), [&](std::int64_t block) {
         const auto first = block * rows;
         work(first, std::min(rows, n - first));
     });

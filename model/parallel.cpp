@@ -11,13 +11,52 @@
 
 namespace lava {
 
+namespace {
+
+thread_local int workers = 0; // 0: as many as ATen has
+
+} // namespace
+
 SingleThreaded::SingleThreaded()
-    : before_(at::get_num_threads())
+    : aten_before_(at::get_num_threads())
+    , workers_before_(workers)
 {
     at::set_num_threads(1);
+    workers = 1;
 }
 
 SingleThreaded::~SingleThreaded()
+{
+    at::set_num_threads(aten_before_);
+    workers = workers_before_;
+}
+
+int worker_threads()
+{
+    return workers > 0 ? workers : at::get_num_threads();
+}
+
+OwnThreads::OwnThreads()
+    : aten_before_(at::get_num_threads())
+    , workers_before_(workers)
+{
+    workers = worker_threads();
+    at::set_num_threads(1);
+}
+
+OwnThreads::~OwnThreads()
+{
+    at::set_num_threads(aten_before_);
+    workers = workers_before_;
+}
+
+AtenThreads::AtenThreads()
+    : before_(at::get_num_threads())
+{
+    at::set_num_threads(worker_threads());
+}
+
+AtenThreads::~AtenThreads()
 {
     at::set_num_threads(before_);
 }

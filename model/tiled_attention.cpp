@@ -3,7 +3,6 @@
 #include "model/parallel.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -56,7 +55,7 @@ at::Tensor pack(const AttentionArithmetic& arithmetic, const at::Tensor& k)
     const auto keys = plain_heads(k);
     const auto rows = (k.size(1) + arithmetic.panel - 1) / arithmetic.panel * arithmetic.panel;
     const auto packed = at::empty({k.size(0), rows * k.size(2)}, at::kFloat);
-    parallel_items(k.size(0), at::get_num_threads(), [&](std::int64_t head) {
+    parallel_items(k.size(0), worker_threads(), [&](std::int64_t head) {
         arithmetic.pack_keys(
             keys[head].const_data_ptr<float>(), k.size(1), k.size(2), packed[head].mutable_data_ptr<float>());
     });
@@ -157,7 +156,7 @@ AttentionResult tiled_attention(const at::Tensor& q, const at::Tensor& k, const 
     Problem problem{arithmetic, plain_heads(q), pack(arithmetic, k), pad(arithmetic, v),
         at::empty({q.size(1), q.size(0), q.size(2)}, at::kFloat), k.size(1)};
     auto stretches = make_stretches(problem, column_sums);
-    parallel_items(std::ssize(stretches), at::get_num_threads(), [&](std::int64_t item) {
+    parallel_items(std::ssize(stretches), worker_threads(), [&](std::int64_t item) {
         thread_local Buffers buffers;
         auto& stretch = stretches[static_cast<std::size_t>(item)];
         for (auto tile = stretch.begin; tile < stretch.end; ++tile)
