@@ -9,7 +9,7 @@ h5py, and lava_trace.py beside it or in traces/python.
 The attention function is replaced by one that looks on: it sees queries and keys after the rotary embedding, whatever the
 architecture. What a module does besides is recorded where its parts have the usual names (o_proj, q_proj, q_norm,
 post_attention_layernorm) and is left out otherwise: without w_o there are no losses. A model whose attention is no plain
-softmax of scaled products over all earlier tokens (soft caps, sinks, windows shorter than the prompt) is refused.
+softmax of scaled products over all earlier tokens, or those of a sliding window (soft caps, sinks), is refused.
 """
 
 import argparse
@@ -53,14 +53,18 @@ def capture(model, prompt_ids, path, *, tokenizer=None, steps=16, reference=None
                          device=str(model.device), dtype=str(model.dtype).removeprefix("torch."),
                          continuation="" if not steps else "reference" if reference is not None else "greedy",
                          tokenization=tokenization, generator="lava_capture.py")
+    from transformers import DynamicCache
+
     with writer, recorder.attached(writer):
-        cache, size = None, chunk or len(prompt_ids)
+        cache, size = DynamicCache(), chunk or len(prompt_ids)  # not the model's: that forgets what leaves a window
         for begin in range(0, len(prompt_ids), size):
             out = _forward(model, prompt_ids[begin:begin + size], cache)
             cache = out.past_key_values
         eval_ids, logits = _evaluate(model, recorder, cache, out.logits, steps, reference)
         recorder.write_steps(writer)
         recorder.write_statistics(writer)
+        if any(recorder.layer_windows):
+            writer.set(layer_windows=recorder.layer_windows)
         if tokenizer is not None:
             writer.set(prompt_texts=_texts(tokenizer, prompt_ids))
             if steps:
@@ -107,6 +111,7 @@ class _Recorder:
                       "hidden_size": config.hidden_size}
         self.layers = [_Layer(self, index, attention) for index, attention in enumerate(self.attentions)]
         self.evaluating, self.writer = False, None
+        self.layer_windows = [0] * len(self.layers)  # 0: none
 
     @contextmanager
     def attached(self, writer):
@@ -130,22 +135,19 @@ class _Recorder:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         scaling = scaling if scaling is not None else query.shape[-1] ** -0.5
-        self._refuse_what_is_not_plain(module, key.shape[2], others)
+        self._refuse_what_is_not_plain(module, others)
         layer = self.layers[self.attentions.index(module)]
+        self.layer_windows[layer.index] = others.get("sliding_window") or getattr(module, "sliding_window", None) or 0
         layer.see(query[0], key[0], value[0], scaling)
         if attention_mask is None and query.shape[2] > 1 and query.shape[2] < key.shape[2]:
             attention_mask = _visible(query.shape[2], key.shape[2], query.device)[None, None]
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling,
                                       **{name: other for name, other in others.items() if name == "is_causal"})
 
-    def _refuse_what_is_not_plain(self, module, num_keys, others):
+    def _refuse_what_is_not_plain(self, module, others):
         for name in ("softcap", "s_aux"):
             if others.get(name) is not None:
                 raise ValueError(f"{type(module).__name__}: its attention has {name}, which a trace cannot hold")
-        sliding = others.get("sliding_window") or getattr(module, "sliding_window", None)
-        if sliding is not None and num_keys > sliding:
-            raise ValueError(f"{type(module).__name__}: its window of {sliding} tokens is shorter than the {num_keys} "
-                             "tokens of prompt and steps, which a trace cannot hold")
 
     def write_steps(self, writer):
         for layer in self.layers:
@@ -234,7 +236,7 @@ class _Layer:
             self._write_prompt(key, value)
 
     def _add_sums(self, query, key):
-        """Column sums of the causal attention, in tiles of query rows."""
+        """Column sums of the causal attention within the window, in tiles of query rows."""
         heads, rows, dim = query.shape
         past, group = key.shape[1] - rows, heads // key.shape[0]
         if self.sums is None:
@@ -245,7 +247,8 @@ class _Layer:
                 tile = query[head, row:row + TILE].float()
                 seen = past + row + len(tile)
                 scores = tile @ keys[:seen].T * dim ** -0.5
-                scores.masked_fill_(~_visible(len(tile), seen, scores.device), -torch.inf)
+                window = self.recorder.layer_windows[self.index]
+                scores.masked_fill_(~_visible(len(tile), seen, scores.device, window), -torch.inf)
                 weights = scores.softmax(-1)
                 self.sums[0, head, :seen] += weights.sum(0)
                 weights[torch.arange(len(tile)), torch.arange(seen - len(tile), seen)] = 0
@@ -333,8 +336,9 @@ def _rotary(model):
     return next((module for module in model.modules() if hasattr(module, "inv_freq") and hasattr(module, "forward")), None)
 
 
-def _visible(rows, columns, device):
-    return torch.ones(rows, columns, dtype=torch.bool, device=device).tril(columns - rows)
+def _visible(rows, columns, device, window=0):
+    visible = torch.ones(rows, columns, dtype=torch.bool, device=device).tril(columns - rows)
+    return visible & ~visible.tril(columns - rows - window) if window else visible
 
 
 def main():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The closed loop against transformers: SmolLM2 reads the head of the committed prompt, several policies evict, and each
 retained set is decoded in transformers with everything else masked, head by head, positions kept. Compares divergence, cross
-entropy, most likely tokens and greedy answers. Usage: compare_closed_loop.py MODEL_FOLDER [BUILD_FOLDER]. Needs transformers,
-torch and h5py."""
+entropy, most likely tokens and greedy answers; once more with the same weights as a Mistral whose sliding window the prompt
+exceeds. Usage: compare_closed_loop.py MODEL_FOLDER [BUILD_FOLDER]. Needs transformers, torch and h5py."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, DynamicCache
 
 ROOT = Path(__file__).resolve().parents[2]
-TOKENS, STEPS = 700, 8
+TOKENS, STEPS, WINDOW = 700, 8, 300
 POLICIES = ["snapkv", "lava", "streaming-llm", "h2o"]
 BUDGETS = [48, 128, 400]
 # Two float32 runs differ by about 1e-5 in a logit; a divergence that small is all rounding.
@@ -24,12 +24,15 @@ RELATIVE, ABSOLUTE = 1e-2, 2e-6
 kept = None  # [layers, KV heads, TOKENS] bool while a retained set is decoded; None: everything
 
 
-def masked_attention(module, query, key, value, attention_mask, scaling, **_):
-    """Attention of the last token in which every KV head sees what it retains of the prompt, and all that came after."""
+def masked_attention(module, query, key, value, attention_mask, scaling, sliding_window=None, **_):
+    """Attention of the last token in which every KV head sees what it retains of the prompt, and all that came after, as far
+    as the model's window reaches."""
     groups = query.shape[1] // key.shape[1]
     scores = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * scaling
     length, fresh = key.shape[2], query.shape[2]
     causal = torch.ones(fresh, length, dtype=torch.bool).tril(length - fresh)
+    if sliding_window is not None:
+        causal &= ~causal.tril(length - fresh - sliding_window)
     visible = causal.expand(key.shape[1], fresh, length).clone()
     if kept is not None:
         visible[:, :, :TOKENS] &= kept[module.layer_idx][:, None, :]
@@ -82,19 +85,29 @@ def compare(name, ours, theirs):
     return excess
 
 
-def main():
+def windowed(folder, made):
+    """The model of a folder as a Mistral with a sliding window, in the folder `made`."""
+    made.mkdir()
+    for file in Path(folder).resolve().iterdir():
+        (made / file.name).symlink_to(file)
+    config = json.loads((made / "config.json").read_text())
+    config.update(model_type="mistral", architectures=["MistralForCausalLM"], sliding_window=WINDOW)
+    (made / "config.json").unlink()
+    (made / "config.json").write_text(json.dumps(config))
+    return made
+
+
+def agrees(folder, build):
+    """Whether the model does in both what it does in one."""
     global kept
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: compare_closed_loop.py MODEL_FOLDER [BUILD_FOLDER]")
-    build = Path(sys.argv[2]) if len(sys.argv) == 3 else ROOT / "build" / "release"
+    kept = None
     ids = json.loads((ROOT / "tests" / "data" / "smollm2_reference.json").read_text())["token_ids"][:TOKENS]
-    AttentionInterface.register("masked", masked_attention)
-    model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32, attn_implementation="masked").eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="masked").eval()
     worst, wrong = 0.0, 0
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        report = run_ours(sys.argv[1], build, ids, Path(folder))
+    with tempfile.TemporaryDirectory() as work, torch.no_grad():
+        report = run_ours(folder, build, ids, Path(work))
         inputs = report["closed_loop/input_ids"][:].tolist()
-        prompt = model(torch.tensor([ids]), use_cache=True).past_key_values
+        prompt = model(torch.tensor([ids]), past_key_values=DynamicCache()).past_key_values  # the whole of it
         prefilled = [(layer.keys, layer.values) for layer in prompt.layers]
         dense = torch.log_softmax(decode(model, prefilled, inputs), -1)
         for name, kept, ours in cells(report):
@@ -107,8 +120,19 @@ def main():
             if not same:
                 print(f"{name}: other tokens than transformers: {ours['generated_ids'].tolist()}, {inputs[:1] + free}")
             wrong += not same
-    print(f"closed loop, {len(POLICIES) * len(BUDGETS)} cells: worst deviation {worst:.2g} of the tolerance, {wrong} cells with other tokens")
-    sys.exit(0 if worst <= 1 and wrong == 0 else 1)
+    print(f"closed loop, {len(POLICIES) * len(BUDGETS)} cells: worst deviation {worst:.2g} of the tolerance, {wrong} cells with "
+          f"other tokens{f', sliding window of {WINDOW}' if getattr(model.config, 'sliding_window', None) else ''}")
+    return worst <= 1 and wrong == 0
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: compare_closed_loop.py MODEL_FOLDER [BUILD_FOLDER]")
+    build = Path(sys.argv[2]) if len(sys.argv) == 3 else ROOT / "build" / "release"
+    AttentionInterface.register("masked", masked_attention)
+    with tempfile.TemporaryDirectory() as folder:
+        results = [agrees(model, build) for model in (sys.argv[1], windowed(sys.argv[1], Path(folder) / "model"))]
+    sys.exit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import reference_newer as newer
 from check_replay import TIE, best_are_kept
 from make_traces import SHAPES, make_layer, spans
 from reference_policies import reduce_group
-from reference_trace import read_layer
+from reference_trace import read_layers
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "traces" / "python"))
 
@@ -41,11 +41,9 @@ class Trace:
 
     def __init__(self, path):
         with h5py.File(path, "r") as file:
-            self.layers = []
-            for _, group in sorted(file["layers"].items()):
-                layer = read_layer(group)
+            self.layers = read_layers(file)
+            for layer, (_, group) in zip(self.layers, sorted(file["layers"].items())):
                 layer.q_pre_rope_mean = group["q_pre_rope_mean"][()].astype(np.float64)
-                self.layers.append(layer)
             model = file["model"]
             self.rope = model["rope_inv_freq"][()], model.attrs["rope_attention_scaling"]
         self.dense = [reference_losses.dense(layer) for layer in self.layers]
@@ -65,7 +63,8 @@ def write_trace(path, shape):
     half = shape.head_dim // 2 - shape.seed % 2  # an odd seed: two numbers of a head do not turn
     frequencies = 10000.0 ** -(np.arange(half) / half)
     lava_trace.write_trace(path, layers=layers, spans=spans(shape), store="bf16" if shape.coarse else "f32",
-                           rope_inv_freq=frequencies, rope_attention_scaling=1 + shape.seed / 10)  # fmt: skip
+                           rope_inv_freq=frequencies, rope_attention_scaling=1 + shape.seed / 10,
+                           layer_windows=shape.windows or None)  # fmt: skip
 
 
 def write_curves(path, shape):

@@ -34,6 +34,10 @@ class Shape:
     coarse: bool = False  # everything rounded to bf16: ties by rounding
     peaked: float = 1.0  # scale of the queries: how sharp attention is
     bias: bool = False
+    windows: tuple = ()  # of each layer, 0: none; empty: none has one
+
+    def window_of(self, layer):
+        return self.windows[layer] if self.windows else 0
 
 
 SHAPES = {
@@ -42,6 +46,7 @@ SHAPES = {
     "mha_deep": Shape(3, layers=6, heads=4, kv_heads=4, seq_len=131, steps=7, peaked=2.0, bias=True),
     "gqa_long": Shape(4, layers=4, heads=9, kv_heads=3, seq_len=600, head_dim=8, peaked=3.0),
     "mqa_sharp": Shape(5, layers=2, heads=8, kv_heads=1, seq_len=97, steps=1, peaked=6.0, coarse=True),
+    "gqa_windows": Shape(6, layers=4, heads=4, kv_heads=2, seq_len=170, steps=7, windows=(60, 0, 5, 173)),
 }
 
 
@@ -59,10 +64,12 @@ def keys_and_values(shape, random):
     return keys, values
 
 
-def column_sums(queries, keys, group_size):
+def column_sums(queries, keys, group_size, window):
     """[Hq, N]: what each prompt token receives from all prompt queries, itself included and not."""
     seq_len = keys.shape[1]
     causal = np.tril(np.ones((seq_len, seq_len), dtype=bool))
+    if window:
+        causal &= ~np.tril(causal, -window)
     sums, off_diagonal = [], []
     for head, query in enumerate(queries):
         logits = query @ keys[head // group_size].T / np.sqrt(keys.shape[2])
@@ -85,7 +92,8 @@ def make_layer(shape, layer):
     def draw(*size):
         return stored(random.standard_normal(size))
 
-    sums, off_diagonal = column_sums(queries.astype(np.float64), keys.astype(np.float64), shape.heads // shape.kv_heads)
+    group_size, window = shape.heads // shape.kv_heads, shape.window_of(layer)
+    sums, off_diagonal = column_sums(queries.astype(np.float64), keys.astype(np.float64), group_size, window)
     arrays = {
         "k": keys,
         "v": values,
@@ -99,12 +107,13 @@ def make_layer(shape, layer):
     }
     if shape.bias:
         arrays["b_o"] = draw(hidden)
-    return arrays | {"attn_out": attention_output(arrays)}
+    return arrays | {"attn_out": attention_output(arrays, window)}
 
 
-def attention_output(arrays):
+def attention_output(arrays, window):
     names = {field.name for field in dataclasses.fields(Layer)}
-    layer = Layer(**{name: values.astype(np.float64) for name, values in arrays.items() if name in names})
+    known = {name: values.astype(np.float64) for name, values in arrays.items() if name in names}
+    layer = Layer(**known, sliding_window=window)
     return np.float32(reference_losses.dense(layer).attn_out)
 
 
@@ -117,7 +126,8 @@ def write(path, shape):
     import lava_trace
 
     layers = [make_layer(shape, layer) for layer in range(shape.layers)]
-    lava_trace.write_trace(path, layers=layers, spans=spans(shape), store="bf16" if shape.coarse else "f32")
+    lava_trace.write_trace(path, layers=layers, spans=spans(shape), store="bf16" if shape.coarse else "f32",
+                           layer_windows=shape.windows or None)  # fmt: skip
 
 
 def main():

@@ -6,10 +6,10 @@ from reference_policies import pool, reduce_group, window_attention
 
 
 def rows_without(rows, entry):
-    """rows [w, N] of attention, once the entry is gone."""
+    """rows [w, N] of attention, once the entry is gone; as they are where it is not seen."""
     rest = rows.copy()
     rest[:, entry] = 0
-    return rest / rest.sum(axis=1, keepdims=True)
+    return np.where(rows[:, entry, None] > 0, rest / rest.sum(axis=1, keepdims=True), rows)
 
 
 def output_change(layer, window, head):

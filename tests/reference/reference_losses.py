@@ -1,6 +1,7 @@
 """Losses of a retained set, naively: mask the attention, renormalise it, multiply. Float64, one layer at a time.
 
-T evaluation steps; step j sees the prompt's N entries and the decode entries N .. N + j, which are never evicted."""
+T evaluation steps; step j sees the prompt's N entries and the decode entries N .. N + j, which are never evicted, or as
+many of the last of these as the layer's sliding window holds."""
 
 import dataclasses
 
@@ -22,10 +23,15 @@ class Dense:
     projected_norm: np.ndarray  # [Hq, T] largest ||v_i W_O,h||_1 that the step sees
 
 
+def seen_by_steps(layer, steps):
+    """[T, N + T] bool"""
+    return layer.sees(layer.seq_len + np.arange(steps), np.arange(layer.seq_len + steps))
+
+
 def eval_attention(layer):
     """[Hq, T, N + T]"""
     steps = layer.q_eval.shape[1]
-    sees = np.arange(layer.seq_len + steps)[None, :] <= layer.seq_len + np.arange(steps)[:, None]
+    sees = seen_by_steps(layer, steps)
     heads = []
     for head in range(layer.num_heads):
         kv_head = head // layer.group_size
@@ -45,9 +51,10 @@ def projected(layer, head_output):
     return np.concatenate(list(head_output), axis=-1) @ layer.w_o.T
 
 
-def largest_seen(norms, seq_len):
+def largest_seen(norms, layer):
     """[Hq, N + T] -> [Hq, T]: the largest over the entries that each step sees"""
-    return np.maximum.accumulate(norms, axis=-1)[:, seq_len:]
+    sees = seen_by_steps(layer, norms.shape[1] - layer.seq_len)
+    return np.where(sees[None], norms[:, None, :], 0).max(axis=-1)
 
 
 def dense(layer):
@@ -67,8 +74,8 @@ def dense(layer):
         outputs,
         attn_out,
         np.abs(layer.w_o).sum(axis=0).max(),
-        largest_seen(np.stack(norms), layer.seq_len),
-        largest_seen(np.stack(projected_norms), layer.seq_len),
+        largest_seen(np.stack(norms), layer),
+        largest_seen(np.stack(projected_norms), layer),
     )
 
 

@@ -158,15 +158,15 @@ def softmax(logits):
 
 
 def window_attention(layer, window):
-    """[Hq, window, N]: attention of the last `window` prompt tokens over all of the prompt, causal."""
+    """[Hq, window, N]: attention of the last `window` prompt tokens over what they see of it."""
     if window not in layer.attention_of_window:
         first = layer.seq_len - window
-        causal = np.arange(layer.seq_len)[None, :] <= first + np.arange(window)[:, None]
+        sees = layer.sees(first + np.arange(window), np.arange(layer.seq_len))
         heads = []
         for head in range(layer.num_heads):
             query = layer.q_window[head, layer.q_window.shape[1] - window :]
             logits = query @ layer.k[head // layer.group_size].T / np.sqrt(layer.k.shape[2])
-            heads.append(softmax(np.where(causal, logits, -np.inf)))
+            heads.append(softmax(np.where(sees, logits, -np.inf)))
         layer.attention_of_window[window] = np.stack(heads)
     return layer.attention_of_window[window]
 
@@ -200,13 +200,13 @@ def value_norms(layer):
 def emulated_attention(layer, window, precision):
     """[Hq, window, M]: prefix_attention() with everything rounded that a model's type would round."""
     rounded = rounding_of(precision)
-    causal = np.arange(layer.seq_len)[None, :] <= layer.seq_len - window + np.arange(window)[:, None]
+    sees = layer.sees(layer.seq_len - window + np.arange(window), np.arange(layer.seq_len))
     heads = []
     for head in range(layer.num_heads):
         query = rounded(layer.q_window[head, layer.q_window.shape[1] - window :])
         product = rounded(query @ rounded(layer.k[head // layer.group_size]).T)
         logits = rounded(product / np.sqrt(layer.k.shape[2]))
-        heads.append(rounded(softmax(np.where(causal, logits, -np.inf))))
+        heads.append(rounded(softmax(np.where(sees, logits, -np.inf))))
     return np.stack(heads)[:, :, : layer.seq_len - window]
 
 

@@ -19,6 +19,7 @@ class Layer:
     v_eval: np.ndarray = None  # [Hkv, T, d]
     w_o: np.ndarray = None  # [D, Hq * d], o_proj.weight as it is
     b_o: np.ndarray = None  # [D]
+    sliding_window: int = 0  # keys that a query sees, its own the last of them; 0: all
     attention_of_window: dict = dataclasses.field(default_factory=dict)  # window -> [Hq, window, N], filled on demand
     output_changes: dict = dataclasses.field(default_factory=dict)  # (window, head) -> [M, window, d], likewise
 
@@ -38,6 +39,11 @@ class Layer:
     def seq_len(self):
         return self.k.shape[1]
 
+    def sees(self, queries, keys):
+        """[queries, keys] bool: whether the query at one position sees the key at another."""
+        age = np.asarray(queries)[:, None] - np.asarray(keys)[None, :]
+        return (age >= 0) & (age < (self.sliding_window or np.inf))
+
     @property
     def has_losses(self):
         return all(x is not None for x in (self.q_eval, self.k_eval, self.v_eval, self.w_o))
@@ -51,9 +57,16 @@ def as_float64(dataset):
     return values.astype(np.float64)
 
 
-def read_layer(group):
-    names = [field.name for field in dataclasses.fields(Layer) if field.default_factory is dataclasses.MISSING]
-    return Layer(**{name: as_float64(group[name]) for name in names if name in group})
+def read_layer(group, sliding_window=0):
+    names = [field.name for field in dataclasses.fields(Layer) if field.type == np.ndarray]
+    return Layer(**{name: as_float64(group[name]) for name in names if name in group}, sliding_window=sliding_window)
+
+
+def read_layers(file):
+    """The layers of an open trace, first to last."""
+    groups = [group for _, group in sorted(file["layers"].items())]
+    windows = file["model/layer_windows"][()].tolist() if "layer_windows" in file["model"] else [0] * len(groups)
+    return [read_layer(group, window) for group, window in zip(groups, windows)]
 
 
 def read_trace(path):
@@ -61,4 +74,4 @@ def read_trace(path):
     import h5py  # only here: the policies run without it
 
     with h5py.File(path, "r") as file:
-        return [read_layer(group) for _, group in sorted(file["layers"].items())]
+        return read_layers(file)
