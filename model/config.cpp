@@ -263,10 +263,23 @@ std::vector<std::int64_t> read_eos(const ConfigSection& config, std::int64_t voc
     return ids;
 }
 
+/// GGUF is not read here: its blocks of quantised numbers belong to a library that few systems have. A script of ours
+/// that leaves them to that library's Python half makes a folder of it.
+void refuse_gguf(const std::filesystem::path& model)
+{
+    char magic[4] = {};
+    if (std::filesystem::is_regular_file(model) && std::ifstream(model, std::ios::binary).read(magic, sizeof magic)
+        && std::string_view(magic, sizeof magic) == "GGUF")
+        throw Error(model.string()
+            + ": a GGUF file, expected a Hugging Face folder; of a Llama model, python3 model/convert/convert_gguf.py "
+            + model.string() + " -o FOLDER makes one (pip install gguf safetensors)");
+}
+
 } // namespace
 
 ModelConfig read_model_config(const std::filesystem::path& model_folder)
 {
+    refuse_gguf(model_folder);
     const auto file = model_folder / "config.json";
     ModelConfig result;
     result.text = read_text(file);

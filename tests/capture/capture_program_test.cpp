@@ -97,6 +97,39 @@ TEST_F(CaptureProgram, WritesATraceAndSaysWhatIsInIt)
     EXPECT_TRUE(std::filesystem::exists(folder_ / "stories260K.weights.h5"));
 }
 
+TEST_F(CaptureProgram, NamesAModelOfTheHubsCacheAfterItsRepository)
+{
+    namespace fs = std::filesystem;
+    const fs::path stories = LAVA_SOURCE_DIR "/models/stories260K";
+    const auto name_of = [&](const std::string& folder) {
+        const Result result = run("--model '" + folder + "' --prompt Once --continue 0 --json --embed-weights -o t.h5");
+        EXPECT_EQ(result.status, 0) << result.err;
+        return nlohmann::json::parse(result.out)["model"].get<std::string>();
+    };
+    // as the hub's client lays it out: a snapshot's files are links to blobs
+    const fs::path repository = folder_ / "hub" / "models--org--tiny--stories",
+                   snapshot = repository / "snapshots/0a1b2c";
+    fs::create_directories(repository / "blobs");
+    fs::create_directories(snapshot);
+    for (const auto& file : fs::directory_iterator(stories)) {
+        const auto blob = "blob-" + file.path().filename().string();
+        fs::copy(file.path(), repository / "blobs" / blob);
+        fs::create_symlink(fs::path("../../blobs") / blob, snapshot / file.path().filename());
+    }
+    EXPECT_EQ(name_of("hub/models--org--tiny--stories/snapshots/0a1b2c"), "org/tiny--stories");
+    fs::create_directory_symlink(snapshot, folder_ / "shortcut");
+    EXPECT_EQ(name_of("shortcut"), "org/tiny--stories");
+    // what only looks alike has its own name
+    fs::create_directories(folder_ / "snapshots");
+    fs::create_directory_symlink(stories, folder_ / "snapshots/other");
+    EXPECT_EQ(name_of("snapshots/other"), "stories260K");
+    fs::create_directories(folder_ / "models--org--tiny");
+    fs::copy(stories, folder_ / "models--org--tiny" / "mine", fs::copy_options::recursive);
+    EXPECT_EQ(name_of("models--org--tiny/mine"), "mine");
+    ASSERT_EQ(run("--model shortcut --prompt Once --continue 0 -o u.h5").status, 0);
+    EXPECT_TRUE(fs::exists(folder_ / "tiny--stories.weights.h5"));
+}
+
 TEST_F(CaptureProgram, SpeaksJson)
 {
     const Result result = stories("--prompt 'Once upon a time' --embed-weights --json --continue 2 -o t.h5");
@@ -256,6 +289,10 @@ TEST_F(CaptureProgram, SaysInOneSentenceWhatFailed)
     write("bad.txt", "caf\xe9!");
     write("long.txt", std::string(4000, 'a'));
     expect_failure(run("--model nowhere --prompt a -o t.h5"), 1, "nowhere");
+    write("tiny.Q4_1.gguf", "GGUF\x03");
+    expect_failure(run("--model tiny.Q4_1.gguf --prompt a -o t.h5"), 1,
+        "tiny.Q4_1.gguf: a GGUF file, expected a Hugging Face folder; of a Llama model, python3 "
+        "model/convert/convert_gguf.py tiny.Q4_1.gguf -o FOLDER makes one");
     expect_failure(
         stories("--ids ids.json -o t.h5"), 1, "token 1: expected an id below 512, the model's vocabulary, found 600");
     expect_failure(stories("--prompt-file bad.txt -o t.h5"), 1, "bad.txt: the text is not valid UTF-8 at byte 3");
