@@ -162,6 +162,12 @@ Value absolute(const Value& value, const Arguments& arguments)
     return number < 0 && number != INT64_MIN ? Value::integer(-number) : value;
 }
 
+/// What map, select and their like go through: Jinja takes whatever counts as false, none too, for an empty list.
+List elements_or_none(const Value& value)
+{
+    return value.truthy() ? elements_of(value) : List();
+}
+
 Value map(const Value& value, const Arguments& arguments)
 {
     List result;
@@ -170,7 +176,7 @@ Value map(const Value& value, const Arguments& arguments)
     if (by_attribute == nullptr && arguments.positional.empty()) {
         throw Error("map: expected a filter's name or an attribute");
     }
-    for (const Value& element : elements_of(value)) {
+    for (const Value& element : elements_or_none(value)) {
         if (by_attribute != nullptr) {
             const Value found = attribute(element, *by_attribute);
             result.push_back(found.is_undefined() && otherwise != nullptr ? *otherwise : found);
@@ -190,7 +196,7 @@ Value choose(const Value& value, const Arguments& arguments, bool wanted, bool b
     }
     const bool has_test = arguments.positional.size() > skipped;
     List result;
-    for (const Value& element : elements_of(value)) {
+    for (const Value& element : elements_or_none(value)) {
         const Value judged = by_attribute ? attribute(element, arguments.positional[0]) : element;
         const bool passes = has_test ? apply_test(string_of(arguments.positional[skipped], "the name of a test"),
                                 judged, further(arguments, skipped + 1))

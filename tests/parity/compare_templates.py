@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Renders chat templates here and in transformers, live: those of tests/data/templates, single constructs, and random tags with
-random white space around them. Usage: compare_templates.py [MODEL_FOLDER [lava-dump-template [--write]]]. The folder is not looked
-at; --write renews tests/data/templates/rendered.json. Needs transformers."""
+random white space around them. Usage: compare_templates.py [MODEL_FOLDER [lava-dump-template [--write | FOLDER]]]. The model is not
+looked at; --write renews tests/data/templates/rendered.json; the .jinja files of FOLDER are compared too. Needs transformers."""
 
 import json
 import random
@@ -63,6 +63,7 @@ CONSTRUCTS = r"""
 {{ [1,2,3]|first }}{{ [1,2,3]|last }}{{ []|first is defined }}{{ 'abc'|first }} {{ '42'|int + 1 }} {{ 'x'|int }} {{ 'x'|int(7) }} {{ 3.9|int }} {{ '1.5'|float }} {{ 5|string + 'x' }} {{ 'abc'|list }}
 {{ messages|map(attribute='role')|list }} {{ ['a','b']|map('upper')|join }} {{ messages|selectattr('role','equalto','user')|list|length }} {{ messages|rejectattr('role','equalto','user')|list|length }}
 {{ [1,2,3,4]|select('even')|list }} {{ [1,0,2]|select|list }} {{ [1,2,3]|reject('gt', 1)|list }} {{ {'b':1,'a':2}|dictsort }} {{ {'b':1}|items|list }} {{ {'a':1,'b':2}|length }}
+{{ none|selectattr('a')|list }} {{ 0|map('upper')|list }} {{ none|rejectattr('a', 'equalto', 1)|list|length }} {{ ''|select|list }} {{ {}|reject('odd')|list }}
 {{ {'a': [1, 2.5, none, true], 'b': "ü\"\n<&>'"}|tojson }} {{ []|tojson }} {{ {}|tojson }} {{ 'x'|tojson }} {{ [1,[2]]|tojson(indent=2) }} {{ {'a':{}}|tojson(indent=4) }}
 {{ 'a\nb\n\nc'|indent }} {{ 'a\nb'|indent(2, true) }} {{ 'x'|safe }} {{ 'a,b,c'.split(',') }} {{ ' a  b '.split() }} {{ 'a,b,c'.split(',', 1) }} {{ 'abc'.split('x')[0] }}
 {{ '  x '.strip() }}|{{ '  x'.lstrip() }}|{{ 'x  '.rstrip() }}|{{ 'xxaxx'.strip('x') }}|{{ '\n\nx\n'.strip('\n') }}|{{ 'abcba'.lstrip('ab') }}
@@ -135,7 +136,7 @@ def main():
     program = sys.argv[2] if len(sys.argv) > 2 else ROOT / "build" / "release" / "tests" / "model" / "lava-dump-template"
     generator = random.Random(5)
     requests = [{"name": file.stem, "template": file.read_bytes().decode("utf-8"), "conversations": CONVERSATIONS}
-                for file in sorted(TEMPLATES.glob("*.jinja"))]
+                for folder in (TEMPLATES, *map(Path, sys.argv[3:])) for file in sorted(folder.glob("*.jinja"))]
     requests += [{"name": f"construct {i + 1}", "template": line, "conversations": CONVERSATIONS[:1]} for i, line in enumerate(CONSTRUCTS)]
     requests += [{"name": f"random {i}", "template": random_template(generator), "conversations": CONVERSATIONS[:1]} for i in range(2000)]
     for request in requests:
