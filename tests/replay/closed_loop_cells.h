@@ -116,10 +116,14 @@ inline void expect_cell(
             expect_near(found.cross_entropy[budget * (steps - 1) + step],
                 -evicted.log_p[step][inputs[step + 1]].item<double>(), 1e-5, 1e-5, where + ": cross entropy");
         for (std::size_t layer = 0; layer < layers; ++layer) {
-            const auto drift = dense.stream[step * layers + layer] - evicted.stream[step * layers + layer];
+            const auto& stream = dense.stream[step * layers + layer];
+            const auto drift = stream - evicted.stream[step * layers + layer];
+            constexpr double rounding = 5e-7; // of two float32 runs: a few units in the last place of the stream
             const auto at = (budget * layers + layer) * steps + step;
-            expect_near(found.drift_l1[at], drift.abs().sum().item<double>(), 1e-4, 1e-5, where + ": drift");
-            expect_near(found.drift_l2[at], drift.norm().item<double>(), 1e-4, 1e-5, where + ": drift");
+            expect_near(found.drift_l1[at], drift.abs().sum().item<double>(), 1e-4,
+                rounding * stream.abs().sum().item<double>(), where + ": drift");
+            expect_near(found.drift_l2[at], drift.norm().item<double>(), 1e-4, rounding * stream.norm().item<double>(),
+                where + ": drift");
         }
     }
 }
