@@ -222,6 +222,7 @@ std::string describe(const VariantInfo& variant)
 nlohmann::ordered_json to_json(const PolicyInfo& info)
 {
     nlohmann::ordered_json policy{{"name", info.name}, {"summary", info.summary}, {"citation", info.citation},
+        {"composition", info.composition.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info.composition)},
         {"parameters", nlohmann::ordered_json::array()}, {"variants", nlohmann::ordered_json::array()}};
     for (const auto& parameter : info.parameters) {
         policy["parameters"].push_back({{"name", parameter.name}, {"default", parameter.default_value},
@@ -275,6 +276,9 @@ std::string policy_list(TableFormat format)
     for (const auto& info : policies()) {
         text += info.name + ": " + info.summary + " [" + info.citation + "]"
             + (info.in_default_set ? "\n" : " (only where named)\n");
+        if (!info.composition.empty()) {
+            text += "    keeps what " + info.composition + " keeps\n";
+        }
         for (const auto& parameter : info.parameters) {
             text += "    " + describe(parameter) + "\n";
         }

@@ -33,6 +33,7 @@ struct PolicyInfo
     std::vector<VariantInfo> variants;
     std::unique_ptr<Policy> (*make)(const PolicyParams&);
     bool in_default_set = true; ///< replayed when no policy is named
+    std::string composition = {}; ///< the spelling of compose that keeps the same; empty where there is none
 };
 
 std::span<const PolicyInfo> policies();

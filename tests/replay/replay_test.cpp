@@ -79,6 +79,23 @@ TEST_F(Replay, EveryPolicyKeepsItsContract)
     }
 }
 
+TEST_F(Replay, APolicyKeepsWhatTheCompositionKeepsThatItIsListedWith)
+{
+    std::size_t composed = 0;
+    for (const auto& info : policies()) {
+        if (info.composition.empty()) {
+            continue;
+        }
+        ++composed;
+        const auto named = run(info.name, "33,34,80,150,199,200"),
+                   pieces = run(info.composition, "33,34,80,150,199,200");
+        EXPECT_EQ(named.policies.front().counts, pieces.policies.front().counts) << info.name;
+        EXPECT_EQ(named.policies.front().granted, pieces.policies.front().granted) << info.name;
+        EXPECT_EQ(named.policies.front().ranking, pieces.policies.front().ranking) << info.name;
+    }
+    EXPECT_GT(composed, 10U);
+}
+
 TEST_F(Replay, UniformPoliciesKeepExactlyWhatIsAsked)
 {
     for (const auto* policy : {"random", "streaming-llm", "h2o", "tova", "snapkv", "vatp", "lava-uniform"}) {
