@@ -61,11 +61,11 @@ std::int64_t count_of(const std::vector<std::int64_t>& shape)
     return count;
 }
 
-auto writer(const Group& group)
+auto writer(const Group& group, h5::WriteOptions options = packed)
 {
-    return [&group](const char* name, const auto& shape, const auto& values, bool) {
+    return [&group, options](const char* name, const auto& shape, const auto& values, bool) {
         if (!values.empty())
-            group.write(name, shape, values, packed);
+            group.write(name, shape, values, options);
     };
 }
 
@@ -129,11 +129,12 @@ void write_closed_loop(const Group& root, const ReplayReport& report)
     for_each_field(dense, sizes_of(report, 1), writer(group));
 }
 
-void write_closed_loop(const Group& policy, const ReplayReport& report, const PolicyReplay& replay)
+void write_closed_loop(
+    const Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options)
 {
     if (!report.closed_loop.empty())
-        for_each_cell_field(
-            replay.closed_loop, sizes_of(report, replay.budgets.size()), writer(policy.create_group(group_name)));
+        for_each_cell_field(replay.closed_loop, sizes_of(report, replay.budgets.size()),
+            writer(policy.create_group(group_name), options));
 }
 
 void read_closed_loop(const Group& root, ReplayReport& report)

@@ -8,7 +8,8 @@ namespace lava {
 // The closed loop's part of a report file, where the report has one.
 
 void write_closed_loop(const h5::Group& root, const ReplayReport& report);
-void write_closed_loop(const h5::Group& policy, const ReplayReport& report, const PolicyReplay& replay);
+void write_closed_loop(
+    const h5::Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options);
 
 /// Reads what is there: nothing from a report without a closed loop.
 void read_closed_loop(const h5::Group& root, ReplayReport& report);

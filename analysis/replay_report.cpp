@@ -245,16 +245,18 @@ bool fits_u16(const TraceInfo& trace)
 }
 
 /// [R, L, H, N], or [L, H, N] where one ranking serves all budgets.
-void write_ranking(const Group& group, const TraceInfo& trace, const PolicyReplay& replay, std::int64_t heads)
+void write_ranking(const Group& group, const TraceInfo& trace, const PolicyReplay& replay, std::int64_t heads,
+    h5::WriteOptions options)
 {
     std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
     const auto each = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]);
     if (replay.ranking.size() != each)
         shape.insert(shape.begin(), static_cast<std::int64_t>(replay.ranking.size() / each));
     if (fits_u16(trace))
-        group.write("ranking", shape, std::vector<std::uint16_t>(replay.ranking.begin(), replay.ranking.end()), packed);
+        group.write(
+            "ranking", shape, std::vector<std::uint16_t>(replay.ranking.begin(), replay.ranking.end()), options);
     else
-        group.write_raw("ranking", h5::Type::u32, shape, replay.ranking.data(), packed, [&](std::int64_t part) {
+        group.write_raw("ranking", h5::Type::u32, shape, replay.ranking.data(), options, [&](std::int64_t part) {
             const auto size = replay.ranking.size() / static_cast<std::size_t>(shape[0]);
             leave_memory(replay.ranking, static_cast<std::size_t>(part) * size, size);
         });
@@ -278,7 +280,8 @@ std::int64_t attribute_or(const Group& group, const char* name, std::int64_t oth
     return group.has_attribute(name) ? group.int_attribute(name) : otherwise;
 }
 
-void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay, Rankings rankings)
+void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay, Rankings rankings,
+    h5::WriteOptions options)
 {
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
@@ -296,25 +299,25 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     for (const auto& [name, member] : grid_arrays)
         group.write(name, {grid}, replay.*member);
     group.write("nominal", {grid}, replay.nominal.empty() ? replay.budgets : replay.nominal);
-    group.write("counts", {grid, shape.num_layers, heads}, replay.counts, packed);
+    group.write("counts", {grid, shape.num_layers, heads}, replay.counts, options);
     if (rankings == Rankings::kept && replay.ranking_of >= 0)
         group.set_attribute("ranking_of", replay.ranking_of);
     else if (rankings == Rankings::kept && !replay.ranking.empty())
-        write_ranking(group, trace, replay, heads);
-    write_closed_loop(group, report, replay);
+        write_ranking(group, trace, replay, heads, options);
+    write_closed_loop(group, report, replay, options);
     if (!report.has_losses())
         return;
     for (const auto& [name, member] : head_losses_arrays)
-        group.write(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len}, replay.*member, packed);
+        group.write(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len}, replay.*member, options);
     for (const auto& [name, member] : layer_losses_arrays)
-        group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+        group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
     for (const auto& [name, member] : bound_arrays) {
         if (!(replay.*member).empty())
-            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
     }
     for (const auto& [name, member] : layer_output_losses_arrays)
         if (report.has_layer_outputs())
-            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, packed);
+            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
 }
 
 std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
@@ -393,8 +396,9 @@ std::vector<PolicyReplay> read_policies(const Group& root, const ReplayReport& r
     return policies;
 }
 
-void write_root(const Group& root, const ReplayReport& report, Rankings rankings)
+void write_root(const Group& root, const ReplayReport& report, Rankings rankings, int threads)
 {
+    const h5::WriteOptions options{.deflate = packed.deflate, .threads = threads};
     root.set_attribute("format", format_name);
     root.set_attribute("format_major", report_format_major);
     root.set_attribute("format_minor", report_format_minor);
@@ -407,7 +411,7 @@ void write_root(const Group& root, const ReplayReport& report, Rankings rankings
     write_closed_loop(root, report);
     const Group policies = root.create_group("policies");
     for (std::size_t i = 0; i < report.policies.size(); ++i)
-        write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings);
+        write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings, options);
     root.flush();
 }
 
@@ -453,11 +457,11 @@ std::span<const std::uint32_t> ReplayReport::ranking(std::size_t policy, std::si
     return std::span(owner.ranking).subspan(first * layer_size, layer_size);
 }
 
-void write_report(const std::filesystem::path& file, const ReplayReport& report, Rankings rankings)
+void write_report(const std::filesystem::path& file, const ReplayReport& report, Rankings rankings, int threads)
 {
     check_report(file, report);
     OutputFile output(file);
-    write_root(Group::create_file(output.part()), report, rankings); // the file is closed before it is renamed
+    write_root(Group::create_file(output.part()), report, rankings, threads); // the file is closed before it is renamed
     output.commit();
 }
 

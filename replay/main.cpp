@@ -91,7 +91,7 @@ ReplayReport replay_trace(const ReplayCommand& command)
 void write_outputs(const ReplayCommand& command, const ReplayReport& report)
 {
     if (!command.output.empty()) {
-        write_report(command.output, report, command.rankings);
+        write_report(command.output, report, command.rankings, command.threads);
     }
     if (command.csv.empty() && command.json.empty()) {
         return;

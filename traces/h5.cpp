@@ -1,5 +1,6 @@
 #include "traces/h5.h"
 
+#include "traces/deflated_chunks.h"
 #include "traces/h5_handles.h"
 
 #include <algorithm>
@@ -145,12 +146,17 @@ std::vector<hsize_t> chunk_shape(std::span<const std::int64_t> shape, std::size_
     return chunk;
 }
 
+bool is_deflated(std::span<const std::int64_t> shape, WriteOptions options)
+{
+    return options.deflate > 0 && !shape.empty() && array_bytes(shape, 1) > 0;
+}
+
 Handle creation_properties(Type type, std::span<const std::int64_t> shape, WriteOptions options)
 {
     Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     H5Pset_obj_track_times(properties, false); // the same input gives the same bytes
     H5Pset_fill_time(properties, H5D_FILL_TIME_NEVER);
-    if (options.deflate > 0 && !shape.empty() && array_bytes(shape, 1) > 0) {
+    if (is_deflated(shape, options)) {
         const auto chunk = chunk_shape(shape, size_of(type));
         H5Pset_chunk(properties, static_cast<int>(chunk.size()), chunk.data());
         H5Pset_shuffle(properties);
@@ -183,6 +189,15 @@ CreatedDataset create_dataset(const Group& group, hid_t group_id, std::string_vi
     if (!created.dataset.valid())
         group.fail(name, "cannot be created: " + last_reason());
     return created;
+}
+
+/// False where HDF5 refuses.
+bool write_chunks(const CreatedDataset& created, Type type, std::span<const std::int64_t> shape, const void* data,
+    WriteOptions options, const std::function<void(std::int64_t)>& done)
+{
+    const auto element = size_of(type);
+    return write_deflated(created.dataset, {data, element, {shape.begin(), shape.end()}, chunk_shape(shape, element)},
+        options.deflate, options.threads, done);
 }
 
 Handle access_properties()
@@ -389,7 +404,10 @@ void Group::write_raw(
 {
     const auto guard = lock_library();
     const auto created = create_dataset(*this, state_->group, name, type, shape, options);
-    if (array_bytes(shape, 1) != 0 && H5Dwrite(created.dataset, created.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+    const bool ok = is_deflated(shape, options) ? write_chunks(created, type, shape, data, options, {})
+                                                : array_bytes(shape, 1) == 0
+            || H5Dwrite(created.dataset, created.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+    if (!ok)
         fail(name, "cannot be written: " + last_reason());
 }
 
@@ -398,19 +416,8 @@ void Group::write_raw(std::string_view name, Type type, std::span<const std::int
 {
     const auto guard = lock_library();
     const auto created = create_dataset(*this, state_->group, name, type, shape, options);
-    std::vector<hsize_t> extents(shape.begin(), shape.end());
-    extents[0] = 1;
-    const Handle part = make_space(extents);
-    const auto bytes = array_bytes(shape.subspan(1), size_of(type));
-    std::vector<hsize_t> start(extents.size());
-    for (std::int64_t i = 0; i < shape[0]; ++i) {
-        start[0] = static_cast<hsize_t>(i);
-        const auto* from = static_cast<const std::byte*>(data) + i * bytes;
-        if (H5Sselect_hyperslab(created.space, H5S_SELECT_SET, start.data(), nullptr, extents.data(), nullptr) < 0
-            || H5Dwrite(created.dataset, created.type, part, created.space, H5P_DEFAULT, from) < 0)
-            fail(name, "cannot be written: " + last_reason());
-        done(i);
-    }
+    if (!write_chunks(created, type, shape, data, options, done))
+        fail(name, "cannot be written: " + last_reason());
 }
 
 void Group::flush() const

@@ -67,6 +67,7 @@ struct DatasetInfo
 struct WriteOptions
 {
     int deflate = 0; ///< 0: contiguous; 1-9: chunked, shuffled, deflated
+    int threads = 1; ///< that deflate; the bytes do not depend on their number
 };
 
 /// A file's root or a group in it. Copies share the handle; the file closes with its last copy.
@@ -121,7 +122,8 @@ public:
     {
         return read<T>(name, std::span<const std::int64_t>(shape.begin(), shape.size()));
     }
-    /// The same, one part along the first dimension after the other; `done` is called with each part's number.
+    /// The same, deflated, one part along the first dimension after the other; `done` is called with each part's
+    /// number.
     void write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
         WriteOptions options, const std::function<void(std::int64_t)>& done) const;
     template <typename T>

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <numeric>
 
 namespace lava::test {
@@ -127,6 +128,26 @@ TEST(H5, ErrorsNameFileAndDatasetExpectedAndFound)
     EXPECT_FALSE(root.has("away"));
     EXPECT_TRUE(root.has("a/x"));
     EXPECT_FALSE(root.has("b/x"));
+}
+
+TEST(H5, ThreadsDeflateToTheSameBytesAndEndInPartsOfChunks)
+{
+    const TemporaryFolder folder;
+    const std::vector<std::int64_t> shape{5, 701, 503}; // a part of a layer fills a chunk, the rest half of one
+    const auto values = ramp(5 * 701 * 503);
+    const auto bytes_of = [&](int threads) {
+        const auto file = folder / "x.h5";
+        std::vector<std::int64_t> done;
+        h5::Group::create_file(file).write_raw("x", h5::Type::f32, shape, values.data(),
+            {.deflate = 1, .threads = threads}, [&](std::int64_t index) { done.push_back(index); });
+        EXPECT_EQ(done, (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+        EXPECT_EQ(h5::Group::open_file(file).read<float>("x", shape), values);
+        std::ifstream in(file, std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    const auto one = bytes_of(1);
+    EXPECT_EQ(one, bytes_of(3));
+    EXPECT_EQ(one, bytes_of(64)); // more than there are chunks
 }
 
 TEST(H5, ARefusedDeflateBombIsNotAllocated)
