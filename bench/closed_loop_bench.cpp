@@ -1,8 +1,8 @@
 // The closed loop of many policies at many budgets against the products that it cannot do without, in turn in one run,
 // so that the ratio means something on a busy machine too.
 
-#include "bench/closed_loop_floor.h"
 #include "bench/command_line.h"
+#include "bench/model_floor.h"
 #include "bench/workload.h"
 #include "model/parallel.h"
 #include "replay/closed_loop.h"

@@ -1,7 +1,8 @@
-// Prefill with capture against prefill without, and the trace's write rate against raw disk; each pair timed in turn,
-// in one run. tests/parity/time_transformers.py times transformers on the same tokens.
+// Prefill against its products alone, with capture against without, and the trace's write rate against raw disk; each
+// pair timed in turn, in one run. tests/parity/time_transformers.py times transformers on the same tokens.
 
 #include "bench/command_line.h"
+#include "bench/model_floor.h"
 #include "capture/recorder.h"
 #include "model/decoder.h"
 #include "traces/error.h"
@@ -51,7 +52,8 @@ Options parse_options(int argc, char** argv)
     const auto values = parsed(argc, argv, visible);
     if (values.count("help") != 0) {
         std::ostringstream text;
-        text << "Usage: lava-bench-prefill --model DIR [options]\nTimes prefill with and without capture.\n\n"
+        text << "Usage: lava-bench-prefill --model DIR [options]\nTimes prefill with and without capture, and its "
+                "products alone.\n\n"
              << visible;
         options.help = text.str();
     } else if (options.model.empty() || options.tokens < 1 || options.runs < 1) {
@@ -96,6 +98,16 @@ void write_raw(const std::filesystem::path& file, std::uintmax_t bytes)
         throw Error(file.string() + ": cannot be written");
 }
 
+/// The products alone, one library or the other, whichever is faster at each.
+double time_products(const ModelConfig& config, std::int64_t tokens)
+{
+    std::vector<FloorProduct> timed;
+    const int threads = at::get_num_threads();
+    for (const auto& product : prefill_products(config, tokens))
+        timed.push_back(time_product(product, threads, Clock::wall));
+    return floor_seconds(timed);
+}
+
 void bench_prefill(const Options& options, const std::filesystem::path& trace)
 {
     const Checkpoint checkpoint(options.model);
@@ -115,6 +127,9 @@ void bench_prefill(const Options& options, const std::filesystem::path& trace)
         [&] { record_trace(decoder, info, none, {}, {.trace = trace, .weights = {}}, nullptr, [] {}); });
     std::printf("prefill of %lld tokens, %d threads             %8.3f s\n", static_cast<long long>(options.tokens),
         at::get_num_threads(), times.first);
+    const auto products = time_products(decoder.config(), options.tokens);
+    std::printf("products that it cannot do without             %8.3f s\n", products);
+    std::printf("prefill / products                             %8.3f\n", times.first / products);
     std::printf("the same with capture, %6.1f MB to the disk  %8.3f s\n",
         static_cast<double>(std::filesystem::file_size(trace)) / 1e6, times.second);
     std::printf("with / without                                 %8.3f\n", times.second / times.first);

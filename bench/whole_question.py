@@ -64,7 +64,7 @@ def time_ours(arguments, folder, watch):
     common = [arguments.build / "replay" / "lava-replay", trace, *policies, "-b", budgets, "--match", "nominal", "--threads",
               arguments.threads, "-o", folder / "report.h5"]
     open_loop = watch.of(lambda: run(*common))
-    both = watch.of(lambda: run(*common, "--model", arguments.model, "--closed-loop", "--steps", STEPS))
+    both = watch.of(lambda: run(*common, "--model", arguments.model, "--closed-loop", "--steps", STEPS, "--no-layer-output"))
     print(f"  recording the prompt                    {capture:9.2f} s")
     print(f"  exact losses of {len(POLICIES)} x {BUDGETS} cells          {open_loop:9.2f} s, report included")
     print(f"  the same and {STEPS} steps from every cache   {both:9.2f} s")

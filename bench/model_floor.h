@@ -11,4 +11,7 @@ namespace lava::bench {
 std::vector<ProductShape> closed_loop_products(
     const ModelConfig& config, const std::vector<RetainedPrompt>& rows, std::int64_t steps);
 
+/// What a prefill cannot do without: every layer's weights times every token, QK^T and PV over what each token sees.
+std::vector<ProductShape> prefill_products(const ModelConfig& config, std::int64_t tokens);
+
 } // namespace lava::bench
