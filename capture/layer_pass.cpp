@@ -25,8 +25,9 @@ Rope rope_of(const Decoder& decoder, std::int64_t first, std::int64_t n, const a
 
 at::Tensor logits_of(const Decoder& decoder, const at::Tensor& stream)
 {
-    const auto moved = stream.to(decoder.lm_head().device()); // a restored stream has not gone through the layers
-    return project(decoder.normalize(moved), decoder.lm_head()).to(at::kCPU, at::kFloat);
+    const auto last = decoder.config().shape.num_layers - 1;
+    const auto moved = stream.to(decoder.device_of(last)); // a restored stream has not gone through the layers
+    return decoder.logits(decoder.normalize(moved)).to(at::kCPU, at::kFloat);
 }
 
 /// Appends to the cache and attends to what the layer's window leaves of it.

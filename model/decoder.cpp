@@ -5,6 +5,7 @@
 #include "model/devices.h"
 #include "model/linear.h"
 #include "model/llama_layer.h"
+#include "model/own_pages.h"
 #include "model/parallel.h"
 #include "traces/error.h"
 
@@ -89,7 +90,6 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
             WeightLoader(checkpoint, devices[layer], dtype).only_look(used), config, static_cast<std::int64_t>(layer));
     WeightLoader look(checkpoint, devices.back(), dtype);
     look.only_look(used);
-    const std::int64_t converted = used.converted_bytes;
     look(embedding_name, {config.vocab_size, config.shape.hidden_size});
     look("model.norm.weight", {config.shape.hidden_size});
     if (!config.tie_word_embeddings)
@@ -104,7 +104,7 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
             throw Error("tensor " + name + ": expected only what a " + config.model_type + " model of "
                 + std::to_string(config.shape.num_layers) + " layers holds (config.json), found this one too");
     }
-    return converted;
+    return used.converted_bytes;
 }
 
 } // namespace
@@ -139,7 +139,13 @@ Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
         layers_.push_back(*options_.stream_weights && device_of(layer).is_cpu() ? nullptr : load_layer_(layer));
     const WeightLoader load(checkpoint, devices_.back(), options_.dtype);
     final_norm_ = load("model.norm.weight", {config_.shape.hidden_size});
-    lm_head_ = load(config_.tie_word_embeddings ? embedding_name : lm_head_name, matrix);
+    const std::string head = config_.tie_word_embeddings ? embedding_name : lm_head_name;
+    if (*options_.stream_weights && devices_.back().is_cpu() && final_norm_.scalar_type() != at::kHalf) {
+        checkpoint.require_finite(head);
+        lm_head_ = checkpoint.tensor(head, matrix);
+    } else {
+        lm_head_ = load(head, matrix); // which looks whether float16 holds it
+    }
 }
 
 std::shared_ptr<const LlamaLayer> Decoder::layer_at(std::int64_t layer) const
@@ -181,17 +187,17 @@ at::Tensor Decoder::forward(
             on_layer(layer + 1, num_layers);
     }
     const auto rows = all_logits ? x : x.narrow(0, n - 1, 1);
-    return project(normalize(rows), lm_head_).to(at::kFloat);
+    return logits(normalize(rows)).to(at::kFloat);
 }
 
 at::Tensor Decoder::embed(const at::Tensor& ids) const
 {
-    return at::embedding(embedding_, ids.to(embedding_.device())).to(devices_.front(), lm_head_.scalar_type());
+    return at::embedding(embedding_, ids.to(embedding_.device())).to(devices_.front(), final_norm_.scalar_type());
 }
 
 Rope Decoder::rope_at(const at::Tensor& positions, std::int64_t seq_len) const
 {
-    return rope(positions, seq_len, config_.rope, lm_head_.scalar_type());
+    return rope(positions, seq_len, config_.rope, final_norm_.scalar_type());
 }
 
 at::Tensor Decoder::layer(
@@ -208,6 +214,22 @@ at::Tensor Decoder::mlp_change(std::int64_t layer, const at::Tensor& resid_mid, 
 at::Tensor Decoder::normalize(const at::Tensor& resid) const
 {
     return rms_norm(resid, final_norm_, config_.rms_norm_eps);
+}
+
+at::Tensor Decoder::lm_head(std::int64_t first, std::int64_t count) const
+{
+    const auto rows = lm_head_.narrow(0, first, count);
+    const auto dtype = final_norm_.scalar_type();
+    return rows.scalar_type() == dtype ? rows : empty_in_own_pages(rows.sizes(), dtype).copy_(rows);
+}
+
+at::Tensor Decoder::logits(const at::Tensor& normalized) const
+{
+    constexpr std::int64_t panel = 2048; // rows of the matrix: bounds what is converted at once
+    std::vector<at::Tensor> parts;
+    for (std::int64_t first = 0; first < config_.vocab_size; first += panel)
+        parts.push_back(project(normalized, lm_head(first, std::min(panel, config_.vocab_size - first))));
+    return at::cat(parts, -1);
 }
 
 RopeParameters Decoder::rope_parameters(std::int64_t seq_len) const

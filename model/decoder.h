@@ -98,8 +98,11 @@ public:
     at::Tensor mlp_change(std::int64_t layer, const at::Tensor& resid_mid, const at::Tensor& change) const;
     /// The residual stream after the last layer, [n, hidden_size], as lm_head() reads it.
     at::Tensor normalize(const at::Tensor& resid) const;
-    /// [vocab_size, hidden_size]
-    const at::Tensor& lm_head() const { return lm_head_; }
+    /// Rows [first, first + count) of the output matrix [vocab_size, hidden_size] in the decoder's dtype; where weights
+    /// are streamed, converted for the call.
+    at::Tensor lm_head(std::int64_t first, std::int64_t count) const;
+    /// [n, vocab_size] of what normalize() gives.
+    at::Tensor logits(const at::Tensor& normalized) const;
 
     /// [hidden_size, num_heads * head_dim] of a layer, in the decoder's dtype.
     at::Tensor w_o(std::int64_t layer) const;
@@ -125,7 +128,8 @@ private:
     std::function<std::shared_ptr<const LlamaLayer>(std::int64_t)> load_layer_;
     std::shared_ptr<StreamedLayer> streamed_; // the last one used
     at::Tensor embedding_; // [vocab_size, hidden_size], on the CPU as it lies in the file
-    at::Tensor final_norm_, lm_head_;
+    at::Tensor final_norm_;
+    at::Tensor lm_head_; // as it lies in the file where weights are streamed
 };
 
 } // namespace lava

@@ -44,14 +44,15 @@ double cache_bytes(const ModelShape& shape, std::int64_t entries)
 }
 
 /// [tokens]: of each row, the most likely token; the first of equal ones. Logits are made in panels of the vocabulary.
-std::vector<std::int64_t> most_likely(const at::Tensor& normalized, const at::Tensor& lm_head)
+std::vector<std::int64_t> most_likely(const at::Tensor& normalized, const Decoder& decoder)
 {
+    const auto vocab = decoder.config().vocab_size;
     const auto tokens = normalized.size(0);
     std::vector<float> best(index(tokens), -std::numeric_limits<float>::infinity());
     std::vector<std::int64_t> ids(index(tokens));
-    for (std::int64_t first = 0; first < lm_head.size(0); first += panel) {
-        const auto width = std::min(panel, lm_head.size(0) - first);
-        const auto logits = project(normalized, lm_head.narrow(0, first, width));
+    for (std::int64_t first = 0; first < vocab; first += panel) {
+        const auto width = std::min(panel, vocab - first);
+        const auto logits = project(normalized, decoder.lm_head(first, width));
         const auto largest = logits.amax(1);
         for (std::int64_t token = 0; token < tokens; ++token) {
             const auto top = largest.const_data_ptr<float>()[token];
@@ -243,7 +244,7 @@ void DecodeBatch::begin_step(const Tile& tile, TileState& state, std::int64_t st
 
 void DecodeBatch::end_step(const Tile& tile, const TileState& state, std::int64_t step, Generation& generation) const
 {
-    const auto next = most_likely(decoder_.normalize(state.resid), decoder_.lm_head());
+    const auto next = most_likely(decoder_.normalize(state.resid), decoder_);
     for (std::int64_t row = 0; row < tile.rows; ++row)
         generation.ids[index((tile.first + row) * generation.steps + step)] = next[index(row)];
     generation.progress();

@@ -36,12 +36,13 @@ std::vector<std::int64_t> to_ids(const at::Tensor& ids)
 }
 
 /// E_p of lm_head's rows, [steps, hidden_size] float64; p: [steps, vocab_size] float64.
-at::Tensor mean_row(const at::Tensor& p, const at::Tensor& lm_head)
+at::Tensor mean_row(const at::Tensor& p, const Decoder& decoder)
 {
-    auto mean = at::zeros({p.size(0), lm_head.size(1)}, at::kDouble);
-    for (std::int64_t first = 0; first < lm_head.size(0); first += panel) {
-        const auto width = std::min(panel, lm_head.size(0) - first);
-        mean.addmm_(p.narrow(1, first, width), lm_head.narrow(0, first, width).to(at::kDouble));
+    const auto vocab = p.size(1);
+    auto mean = at::zeros({p.size(0), decoder.config().shape.hidden_size}, at::kDouble);
+    for (std::int64_t first = 0; first < vocab; first += panel) {
+        const auto width = std::min(panel, vocab - first);
+        mean.addmm_(p.narrow(1, first, width), decoder.lm_head(first, width).to(at::kDouble));
     }
     return mean;
 }
@@ -57,10 +58,10 @@ DensePredictions::DensePredictions(
     const c10::InferenceMode inference;
     targets_.resize(static_cast<std::size_t>(steps_), -1);
     normalized_ = decoder.normalize(resid);
-    logits_ = project(normalized_, decoder.lm_head());
+    logits_ = decoder.logits(normalized_);
     const auto log_p = at::log_softmax(logits_.to(at::kDouble), 1);
     const auto p = log_p.exp();
-    mean_row_ = mean_row(p, decoder.lm_head());
+    mean_row_ = mean_row(p, decoder);
     log_p_ = log_p.to(at::kFloat);
     p_ = p.to(at::kFloat);
     top_ids_ = to_ids(logits_.argmax(1));
@@ -72,8 +73,7 @@ DensePredictions::DensePredictions(
 
 LogitLosses DensePredictions::losses(const at::Tensor& resid) const
 {
-    const auto& lm_head = decoder_.lm_head();
-    const auto tokens = resid.size(0), hidden = resid.size(1), vocab = lm_head.size(0);
+    const auto tokens = resid.size(0), hidden = resid.size(1), vocab = decoder_.config().vocab_size;
     const auto difference = (decoder_.normalize(resid).view({-1, steps_, hidden}) - normalized_).view({tokens, hidden});
     const auto count = static_cast<std::size_t>(tokens);
     std::vector<double> mean(count), sum(count);
@@ -85,7 +85,7 @@ LogitLosses DensePredictions::losses(const at::Tensor& resid) const
     LogitLosses losses{std::vector<double>(count), std::vector<double>(count), std::vector<std::int64_t>(count)};
     for (std::int64_t first = 0; first < vocab; first += panel) {
         const auto width = std::min(panel, vocab - first);
-        const auto deltas = project(difference, lm_head.narrow(0, first, width));
+        const auto deltas = project(difference, decoder_.lm_head(first, width));
         for (std::int64_t t = 0; t < tokens; ++t) {
             const auto i = static_cast<std::size_t>(t);
             const auto offset = t % steps_ * vocab + first;
@@ -103,8 +103,9 @@ LogitLosses DensePredictions::losses(const at::Tensor& resid) const
         losses.kl[i] = std::log1p(sum[i]);
         const auto step = static_cast<std::size_t>(t % steps_);
         if (const auto target = targets_[step]; target >= 0) {
-            const auto* row = lm_head.const_data_ptr<float>() + target * hidden;
-            const auto delta = dot(difference.const_data_ptr<float>() + t * hidden, row, hidden);
+            const auto row = decoder_.lm_head(target, 1);
+            const auto delta
+                = dot(difference.const_data_ptr<float>() + t * hidden, row.const_data_ptr<float>(), hidden);
             // -log p_hat(target), log of the normaliser being KL + E_p[d]
             losses.cross_entropy[i] = std::max(0.0, cross_entropy_[step] + (losses.kl[i] + mean[i] - delta));
         }

@@ -66,7 +66,7 @@ TEST_F(Devices, HoldTheWeightsAndCachesOfTheirLayers)
     KvCache cache;
     const auto logits = decoder.forward(std::vector<std::int64_t>{1, 403, 407}, cache, nullptr, true);
     EXPECT_EQ(logits.device(), second);
-    EXPECT_EQ(decoder.lm_head().device(), second);
+    EXPECT_EQ(decoder.lm_head(0, 1).device(), second);
     for (std::int64_t layer = 0; layer < 5; ++layer) {
         const at::Device expected = layer < 3 ? first : second;
         EXPECT_EQ(decoder.device_of(layer), expected);

@@ -22,7 +22,7 @@ namespace lava {
 namespace {
 
 constexpr std::int64_t mib = std::int64_t{1} << 20;
-constexpr std::int64_t hidden = 768, wide = 3072, layers = 12, vocab = 256;
+constexpr std::int64_t hidden = 768, wide = 3072, layers = 12, vocab = 16384;
 constexpr std::int64_t layer_bytes = 4 * (4 * hidden * hidden + 3 * hidden * wide); ///< 36 MiB in float32
 
 /// Numbers of a safetensors file's tensors, back to back: the same 1 MiB of noise over and over.
