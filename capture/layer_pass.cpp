@@ -53,12 +53,10 @@ at::Tensor step_layer(
 }
 
 /// Takes the prompt through a layer in chunks, each of which replaces its rows of `stream`.
-void prompt_layer(const Decoder& decoder, std::int64_t layer, std::int64_t chunk, at::Tensor& stream, LayerCache& cache,
-    PromptRecorder& recorder)
+void prompt_layer(const Decoder& decoder, std::int64_t layer, std::int64_t chunk, const Rope& rope, at::Tensor& stream,
+    LayerCache& cache, PromptRecorder& recorder)
 {
     const std::int64_t seq_len = stream.size(0);
-    const auto rope
-        = rope_of(decoder, 0, seq_len, stream); // of all chunks at once: some rope types depend on the length
     for (std::int64_t first = 0; first < seq_len; first += chunk) {
         const auto n = std::min(chunk, seq_len - first);
         const Rope angles{rope.cos.narrow(0, first, n), rope.sin.narrow(0, first, n)};
@@ -87,6 +85,7 @@ LayerPass::LayerPass(
     , info_(info)
     , options_(options)
     , prompt_(embed(decoder, info.prompt_ids))
+    , rope_(rope_of(decoder, 0, info.seq_len, prompt_))
 {
     if (!evaluation.reference.empty()) {
         steps_ = embed(decoder, evaluation.reference);
@@ -101,10 +100,11 @@ PassedLayer LayerPass::next()
     const std::int64_t layer = done_++;
     const auto device = decoder_.device_of(layer);
     prompt_ = prompt_.to(device);
+    rope_ = {rope_.cos.to(device), rope_.sin.to(device)};
     PassedLayer passed;
     passed.cache = std::make_shared<LayerCache>(info_.shape, info_.seq_len + info_.eval_len, prompt_);
     PromptRecorder recorder(info_.seq_len, info_.window);
-    prompt_layer(decoder_, layer, options_.chunk, prompt_, *passed.cache, recorder);
+    prompt_layer(decoder_, layer, options_.chunk, rope_, prompt_, *passed.cache, recorder);
 
     LayerView& view = passed.view;
     view = sized_view(info_, layer);
