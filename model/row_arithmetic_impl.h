@@ -31,26 +31,16 @@ inline void store(float* p, Floats value, std::int64_t count)
         p[i] = value[i];
 }
 
-inline Doubles load_doubles(const float* p, std::int64_t count)
+template <typename Number> inline Doubles load_doubles(const Number* p, std::int64_t count)
 {
-    HalfFloats value{};
+    using Numbers [[gnu::vector_size(half_lanes * sizeof(Number))]] = Number;
+    Numbers value{};
     if (count == half_lanes)
         __builtin_memcpy(&value, p, sizeof value);
     else
         for (std::int64_t i = 0; i < count; ++i)
             value[i] = p[i];
     return __builtin_convertvector(value, Doubles);
-}
-
-inline Doubles load_doubles(const double* p, std::int64_t count)
-{
-    Doubles value{};
-    if (count == half_lanes)
-        __builtin_memcpy(&value, p, sizeof value);
-    else
-        for (std::int64_t i = 0; i < count; ++i)
-            value[i] = p[i];
-    return value;
 }
 
 inline void store_floats(float* p, Doubles doubles, std::int64_t count)
