@@ -17,7 +17,7 @@ at::Tensor embed(const Decoder& decoder, const std::vector<std::int64_t>& ids)
     return decoder.embed(at::tensor(ids, at::kLong));
 }
 
-/// Of the `n` positions from `first` on, the last ones of the sequence, for a layer that reads `stream`.
+/// Of the `n` positions from `first` on, the last ones of the sequence, where `stream` is.
 Rope rope_of(const Decoder& decoder, std::int64_t first, std::int64_t n, const at::Tensor& stream)
 {
     return decoder.rope_at(at::arange(first, first + n, stream.options().dtype(at::kLong)), first + n);
@@ -40,12 +40,12 @@ AttentionResult attend(const Decoder& decoder, std::int64_t layer, LayerCache& c
 }
 
 /// The tokens of `stream` after those in the cache, recorded as evaluation steps.
-at::Tensor step_layer(
-    const Decoder& decoder, std::int64_t layer, const at::Tensor& stream, LayerCache& cache, StepRecorder& recorder)
+at::Tensor step_layer(const Decoder& decoder, std::int64_t layer, const Rope& rope, const at::Tensor& stream,
+    LayerCache& cache, StepRecorder& recorder)
 {
-    const auto rope = rope_of(decoder, cache.length(), stream.size(0), stream);
+    const auto device = decoder.device_of(layer);
     return decoder.layer(
-        layer, stream, rope,
+        layer, stream.to(device), on_device(rope, device),
         [&](const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
             return attend(decoder, layer, cache, q, k, v, false).z;
         },
@@ -85,10 +85,11 @@ LayerPass::LayerPass(
     , info_(info)
     , options_(options)
     , prompt_(embed(decoder, info.prompt_ids))
-    , rope_(rope_of(decoder, 0, info.seq_len, prompt_))
+    , prompt_rope_(rope_of(decoder, 0, info.seq_len, prompt_))
 {
     if (!evaluation.reference.empty()) {
         steps_ = embed(decoder, evaluation.reference);
+        step_rope_ = rope_of(decoder, info.seq_len, steps_.size(0), steps_);
     }
     if (options_.repeat) {
         repeat_.emplace(decoder, repeat_chunks(info.prompt_ids, *options_.repeat), info.seq_len);
@@ -100,11 +101,11 @@ PassedLayer LayerPass::next()
     const std::int64_t layer = done_++;
     const auto device = decoder_.device_of(layer);
     prompt_ = prompt_.to(device);
-    rope_ = {rope_.cos.to(device), rope_.sin.to(device)};
+    prompt_rope_ = on_device(prompt_rope_, device);
     PassedLayer passed;
     passed.cache = std::make_shared<LayerCache>(info_.shape, info_.seq_len + info_.eval_len, prompt_);
     PromptRecorder recorder(info_.seq_len, info_.window);
-    prompt_layer(decoder_, layer, options_.chunk, rope_, prompt_, *passed.cache, recorder);
+    prompt_layer(decoder_, layer, options_.chunk, prompt_rope_, prompt_, *passed.cache, recorder);
 
     LayerView& view = passed.view;
     view = sized_view(info_, layer);
@@ -120,7 +121,7 @@ PassedLayer LayerPass::next()
     }
     if (steps_.defined()) {
         StepRecorder steps;
-        steps_ = step_layer(decoder_, layer, steps_.to(device), *passed.cache, steps);
+        steps_ = step_layer(decoder_, layer, step_rope_, steps_, *passed.cache, steps);
         steps.fill(view);
         fill_step_cache(view, *passed.cache);
     }
@@ -167,9 +168,9 @@ at::Tensor run_step(const Decoder& decoder, std::int64_t id, const std::vector<s
     std::vector<StepRecorder>& recorders, const std::function<void()>& on_layer)
 {
     auto stream = embed(decoder, {id});
+    const auto rope = rope_of(decoder, caches.front()->length(), 1, stream);
     for (std::size_t layer = 0; layer < caches.size(); ++layer) {
-        const auto index = static_cast<std::int64_t>(layer);
-        stream = step_layer(decoder, index, stream.to(decoder.device_of(index)), *caches[layer], recorders[layer]);
+        stream = step_layer(decoder, static_cast<std::int64_t>(layer), rope, stream, *caches[layer], recorders[layer]);
         on_layer();
     }
     return logits_of(decoder, stream);

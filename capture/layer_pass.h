@@ -48,8 +48,9 @@ private:
     RecordOptions options_;
     std::int64_t done_ = 0;
     at::Tensor prompt_; ///< [seq_len, hidden_size]
-    Rope rope_; ///< of the whole prompt, whatever the chunks: some types depend on the length
+    Rope prompt_rope_; ///< of the whole prompt, whatever the chunks: some types depend on the length
     at::Tensor steps_; ///< [eval_len, hidden_size]; undefined without a reference
+    Rope step_rope_; ///< of the reference's steps
     std::optional<RepeatPass> repeat_;
 };
 

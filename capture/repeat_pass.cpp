@@ -137,6 +137,8 @@ RepeatPass::RepeatPass(const Decoder& decoder, std::vector<RepeatChunk> chunks, 
 {
     for (const RepeatChunk& chunk : chunks_) {
         streams_.push_back(decoder.embed(at::tensor(chunk.ids, at::kLong)));
+        const auto end = seq_len + std::ssize(chunk.ids);
+        ropes_.push_back(decoder.rope_at(at::arange(seq_len, end, at::kLong), end));
     }
 }
 
@@ -158,10 +160,8 @@ RepeatMaxima RepeatPass::layer(std::int64_t layer, const at::Tensor& k, const at
             });
             return causal_attention(q, at::cat({k, own_k}, 1), at::cat({v, own_v}, 1), false).z;
         };
-        const auto n = streams_[i].size(0);
-        const auto rope
-            = decoder_.rope_at(at::arange(seq_len_, seq_len_ + n, k.options().dtype(at::kLong)), seq_len_ + n);
-        streams_[i] = decoder_.layer(layer, streams_[i].to(k.device()), rope, attend, &input);
+        streams_[i]
+            = decoder_.layer(layer, streams_[i].to(k.device()), on_device(ropes_[i], k.device()), attend, &input);
     }
     return maxima;
 }

@@ -57,6 +57,7 @@ private:
     const Decoder& decoder_;
     std::vector<RepeatChunk> chunks_;
     std::vector<at::Tensor> streams_;
+    std::vector<Rope> ropes_; ///< per chunk
     std::int64_t seq_len_;
 };
 

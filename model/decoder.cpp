@@ -181,7 +181,7 @@ at::Tensor Decoder::forward(
         const auto window = config_.layer_window[static_cast<std::size_t>(layer)];
         const auto device = device_of(layer);
         x = x.to(device);
-        angles = {angles.cos.to(device), angles.sin.to(device)};
+        angles = on_device(angles, device);
         x = layer_at(layer)->forward(x, angles, attend_to_cache(cache, window, hook), hook);
         if (on_layer)
             on_layer(layer + 1, num_layers);

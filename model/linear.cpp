@@ -41,7 +41,7 @@ at::Tensor project_row(const at::Tensor& x, const at::Tensor& weight)
     const auto parts = std::clamp<std::int64_t>(weight.numel() / worth_a_thread, 1, worker_threads());
     parallel_items(parts, static_cast<int>(parts), [&](std::int64_t part) {
         const auto first = rows * part / parts, end = rows * (part + 1) / parts;
-        supported_arithmetic().front()->rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,
+        fastest_arithmetic().rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,
             x.const_data_ptr<float>(), result.mutable_data_ptr<float>() + first);
     });
     return result;
@@ -54,7 +54,7 @@ at::Tensor project(const at::Tensor& x, const at::Tensor& weight, const at::Tens
     const auto added = bias.defined() ? std::optional(bias) : std::nullopt;
     static const auto onednn = find_onednn_linear();
     // where a tensor is not contiguous, oneDNN falls back to its reference loops, a thousand times slower
-    const bool plain = x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous() && weight.is_contiguous();
+    const bool plain = is_plain(x) && is_plain(weight);
     if (plain && x.numel() == x.size(-1)) {
         const auto result = project_row(x, weight);
         return bias.defined() ? result.add_(bias) : result;

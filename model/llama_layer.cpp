@@ -56,15 +56,9 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
     });
 }
 
-/// Whether the inner loops of supported_arithmetic() can work on it.
-bool is_plain(const at::Tensor& x)
-{
-    return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
-}
-
 const RowArithmetic& row_arithmetic()
 {
-    return supported_arithmetic().front()->rows;
+    return fastest_arithmetic().rows;
 }
 
 } // namespace

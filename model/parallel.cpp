@@ -17,48 +17,23 @@ thread_local int workers = 0; // 0: as many as ATen has
 
 } // namespace
 
-SingleThreaded::SingleThreaded()
-    : aten_before_(at::get_num_threads())
-    , workers_before_(workers)
-{
-    at::set_num_threads(1);
-    workers = 1;
-}
-
-SingleThreaded::~SingleThreaded()
-{
-    at::set_num_threads(aten_before_);
-    workers = workers_before_;
-}
-
 int worker_threads()
 {
     return workers > 0 ? workers : at::get_num_threads();
 }
 
-OwnThreads::OwnThreads()
+ThreadCounts::ThreadCounts(int aten, int workers_now)
     : aten_before_(at::get_num_threads())
     , workers_before_(workers)
 {
-    workers = worker_threads();
-    at::set_num_threads(1);
+    at::set_num_threads(aten);
+    workers = workers_now;
 }
 
-OwnThreads::~OwnThreads()
+ThreadCounts::~ThreadCounts()
 {
     at::set_num_threads(aten_before_);
     workers = workers_before_;
-}
-
-AtenThreads::AtenThreads()
-    : before_(at::get_num_threads())
-{
-    at::set_num_threads(worker_threads());
-}
-
-AtenThreads::~AtenThreads()
-{
-    at::set_num_threads(before_);
 }
 
 void parallel_items(std::int64_t count, int workers, const std::function<void(std::int64_t)>& work)

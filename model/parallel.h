@@ -5,48 +5,46 @@
 
 namespace lava {
 
-/// One thread while it lives, ATen's or otherwise, so that arithmetic does not depend on how ATen would split it.
-class SingleThreaded
-{
-public:
-    SingleThreaded();
-    ~SingleThreaded();
-    SingleThreaded(const SingleThreaded&) = delete;
-    SingleThreaded& operator=(const SingleThreaded&) = delete;
-
-private:
-    int aten_before_, workers_before_;
-};
-
 /// Threads that work of this thread may be spread over by parallel_items(): those that OwnThreads took from ATen, else
 /// at::get_num_threads().
 int worker_threads();
 
-/// While it lives, ATen has one thread here and parallel_items() all that it had: ATen's own, once they have worked,
-/// wait for more by spinning on the cores that parallel_items() needs.
-class OwnThreads
+/// While it lives, ATen and parallel_items() have so many threads for the work of this thread.
+class ThreadCounts
 {
 public:
-    OwnThreads();
-    ~OwnThreads();
-    OwnThreads(const OwnThreads&) = delete;
-    OwnThreads& operator=(const OwnThreads&) = delete;
+    ThreadCounts(int aten, int workers);
+    ~ThreadCounts();
+    ThreadCounts(const ThreadCounts&) = delete;
+    ThreadCounts& operator=(const ThreadCounts&) = delete;
 
 private:
     int aten_before_, workers_before_;
 };
 
-/// While it lives, ATen has the worker_threads(), for products that it spreads better than parallel_items() could.
-class AtenThreads
+/// One thread, ATen's or otherwise, so that arithmetic does not depend on how ATen would split it.
+struct SingleThreaded : ThreadCounts
 {
-public:
-    AtenThreads();
-    ~AtenThreads();
-    AtenThreads(const AtenThreads&) = delete;
-    AtenThreads& operator=(const AtenThreads&) = delete;
+    SingleThreaded()
+        : ThreadCounts(1, 1)
+    { }
+};
 
-private:
-    int before_;
+/// One thread for ATen, and for parallel_items() all that it had: ATen's own, once they have worked, wait for more by
+/// spinning on the cores that parallel_items() needs.
+struct OwnThreads : ThreadCounts
+{
+    OwnThreads()
+        : ThreadCounts(1, worker_threads())
+    { }
+};
+
+/// All worker_threads() for ATen, too: for products that it spreads better than parallel_items() could.
+struct AtenThreads : ThreadCounts
+{
+    AtenThreads()
+        : ThreadCounts(worker_threads(), worker_threads())
+    { }
 };
 
 /// Runs work(0) .. work(count - 1) on up to `workers` threads, the calling one among them, each with one ATen thread

@@ -115,6 +115,11 @@ Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& c
     return {scaled(angles.cos()), scaled(angles.sin())};
 }
 
+Rope on_device(const Rope& rope, const at::Device& device)
+{
+    return {rope.cos.to(device), rope.sin.to(device)};
+}
+
 at::Tensor apply_rope(const at::Tensor& x, const Rope& rope)
 {
     const auto dim = rope.cos.size(-1), half = dim / 2;

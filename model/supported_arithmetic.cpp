@@ -21,4 +21,14 @@ std::span<const Arithmetic* const> supported_arithmetic()
     return found;
 }
 
+const Arithmetic& fastest_arithmetic()
+{
+    return *supported_arithmetic().front();
+}
+
+bool is_plain(const at::Tensor& x)
+{
+    return x.is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+}
+
 } // namespace lava

@@ -1,6 +1,7 @@
 #include "replay/changed_values.h"
 
 #include "replay/layer_stream.h"
+#include "traces/verify.h"
 
 #include <ATen/ATen.h>
 
@@ -20,11 +21,7 @@ at::Tensor attention_weights(const LayerView& layer, std::int64_t kv_head)
         = layer.q_eval.narrow(0, kv_head * group, group).reshape({group * steps, layer.shape.head_dim}).to(at::kDouble);
     const auto keys = at::cat({layer.k[kv_head], layer.k_eval[kv_head]}).to(at::kDouble);
     auto logits = at::mm(queries, keys.t()) / std::sqrt(static_cast<double>(layer.shape.head_dim));
-    for (std::int64_t row = 0; row < group * steps; ++row) {
-        const auto step = row % steps, behind = layer.seq_len + step + 1;
-        logits[row].narrow(0, 0, layer.first_seen_by(step)).fill_(-std::numeric_limits<double>::infinity());
-        logits[row].narrow(0, behind, steps - step - 1).fill_(-std::numeric_limits<double>::infinity());
-    }
+    logits.masked_fill_(hidden_entries(layer).repeat({group, 1}), -std::numeric_limits<double>::infinity());
     return logits.sub_(logits.amax(1, true)).exp_();
 }
 

@@ -192,12 +192,19 @@ CreatedDataset create_dataset(const Group& group, hid_t group_id, std::string_vi
 }
 
 /// False where HDF5 refuses.
-bool write_chunks(const CreatedDataset& created, Type type, std::span<const std::int64_t> shape, const void* data,
+bool write_values(const CreatedDataset& created, Type type, std::span<const std::int64_t> shape, const void* data,
     WriteOptions options, const std::function<void(std::int64_t)>& done)
 {
     const auto element = size_of(type);
-    return write_deflated(created.dataset, {data, element, {shape.begin(), shape.end()}, chunk_shape(shape, element)},
-        options.deflate, options.threads, done);
+    if (is_deflated(shape, options))
+        return write_deflated(created.dataset,
+            {data, element, {shape.begin(), shape.end()}, chunk_shape(shape, element)}, options.deflate,
+            options.threads, done);
+    if (array_bytes(shape, 1) != 0 && H5Dwrite(created.dataset, created.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
+        return false;
+    for (std::int64_t index = 0; done && index < shape.front(); ++index)
+        done(index);
+    return true;
 }
 
 Handle access_properties()
@@ -402,13 +409,7 @@ void Group::read_raw(std::string_view name, void* data, std::size_t size) const
 void Group::write_raw(
     std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data, WriteOptions options) const
 {
-    const auto guard = lock_library();
-    const auto created = create_dataset(*this, state_->group, name, type, shape, options);
-    const bool ok = is_deflated(shape, options) ? write_chunks(created, type, shape, data, options, {})
-                                                : array_bytes(shape, 1) == 0
-            || H5Dwrite(created.dataset, created.type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
-    if (!ok)
-        fail(name, "cannot be written: " + last_reason());
+    write_raw(name, type, shape, data, options, {});
 }
 
 void Group::write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
@@ -416,7 +417,7 @@ void Group::write_raw(std::string_view name, Type type, std::span<const std::int
 {
     const auto guard = lock_library();
     const auto created = create_dataset(*this, state_->group, name, type, shape, options);
-    if (!write_chunks(created, type, shape, data, options, done))
+    if (!write_values(created, type, shape, data, options, done))
         fail(name, "cannot be written: " + last_reason());
 }
 

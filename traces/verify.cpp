@@ -36,15 +36,6 @@ void need(const at::Tensor& tensor, std::int64_t layer, const char* name)
             + ": its attention output cannot be recomputed and compared");
 }
 
-/// [eval_len, seq_len + eval_len]: a step sees nothing behind itself, nor what has left its window.
-at::Tensor hidden_entries(const LayerView& layer)
-{
-    const auto hidden = at::ones({layer.eval_len, layer.seq_len + layer.eval_len}, at::kBool).triu(layer.seq_len + 1);
-    for (std::int64_t step = 0; step < layer.eval_len; ++step)
-        hidden[step].narrow(0, 0, layer.first_seen_by(step)).fill_(true);
-    return hidden;
-}
-
 /// [group_size, eval_len, head_dim]: attention of the query heads that share KV head `kv_head`.
 at::Tensor group_output(const LayerView& layer, std::int64_t kv_head, const at::Tensor& hidden)
 {
@@ -83,6 +74,14 @@ double verify_tolerance(StoreType type)
         return 5e-2;
     }
     throw std::logic_error("unknown store type");
+}
+
+at::Tensor hidden_entries(const LayerView& layer)
+{
+    const auto hidden = at::ones({layer.eval_len, layer.seq_len + layer.eval_len}, at::kBool).triu(layer.seq_len + 1);
+    for (std::int64_t step = 0; step < layer.eval_len; ++step)
+        hidden[step].narrow(0, 0, layer.first_seen_by(step)).fill_(true);
+    return hidden;
 }
 
 at::Tensor recompute_attn_out(const LayerView& layer)

@@ -17,6 +17,9 @@ struct LayerDeviation
 /// The deviation a trace may have (method: 1e-4 f32, 1e-2 f16, 5e-2 bf16), by the coarsest type stored.
 double verify_tolerance(StoreType type);
 
+/// [eval_len, seq_len + eval_len] bool: a step sees nothing behind itself, nor what has left its window.
+at::Tensor hidden_entries(const LayerView& layer);
+
 /// [eval_len, hidden_size]: attention output of the evaluation steps over the whole cache, W_O and b_o applied.
 at::Tensor recompute_attn_out(const LayerView& layer);
 
