@@ -1,12 +1,11 @@
 #include "analysis/npy.h"
 
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>
 
 #include <fstream>
-
-#include <unistd.h>
 
 namespace lava {
 namespace {
@@ -18,8 +17,6 @@ using ::testing::ThrowsMessage;
 class Npy : public ::testing::Test
 {
 protected:
-    void TearDown() override { std::filesystem::remove(file_); }
-
     // A file as numpy writes it: magic, version 1.0, header padded to 64 bytes, numbers.
     void write(const std::string& dictionary, const std::string& numbers) const
     {
@@ -28,8 +25,8 @@ protected:
         std::ofstream(file_, std::ios::binary) << "\x93NUMPY\1" << '\0' << 'v' << '\0' << header << numbers;
     }
 
-    std::filesystem::path file_
-        = std::filesystem::temp_directory_path() / ("lava_npy_test_" + std::to_string(::getpid()) + ".npy");
+    TemporaryFolder folder_;
+    std::filesystem::path file_ = folder_ / "array.npy";
 };
 
 TEST_F(Npy, ReadsWhatItWrites)

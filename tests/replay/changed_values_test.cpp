@@ -6,6 +6,7 @@
 #include "replay/replay.h"
 #include "replay/scores/merging.h"
 #include "synthetic.h"
+#include "tests/temporary_folder.h"
 #include "traces/trace.h"
 #include "worked_layer.h"
 
@@ -13,8 +14,6 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-
-#include <unistd.h>
 
 namespace lava {
 namespace {
@@ -146,8 +145,7 @@ TEST(ChangedValues, LoseTheirDifferenceWhereAllIsKept)
 
 TEST(ChangedValues, ReachTheReportWithoutBounds)
 {
-    const auto folder = std::filesystem::temp_directory_path() / ("changed_values_test_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder);
+    const TemporaryFolder folder;
     synthesize_trace(small_options(), folder / "trace.h5");
     ReplayOptions options;
     options.policies = {parse_policy("snapkv"), parse_policy("merging"), parse_policy("cam:sample=off")};
@@ -155,7 +153,6 @@ TEST(ChangedValues, ReachTheReportWithoutBounds)
     const auto report = replay(Trace(folder / "trace.h5"), options);
     options.threads = 3;
     const auto again = replay(Trace(folder / "trace.h5"), options);
-    std::filesystem::remove_all(folder);
 
     const auto& base = report.policies[0];
     const auto& merging = report.policies[1];

@@ -7,6 +7,7 @@
 #include "replay/retention.h"
 #include "replay/window_means.h"
 #include "synthetic.h"
+#include "tests/temporary_folder.h"
 #include "traces/synthesize.h"
 
 #include <ATen/ATen.h>
@@ -15,8 +16,6 @@
 
 #include <cmath>
 #include <filesystem>
-
-#include <unistd.h>
 
 namespace lava {
 namespace {
@@ -126,12 +125,7 @@ INSTANTIATE_TEST_SUITE_P(Devices, DeviceScores, ::testing::Values("emulated", "r
 class DeviceReplay : public OnDevice
 {
 protected:
-    DeviceReplay()
-    {
-        std::filesystem::create_directories(folder_);
-        synthesize_trace(testing::small_options(), trace_);
-    }
-    ~DeviceReplay() override { std::filesystem::remove_all(folder_); }
+    DeviceReplay() { synthesize_trace(testing::small_options(), trace_); }
 
     ReplayReport run(const ReplayDevice* device) const
     {
@@ -146,8 +140,7 @@ protected:
         return replay(Trace(trace_), options);
     }
 
-    const std::filesystem::path folder_
-        = std::filesystem::temp_directory_path() / ("lava_device_" + std::to_string(getpid()));
+    const TemporaryFolder folder_;
     const std::filesystem::path trace_ = folder_ / "trace.h5";
 };
 

@@ -1,6 +1,7 @@
 #include "replay/registry.h"
 
 #include "synthetic.h"
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>
@@ -22,10 +23,9 @@ protected:
         std::ofstream(file_) << text;
         return "external:file=" + file_.string();
     }
-    void TearDown() override { std::filesystem::remove(file_); }
 
-    // commas and colons belong to the file's name
-    std::filesystem::path file_ = std::filesystem::temp_directory_path() / "kept,a=b:c.json";
+    TemporaryFolder folder_;
+    std::filesystem::path file_ = folder_ / "kept,a=b:c.json"; // commas and colons belong to the file's name
 };
 
 TEST_F(ExternalSet, KeepsWhatItIsGiven)

@@ -6,6 +6,7 @@
 #include "replay/retention.h"
 #include "replay/scores/entropy_chunks.h"
 #include "synthetic.h"
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 #include "worked_layer.h"
 
@@ -198,15 +199,14 @@ TEST(DefensiveKv, CountsARatioInTheReleasedCodesOrder)
 class CurveFile : public ::testing::Test
 {
 protected:
-    void TearDown() override { std::filesystem::remove(file_); }
-
     std::string write(const NpyArray& curves) const
     {
         write_npy(file_, curves);
         return "lu-kv:base=[snapkv:window=2,pool=none],sinks=1,file=" + file_.string();
     }
 
-    std::filesystem::path file_ = std::filesystem::temp_directory_path() / "curves,of=one layer.npy";
+    TemporaryFolder folder_;
+    std::filesystem::path file_ = folder_ / "curves,of=one layer.npy";
 };
 
 TEST_F(CurveFile, SaysWhatEachHeadKeeps)

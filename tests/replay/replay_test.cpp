@@ -5,6 +5,7 @@
 #include "analysis/tables.h"
 #include "replay/reference_loss.h"
 #include "synthetic.h"
+#include "tests/temporary_folder.h"
 #include "traces/error.h"
 #include "traces/trace_writer.h"
 
@@ -14,8 +15,6 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
-
-#include <unistd.h>
 
 namespace lava {
 namespace {
@@ -27,12 +26,7 @@ using ::testing::ThrowsMessage;
 class Replay : public ::testing::Test
 {
 protected:
-    Replay()
-    {
-        std::filesystem::create_directories(folder_);
-        synthesize_trace(small_options(), trace_);
-    }
-    ~Replay() override { std::filesystem::remove_all(folder_); }
+    Replay() { synthesize_trace(small_options(), trace_); }
 
     ReplayReport run(const std::string& policy, const std::string& budgets, int threads = 1) const
     {
@@ -45,8 +39,7 @@ protected:
         return replay(Trace(trace_), options);
     }
 
-    std::filesystem::path folder_
-        = std::filesystem::temp_directory_path() / ("replay_test_" + std::to_string(getpid()));
+    TemporaryFolder folder_;
     std::filesystem::path trace_ = folder_ / "trace.h5";
 };
 
