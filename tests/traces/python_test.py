@@ -228,6 +228,10 @@ class PythonTraces(unittest.TestCase):
         good = random_layer(0, LOSSES)
         for layers, options, message in (
                 (good, {}, "layers: expected a sequence of dicts, one a layer, found a single dict"),
+                ([good], {"logits": np.ones((3, 7), complex)}, "logits: expected real numbers, found complex128"),
+                ([good], {"rope_inv_freq": [1j]}, "rope_inv_freq: expected real numbers, found complex128"),
+                ([{**good, "k": good["k"] * 1j}], {}, "layer 0: k: expected floating-point numbers, found complex128"),
+                ([good], {"vocab_size": [3, 4]}, r"vocab_size: expected a whole number of at least 0, found \[3, 4"),
                 ([good], {"spans": [("a", 0.5, 3)]}, "span a: expected tokens within"),
                 ([good], {"vocab_size": -3}, "vocab_size: expected a whole number of at least 0, found -3"),
                 ([good], {"prompt_ids": np.arange(good["k"].shape[1]) + 0.5}, "prompt_ids: expected whole numbers"),
@@ -252,6 +256,100 @@ class PythonTraces(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, message):
                 lava_trace.write_trace(self.path("x.h5"), layers, **options)
             self.assertEqual(os.listdir(self.folder.name), [], message)
+
+    def change(self, store, change):
+        """A trace of one layer, then `change` of its open file; its path."""
+        layer = random_layer(0, NEEDED)
+        lava_trace.write_trace(self.path("x.h5"), [layer], store=store)
+        with lava_trace.h5py.File(self.path("x.h5"), "r+") as file:
+            change(file)
+        return self.path("x.h5")
+
+    def test_other_spellings_of_attributes_mean_the_same(self):
+        for change in (lambda file: file["layers/00/k"].attrs.__setitem__("dtype", np.bytes_("bfloat16")),
+                       lambda file: file.attrs.__setitem__("format", np.bytes_("lava-trace")),
+                       lambda file: file.attrs.__setitem__("format_major", np.array([1])),
+                       lambda file: file["run"].attrs.__setitem__("seq_len", np.array([20])),
+                       lambda file: file["model"].attrs.__setitem__("name", np.bytes_("mine"))):
+            file = self.change("bf16", change)
+            run("info", file)
+            with lava_trace.read_trace(file) as trace:
+                self.assertEqual(trace.info["seq_len"], 20)
+                self.assertIsInstance(trace.info["seq_len"], int)
+                self.assertIn(trace.info["name"], ("", "mine"))
+                np.testing.assert_array_equal(trace.layers[0]["k"].ravel(), printed(file, "layers/00/k").astype("f4"))
+
+    def test_unknown_attributes_are_read_as_they_are(self):
+        def change(file):
+            file["model"].attrs["rope_scaling"] = np.arange(3.0)
+            file["run"].attrs["host"] = np.bytes_("node1")
+            file["run"].attrs["note"] = lava_trace.h5py.Empty("f8")
+            file["run"].attrs["seconds"] = 1.5
+
+        file = self.change("f32", change)
+        run("info", file)
+        with lava_trace.read_trace(file) as trace:
+            self.assertEqual(trace.info["rope_scaling"].tolist(), [0, 1, 2])
+            self.assertEqual((trace.info["host"], trace.info["note"], trace.info["seconds"]), ("node1", None, 1.5))
+
+    def test_what_lava_trace_refuses_is_refused_in_its_words(self):
+        def replaced(values):
+            def change(file):
+                del file["layers/00/k"]
+                file["layers/00/k"] = values
+            return change
+
+        keys = random_layer(0, NEEDED)["k"]
+        not_finite = keys.astype("f4")
+        not_finite[1, 2, 3] = np.inf
+        types = "expected float32, float16 or uint16 with the attribute dtype = bfloat16, found "
+        for store, change, message in (
+                ("bf16", lambda file: file["layers/00/k"].attrs.__delitem__("dtype"), f"/layers/00/k: {types}uint16"),
+                ("f32", replaced(keys), f"/layers/00/k: {types}float64"),
+                ("f32", replaced(not_finite), "/layers/00/k: expected finite numbers, found infinity at [1, 2, 3]"),
+                ("f32", lambda file: file["run"].attrs.__setitem__("seq_len", 20.0),
+                 "/run: attribute seq_len: expected an integer, found a value of another type"),
+                ("f32", lambda file: file["run"].attrs.__setitem__("seq_len", [20, 20]),
+                 "/run: attribute seq_len: expected one value, found several or none"),
+                ("f32", lambda file: file["run"].attrs.__delitem__("seq_len"), "/run: attribute seq_len: missing"),
+                ("f32", lambda file: file["model"].attrs.__setitem__("name", 3),
+                 "/model: attribute name: expected a string, found a value of another type"),
+                ("f32", lambda file: file["model"].attrs.__setitem__("rope_attention_scaling", "1"),
+                 "/model: attribute rope_attention_scaling: expected a number, found a value of another type")):
+            file = self.change(store, change)
+            self.assertIn(message, run("info", "--check", file, expect=1))
+            with self.assertRaises(ValueError) as caught:
+                with lava_trace.read_trace(file) as trace:
+                    trace.layers[0]["k"]
+            self.assertEqual(str(caught.exception), f"{file}: {message}")
+
+    def test_complex_numbers_are_refused_rather_than_halved(self):
+        keys = random_layer(0, NEEDED)["k"]
+
+        def change(file):
+            del file["layers/00/k"]
+            file["layers/00/k"] = keys.astype("c8")
+
+        file = self.change("f32", change)
+        run("info", file, expect=1)
+        with lava_trace.read_trace(file) as trace, self.assertRaisesRegex(ValueError, "expected float32.* complex64"):
+            trace.layers[0]["k"]
+
+    def test_a_bfloat16_type_of_hdf5_itself_is_read(self):
+        h5py = lava_trace.h5py
+        keys = lava_trace._to_bfloat16(random_layer(0, NEEDED)["k"].astype("f4")).astype("u4") << 16
+
+        def change(file):
+            del file["layers/00/k"]
+            kind = h5py.h5t.IEEE_F32LE.copy()
+            kind.set_fields(15, 7, 8, 0, 7)
+            kind.set_size(2)
+            kind.set_ebias(127)
+            dataset = h5py.h5d.create(file["layers/00"].id, b"k", kind, h5py.h5s.create_simple(keys.shape))
+            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, keys.view("f4"), mtype=h5py.h5t.NATIVE_FLOAT)
+
+        with lava_trace.read_trace(self.change("f32", change)) as trace:
+            np.testing.assert_array_equal(trace.layers[0]["k"], keys.view("f4"))
 
     def test_a_newer_major_version_is_refused(self):
         lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)])

@@ -53,9 +53,11 @@ FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal", 
 WEIGHT_KEYS = ("w_o", "b_o")
 STORES = ("f32", "f16", "bf16")
 OF_ALL_HEADS = ("b_o", "resid_pre", "attn_out", "resid_mid", "mlp_out")  # which a trace of some heads cannot have
-_STRINGS = {"model": ("model", "config", "weights_sha256"), "run": ("device", "dtype", "continuation", "tokenization")}
+_STRINGS = {"model": ("model", "config", "weights_sha256", "attn_out_at"), "run": ("device", "dtype", "continuation", "tokenization")}
 _SIZES = {"model": {"num_layers": "L", "num_heads": "Hq", "num_kv_heads": "Hkv", "head_dim": "d", "hidden_size": "D",
                     "vocab_size": "V"}, "run": {"seq_len": "N", "eval_len": "T", "window": "W"}}
+_NEEDED_SIZES = {"model": ("num_layers", "num_heads", "num_kv_heads", "head_dim"),
+                 "run": ("seq_len", "eval_len", "window")}
 _NAMES = {"model": "name"}  # write_trace()'s word: the attribute's name
 _REST = {"prompt_ids": None, "eval_ids": None, "prompt_texts": None, "eval_texts": None, "spans": (), "logits": None,
          "rope_inv_freq": None, "rope_attention_scaling": 1.0, "layer_numbers": None, "kv_head_numbers": None,
@@ -73,6 +75,8 @@ def write_trace(path, layers, *, vocab_size=None, hidden_size=None, store="f32",
                   stay where they are relative to each other. An existing file of the same model is used as it is.
     more          all optional:
         model, config, weights_sha256, device, dtype, continuation, tokenization   strings: what was run
+        attn_out_at               where attn_out was taken, if that is not what is added to the residual stream: "before
+                                  the post-attention norm"
         prompt_ids, eval_ids      [N], [T] token ids
         prompt_texts, eval_texts  N and T strings (or bytes): the text of each token
         spans         named stretches of prompt tokens, (name, begin, end) or {"name", "begin", "end"}, half open
@@ -111,8 +115,8 @@ class TraceWriter:
             writer.write(3, {"k": k, "v": v, "q_window": q})    # layer 3; more of it may follow in other calls
             writer.set(prompt_ids=ids, logits=logits)           # before the end of the block, all optional
 
-    Sizes, keys and `strings` (model, config, weights_sha256, device, dtype, continuation, tokenization) are those of
-    write_trace(); set() takes the others of its `more`. Layers are counted from 0, those of a part of a model too. W_O
+    Sizes, keys and `strings` (model, config, weights_sha256, attn_out_at, device, dtype, continuation, tokenization) are
+    those of write_trace(); set() takes the others of its `more`. Layers are counted from 0, those of a part of a model too. W_O
     goes into the trace. Raises ValueError as write_trace() does, at the end of the block for what is missing.
     """
 
@@ -122,10 +126,13 @@ class TraceWriter:
         if unknown or store not in STORES:
             raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}" if unknown else
                              f"store: expected one of {', '.join(STORES)}, found {store!r}")
-        self.sizes = {"L": num_layers, "Hq": num_heads, "Hkv": num_kv_heads, "d": head_dim, "N": seq_len, "W": window,
-                      "T": eval_len, "D": hidden_size, "V": vocab_size, "Hq*d": num_heads * head_dim}
+        given = {"L": num_layers, "Hq": num_heads, "Hkv": num_kv_heads, "d": head_dim, "N": seq_len, "W": window,
+                 "T": eval_len, "D": hidden_size, "V": vocab_size}
+        names = {axis: name for group in _SIZES.values() for name, axis in group.items()}
+        self.sizes = {axis: _size(names[axis], value) for axis, value in given.items()}
+        self.sizes["Hq*d"] = self.sizes["Hq"] * self.sizes["d"]
         self.store, self.generator = store, generator
-        self._rest, self._written = dict(_REST), [set() for _ in range(num_layers)]
+        self._rest, self._written = dict(_REST), [set() for _ in range(self.sizes["L"])]
         self._output = _Output(path)
         self._strings = {group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
                          for group, keys in _STRINGS.items()}
@@ -183,7 +190,7 @@ class Trace:
     """An open trace: `info` (a dict), `layers` (a sequence of `Layer`), `logits`.
 
     info has num_layers, num_heads, num_kv_heads, head_dim, hidden_size, vocab_size, seq_len, eval_len, window; name,
-    config, weights_sha256, device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
+    config, weights_sha256, attn_out_at (empty where it is not there), device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
     None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)), rope_inv_freq,
     layer_numbers, kv_head_numbers, layer_windows (arrays or None), rope_attention_scaling.
 
@@ -206,6 +213,11 @@ class Trace:
     def logits(self):
         """[T, V] float32, or None."""
         return _decode(self._file["logits"]) if "logits" in self._file else None
+
+    def stored_type(self, key):
+        """How the layers' arrays of this name are stored: "f32", "f16" or "bf16"."""
+        dataset = self.layers[0]._group[key]
+        return "bf16" if _is_bfloat16(dataset) else {"<f2": "f16", "<f4": "f32"}.get(dataset.dtype.str, dataset.dtype.name)
 
     def close(self):
         self._file.close()
@@ -257,9 +269,18 @@ class _Output:
                 os.remove(self._part)
 
 
+def _real_numbers(name, value):
+    """As an array; ValueError for what would lose a part of itself as floating-point numbers."""
+    array = _as_array(value)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{name}: expected real numbers, found {array.dtype}")
+    return array
+
+
 def _as_array(value):
     if hasattr(value, "detach"):  # torch: off the GPU and the graph; numpy knows no bfloat16
-        value = value.detach().cpu().float()
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
     return np.asarray(value)
 
 
@@ -284,9 +305,8 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
     """Every size of the trace, by TraceWriter's words, from the first layer and what else tells."""
     if not layers:
         raise ValueError("layers: expected at least one, found none")
-    for name, value in (("vocab_size", vocab_size), ("hidden_size", hidden_size)):
-        if value is not None and (value != int(value) or value < 0):
-            raise ValueError(f"{name}: expected a whole number of at least 0, found {value}")
+    vocab_size, hidden_size = (None if value is None else _size(name, value) for name, value in
+                               (("vocab_size", vocab_size), ("hidden_size", hidden_size)))
     first = layers[0]
     kv_heads, seq_len, head_dim = first["k"].shape
     heads, window, _ = first["q_window"].shape
@@ -304,6 +324,14 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
             "seq_len": seq_len, "window": window, "eval_len": steps[0] if steps else 0,
             "hidden_size": hidden_size or (widths[0] if widths else 0),
             "vocab_size": vocab_size or (np.shape(logits)[-1] if logits is not None else 0)}
+
+
+def _size(name, value):
+    """As an int, also of an array of one element."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "iuf" or array.item() != int(array.item()) or array.item() < 0:
+        raise ValueError(f"{name}: expected a whole number of at least 0, found {value}")
+    return int(array.item())
 
 
 def _tokens(rest, sizes):
@@ -352,11 +380,11 @@ def _spans(spans, sizes):
 
 
 def _rope(inv_freq, scaling, sizes):
-    if not (np.isfinite(scaling) and scaling > 0):
+    if np.size(scaling) != 1 or np.asarray(scaling).dtype.kind not in "fiu" or not (np.isfinite(scaling) and scaling > 0):
         raise ValueError(f"rope_attention_scaling: expected a number above 0, found {scaling}")
     if inv_freq is None:
         return None
-    inv_freq = np.asarray(_as_array(inv_freq), "<f8")
+    inv_freq = np.asarray(_real_numbers("rope_inv_freq", inv_freq), "<f8")
     if inv_freq.ndim != 1 or inv_freq.size > sizes["d"] // 2 or not np.isfinite(inv_freq).all():
         raise ValueError(f"rope_inv_freq: expected at most head_dim / 2 = {sizes['d'] // 2} finite numbers, "
                          f"found {list(inv_freq.shape)}")
@@ -395,8 +423,38 @@ def _to_bfloat16(single):
 
 
 def _decode(dataset):
-    if dataset.attrs.get("dtype") == "bfloat16":
-        return (dataset[()].astype("<u4") << 16).view("<f4")
+    """A dataset as float32; ValueError where it is of no type that a trace has, or a number is not finite."""
+    if dataset.shape is None:
+        _fail(dataset, "expected an array, found a null dataspace")
+    single = _decode_bfloat16(dataset) if _is_bfloat16(dataset) else _decode_float(dataset)
+    if not np.isfinite(single).all():
+        at = [int(i) for i in np.argwhere(~np.isfinite(single))[0]]
+        found = single[tuple(at)]
+        _fail(dataset, "expected finite numbers, found "
+              + ("NaN" if found != found else "infinity" if found > 0 else "-infinity") + f" at {at}")
+    return single
+
+
+def _is_bfloat16(dataset):
+    kind = dataset.id.get_type()
+    if isinstance(kind, h5py.h5t.TypeFloatID):  # HDF5 2.0 has a type of its own for it
+        return kind.get_size() == 2 and kind.get_fields() == (15, 7, 8, 0, 7) and kind.get_order() == h5py.h5t.ORDER_LE
+    return dataset.dtype == np.dtype("<u2") and "dtype" in dataset.attrs \
+        and _string_attribute(dataset, "dtype") == "bfloat16"
+
+
+def _decode_bfloat16(dataset):
+    if isinstance(dataset.id.get_type(), h5py.h5t.TypeFloatID):  # numpy has no such type, but HDF5 converts it
+        single = np.empty(dataset.shape, "<f4")
+        dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, single, h5py.h5t.IEEE_F32LE)
+        return single
+    return (dataset[()].astype("<u4") << 16).view("<f4")
+
+
+def _decode_float(dataset):
+    if dataset.dtype not in (np.dtype("<f4"), np.dtype("<f2")):
+        _fail(dataset, "expected float32, float16 or uint16 with the attribute dtype = bfloat16, found "
+              f"{dataset.dtype}")
     return dataset[()].astype("<f4")
 
 
@@ -423,6 +481,8 @@ def _write_head(file, strings, sizes, generator):
     for name in ("model", "run"):
         group = file.create_group(name)
         for key, value in strings[name].items():
+            if value == "" and key == "attn_out_at":
+                continue  # what every trace means that does not say otherwise
             group.attrs[key] = value if isinstance(value, str) else json.dumps(value)
         for key, axis in _SIZES[name].items():
             group.attrs[key] = np.int64(sizes[axis])
@@ -438,13 +498,13 @@ def _write_rest(file, rest, sizes):
         dataset = file.create_dataset("spans", data=np.array([span[1:] for span in spans], "<i8"))
         dataset.attrs["names"] = json.dumps([span[0] for span in spans])
     if rest["logits"] is not None:
-        logits = _as_array(rest["logits"])
+        logits = _real_numbers("logits", rest["logits"])
         _expect_shape("logits", logits, [sizes["T"], sizes["V"]])
         file["logits"] = _finite("logits", logits, "f32")
     rope = _rope(rest["rope_inv_freq"], rest["rope_attention_scaling"], sizes)
     if rope is not None:
         model["rope_inv_freq"] = rope
-        model.attrs["rope_attention_scaling"] = np.float64(rest["rope_attention_scaling"])
+        model.attrs["rope_attention_scaling"] = np.float64(np.asarray(rest["rope_attention_scaling"]).item())
     for name, axis in (("layer_numbers", "L"), ("kv_head_numbers", "Hkv"), ("layer_windows", "L")):
         numbers = _whole_numbers(name, rest[name], sizes[axis], ascend=name != "layer_windows")
         if numbers is not None:
@@ -469,9 +529,10 @@ def _share_weights(writer, path, weights_file, layers, strings):
         with h5py.File(weights_file, "r") as file:
             _check_format(file, "lava-weights", weights_file)
             for key, value in expected.items():
-                if file.attrs[key] != value:
+                found = (_string_attribute if isinstance(value, str) else _number_attribute)(file, key)
+                if found != value:
                     raise ValueError(f"{weights_file}: weights of another model: {key}: expected {value}, "
-                                     f"found {file.attrs[key]}")
+                                     f"found {found}")
     else:
         with _Output(weights_file) as file:
             _mark(file, "lava-weights", writer.generator)
@@ -487,39 +548,108 @@ def _share_weights(writer, path, weights_file, layers, strings):
 
 
 def _check_format(file, name, path):
-    found = file.attrs.get("format")
+    if "format" not in file.attrs:
+        raise ValueError(f"{path}: attribute format: expected {name}, found none")
+    found = _string_attribute(file, "format")
     if found != name:
         raise ValueError(f"{path}: attribute format: expected {name}, found {found}")
-    major, minor = int(file.attrs["format_major"]), int(file.attrs.get("format_minor", 0))
+    major = _number_attribute(file, "format_major")
+    minor = _number_attribute(file, "format_minor") if "format_minor" in file.attrs else 0
     if major > FORMAT_MAJOR:
         raise ValueError(f"{path}: format version {major}.{minor} is newer than {FORMAT_MAJOR}.{FORMAT_MINOR}, the "
                          "newest that this reader knows")
 
 
+def _fail(thing, message):
+    """Refuses a group or dataset in the words of lava-trace."""
+    raise ValueError(f"{thing.file.filename}: {thing.name}: {message}")
+
+
+def _attribute(thing, name):
+    """The one value of an attribute, also of a fixed-length string or an array of one element."""
+    if name not in thing.attrs:
+        _fail(thing, f"attribute {name}: missing")
+    value = thing.attrs[name]
+    if isinstance(value, h5py.Empty) or np.size(value) != 1:
+        _fail(thing, f"attribute {name}: expected one value, found several or none")
+    return value.reshape(-1)[0] if isinstance(value, np.ndarray) else value
+
+
+def _string_attribute(thing, name):
+    value = _attribute(thing, name)
+    if not isinstance(value, (str, bytes)):
+        _fail(thing, f"attribute {name}: expected a string, found a value of another type")
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
+
+
+def _number_attribute(thing, name, kinds="iu"):
+    """An int; a float where `kinds` allows fractions."""
+    value = _attribute(thing, name)
+    if np.asarray(value).dtype.kind not in kinds:
+        expected = "a number" if "f" in kinds else "an integer"
+        _fail(thing, f"attribute {name}: expected {expected}, found a value of another type")
+    return float(value) if "f" in kinds else int(value)
+
+
+def _unknown_attribute(value):
+    """As Python has it: text of either kind of string, a number, an array of several, None of an empty one."""
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _read_info(file):
-    info = {"generator": file.attrs.get("generator", "")}
+    info = {"generator": _string_attribute(file, "generator") if "generator" in file.attrs else ""}
     for group in ("model", "run"):
+        if group not in file:
+            _fail(file, f"expected a group {group}, found none")
+        strings = {_NAMES.get(key, key) for key in _STRINGS[group]}
         for key, value in file[group].attrs.items():
-            number = float if np.asarray(value).dtype.kind == "f" else int
-            info[key] = value if isinstance(value, str) else number(value)
+            if key in strings:
+                info[key] = _string_attribute(file[group], key)
+            elif key in _SIZES[group]:
+                info[key] = _number_attribute(file[group], key)
+            elif key == "rope_attention_scaling":
+                info[key] = _number_attribute(file[group], key, "iuf")
+            else:
+                info[key] = _unknown_attribute(value)
+        for key in _NEEDED_SIZES[group]:
+            info.setdefault(key, None)
+            if info[key] is None:
+                _fail(file[group], f"attribute {key}: missing")
     model = file["model"]
-    for key in ("rope_inv_freq", "layer_numbers", "kv_head_numbers", "layer_windows"):
-        info[key] = model[key][()] if key in model else None
+    for key, kind in (("rope_inv_freq", "f8"), ("layer_numbers", "i8"), ("kv_head_numbers", "i8"),
+                      ("layer_windows", "i8")):
+        info[key] = _read_numbers(model, key, kind)
     info.setdefault("rope_attention_scaling", 1.0)
+    info.setdefault("attn_out_at", "")
     tokens = file.get("tokens", {})
     for key in ("prompt_ids", "eval_ids"):
-        info[key] = tokens[key][()] if key in tokens else None
+        info[key] = _read_numbers(tokens, key, "i8")
     info["prompt_texts"], info["eval_texts"] = _read_texts(tokens, info["seq_len"])
     info["spans"] = []
     if "spans" in file:
-        names = json.loads(file["spans"].attrs["names"])
-        info["spans"] = [(name, int(begin), int(end)) for name, (begin, end) in zip(names, file["spans"][()])]
+        names = json.loads(_string_attribute(file["spans"], "names"))
+        info["spans"] = [(name, int(begin), int(end))
+                         for name, (begin, end) in zip(names, _read_numbers(file, "spans", "i8"))]
     return info
+
+
+def _read_numbers(group, name, kind):
+    """A dataset of the one type that it may have; None where there is none."""
+    if name not in group:
+        return None
+    if group[name].dtype != np.dtype("<" + kind):
+        expected = {"f8": "float64", "i8": "int64", "u1": "uint8"}[kind]
+        _fail(group[name], f"expected {expected}, found {group[name].dtype}")
+    return group[name][()]
 
 
 def _read_texts(tokens, seq_len):
     if "text_offsets" not in tokens:
         return None, None
-    data, offsets = tokens["text_bytes"][()].tobytes(), tokens["text_offsets"][()]
+    data, offsets = _read_numbers(tokens, "text_bytes", "u1").tobytes(), _read_numbers(tokens, "text_offsets", "i8")
     texts = [data[begin:end] for begin, end in zip(offsets[:-1], offsets[1:])]
     return texts[:seq_len], texts[seq_len:] or None

@@ -1,0 +1,257 @@
+"""The prompts of lava_capture.py: what lava-capture's options --prompt, --ids, --prompts, --chat, --answer-prefix, --spans and
+--reference mean, over a transformers tokenizer."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+from lava_trace import read_trace
+
+KEYS = ("prompt", "ids", "chat", "answer_prefix", "reference", "spans", "id")
+FILE_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+def read_jobs(arguments):
+    """What is to be recorded; ValueError naming file, line and key where something does not fit."""
+    if arguments.prompts is not None:
+        return _jobs_of(arguments.prompts)
+    job = SimpleNamespace(where="", id="", text=None, ids=None, chat=arguments.chat, answer_prefix=arguments.answer_prefix,
+                          reference=None, spans=[])
+    if arguments.ids is not None:
+        job.ids = _ids_of(_read_json(arguments.ids), arguments.ids)
+    else:
+        job.text = arguments.prompt if arguments.prompt is not None else _read_text(arguments.prompt_file)
+    if arguments.spans is not None:
+        job.spans = _spans_of(_read_json(arguments.spans), arguments.spans)
+    if arguments.reference is not None:
+        is_json = Path(arguments.reference).suffix == ".json"
+        job.reference = _ids_of(_read_json(arguments.reference), arguments.reference) if is_json else _read_text(arguments.reference)
+    return [job]
+
+
+def needs_tokenizer(job):
+    return job.ids is None or bool(job.answer_prefix) or isinstance(job.reference, str)
+
+
+def prepare(job, tokenizer):
+    """The job as token ids: `ids`, `spans` in tokens, `reference`, `tokenization`."""
+    where = f"{job.where}: " if job.where else ""
+    prefix = tokenizer.encode(job.answer_prefix, add_special_tokens=False) if job.answer_prefix else []
+    spans, reference = [], job.reference
+    if job.ids is not None:
+        ids = list(job.ids)
+    elif not job.text:
+        raise ValueError(f"{where}the prompt is empty")
+    else:
+        ids, spans = _encode(tokenizer, job, where)
+    if isinstance(reference, str):
+        reference = tokenizer.encode(reference, add_special_tokens=False)
+        if not reference:
+            raise ValueError(f"{where}reference: expected a text, found one without tokens")
+    said = {"answer_prefix": job.answer_prefix, "chat": job.chat, "source": "text" if job.ids is None else "ids"}
+    return SimpleNamespace(where=job.where, id=job.id, ids=ids + prefix, spans=spans, reference=reference,
+                           tokenization=json.dumps(said, ensure_ascii=False, separators=(",", ":")))
+
+
+def texts(tokenizer, ids):
+    """Each token's text, decoded alone: a part of a character shows as U+FFFD."""
+    return [tokenizer.decode([i]) for i in ids]
+
+
+def weights_sha256(folder):
+    """Of the folder's one safetensors file, or what `sha256sum *.safetensors | sha256sum` prints; empty where there is none."""
+    digests = []
+    for file in sorted(Path(folder).glob("*.safetensors")):
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+        digests.append((digest.hexdigest(), file.name))
+    if len(digests) < 2:
+        return digests[0][0] if digests else ""
+    return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in digests).encode()).hexdigest()
+
+
+def is_recorded(path, ids, model, options):
+    """Whether the trace that is there is the one that would be recorded."""
+    try:
+        with read_trace(path) as trace:
+            info = trace.info
+            reference = options["reference"]
+            steps = options["steps"] if reference is None else len(reference)
+            expected = {"weights_sha256": options["weights_sha256"], "tokenization": options["tokenization"],
+                        "config": model.config.to_json_string(), "dtype": str(model.dtype).removeprefix("torch."),
+                        "window": min(options["window"], len(ids)), "eval_len": steps, "generator": "lava_capture.py",
+                        "continuation": "" if not steps else "greedy" if reference is None else "reference"}
+            return all(info.get(key) == value for key, value in expected.items()) \
+                and info["prompt_ids"] is not None and info["prompt_ids"].tolist() == list(ids) \
+                and info["spans"] == list(options["spans"]) and trace.stored_type("k") == options["store"] \
+                and (reference is None or info["eval_ids"].tolist() == list(reference)) and all(len(layer["k"]) for layer in trace.layers)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def entry(name, path):
+    with read_trace(path) as trace:
+        info = trace.info
+        spans = [{"name": name, "begin": begin, "end": end} for name, begin, end in info["spans"]]
+        text = b"".join(info["eval_texts"] or ()).decode("utf-8", "replace")
+        return {"id": name, "trace": Path(path).name, "seq_len": info["seq_len"], "window": info["window"],
+                "eval_len": info["eval_len"], "continuation_source": info["continuation"], "continuation": text, "spans": spans}
+
+
+def write_index(folder, common, entries, total):
+    index = {"format": "lava-index", "generator": "lava_capture.py", "model": common["name"],
+             "weights_sha256": common["weights_sha256"], "prompts": total, "traces": entries}
+    part = folder / "index.json.part"
+    part.write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / "index.json")
+
+
+def _encode(tokenizer, job, where):
+    """ids, and the spans in tokens: a token belongs to a span if it overlaps it."""
+    text, before = job.text, 0
+    if job.chat:
+        text, before = _in_template(tokenizer, job.text, bool(job.spans), where)
+    if not job.spans:
+        return tokenizer.encode(text, add_special_tokens=not job.chat), []
+    if not tokenizer.is_fast:
+        raise ValueError(f"{where}spans: expected a tokenizer that says where its tokens lie, found {type(tokenizer).__name__}")
+    encoded = tokenizer(text, add_special_tokens=not job.chat, return_offsets_mapping=True)
+    ranges, end_before = [], 0
+    for begin, end in encoded["offset_mapping"]:  # some leave out the space in front, which is a part of the token
+        if begin < end:
+            begin, end_before = min(begin, end_before), max(end, end_before)
+        ranges.append((begin, end))
+    return list(encoded["input_ids"]), [_in_tokens(span, ranges, before, len(job.text), where) for span in job.spans]
+
+
+def _in_template(tokenizer, text, has_spans, where):
+    """The user's text in the chat template, and how many characters come before it."""
+    def rendered(content):
+        return tokenizer.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+
+    whole, before = rendered(text), rendered("\x01").find("\x01")  # a mark that no template contains
+    if has_spans and (before < 0 or whole[before:before + len(text)] != text):
+        raise ValueError(f"{where}spans: expected a chat template that inserts the text as it is, found one that changes it")
+    return whole, max(before, 0)
+
+
+def _in_tokens(span, ranges, before, characters, where):
+    name, begin, end = span
+    if not 0 <= begin < end <= characters:
+        raise ValueError(f"{where}span {name}: expected 0 <= begin < end <= {characters} characters of the prompt, found {begin}..{end}")
+    inside = [i for i, (first, last) in enumerate(ranges) if first < last and first < before + end and last > before + begin]
+    if not inside:
+        raise ValueError(f"{where}span {name}: expected at least one token of the prompt in it, found none")
+    return name, inside[0], inside[-1] + 1
+
+
+def _jobs_of(file):
+    jobs, lines = [], {}
+    for number, text in enumerate(_read_text(file).split("\n"), 1):
+        if not text.strip(" \t\r"):
+            continue
+        where = f"{file}: line {number}"
+        try:
+            line = json.loads(text)
+        except ValueError:
+            raise ValueError(f"{where}: expected a JSON object, found something else") from None
+        jobs.append(_job_of(line, number, where))
+        if jobs[-1].id in lines:
+            raise ValueError(f"{where}: id {jobs[-1].id}: line {lines[jobs[-1].id]} has it, too")
+        lines[jobs[-1].id] = number
+    if not jobs:
+        raise ValueError(f"{file}: expected a JSON object a line, found none")
+    return jobs
+
+
+def _job_of(line, number, where):
+    if not isinstance(line, dict):
+        raise ValueError(f"{where}: expected a JSON object, found {_kind(line)}")
+    for key in line:
+        if key not in KEYS:
+            raise ValueError(f"{where}: unknown key {json.dumps(key)}: expected prompt, ids, chat, answer_prefix, reference, spans or id")
+    if ("prompt" in line) == ("ids" in line):
+        raise ValueError(f"{where}: expected prompt or ids, found {'both' if 'ids' in line else 'neither'}")
+    for key in ("chat", "spans"):
+        if "ids" in line and key in line:
+            raise ValueError(f"{where}: ids and {key} contradict each other: give one")
+    if not isinstance(line.get("chat", False), bool):
+        raise ValueError(f"{where}: chat: expected true or false, found {json.dumps(line['chat'])[:40]}")
+    reference = line.get("reference")
+    if isinstance(reference, list):
+        reference = _ids_of(reference, f"{where}: reference")
+    elif "reference" in line and not _text_at(line, "reference", where):
+        raise ValueError(f"{where}: reference: expected a text or token ids, found an empty one")
+    return SimpleNamespace(where=where, id=_id_at(line, number, where), text=_text_at(line, "prompt", where) if "prompt" in line else None,
+                           ids=_ids_of(line["ids"], f"{where}: ids") if "ids" in line else None, chat=line.get("chat", False),
+                           answer_prefix=_text_at(line, "answer_prefix", where) if "answer_prefix" in line else "",
+                           reference=reference, spans=_spans_of(line["spans"], f"{where}: spans") if "spans" in line else [])
+
+
+def _id_at(line, number, where):
+    """The trace's name: a file name that needs no quoting and stays in its folder."""
+    if "id" not in line:
+        return f"{number:05d}"
+    is_number = isinstance(line["id"], int) and not isinstance(line["id"], bool)
+    name = str(line["id"]) if is_number else _text_at(line, "id", where)
+    if not name or len(name) > 200 or name[0] in ".-" or not set(name) <= FILE_NAME:
+        raise ValueError(f"{where}: id: expected letters, digits, '.', '_' and '-', found {json.dumps(name)[:80]}")
+    return name
+
+
+def _text_at(line, key, where):
+    if not isinstance(line[key], str):
+        raise ValueError(f"{where}: {key}: expected a string, found {json.dumps(line[key])[:40]}")
+    return line[key]
+
+
+def _ids_of(values, where):
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{where}: expected a JSON array of token ids, found {'an empty one' if values == [] else _kind(values)}")
+    for index, value in enumerate(values):
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2 ** 31:
+            raise ValueError(f"{where}: element {index}: expected a token id, found {json.dumps(value)[:40]}")
+    return values
+
+
+def _spans_of(values, where):
+    expected = f'{where}: expected [{{"name": ..., "begin": ..., "end": ...}}, ...], found '
+    if not isinstance(values, list):
+        raise ValueError(expected + _kind(values))
+    spans = []
+    for value in values:
+        fits = isinstance(value, dict) and set(value) == {"name", "begin", "end"} and isinstance(value["name"], str) and value["name"] \
+            and all(isinstance(value[key], int) and not isinstance(value[key], bool) for key in ("begin", "end"))
+        if not fits:
+            raise ValueError(expected + json.dumps(value)[:80])
+        if value["name"] in (name for name, _, _ in spans):
+            raise ValueError(f"{where}: span {value['name']} is given twice")
+        spans.append((value["name"], value["begin"], value["end"]))
+    return spans
+
+
+def _read_text(file):
+    try:
+        text = Path(file).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected UTF-8, found {error.reason} at byte {error.start}") from None
+    except OSError:
+        raise ValueError(f"{file}: cannot be read") from None
+    if not text:
+        raise ValueError(f"{file}: is empty")
+    return text
+
+
+def _read_json(file):
+    try:
+        return json.loads(_read_text(file))
+    except json.JSONDecodeError:
+        raise ValueError(f"{file}: expected JSON, found something else") from None
+
+
+def _kind(value):
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
