@@ -458,10 +458,10 @@ def _attentions(model, name):
         index = getattr(module, "layer_idx", None)
         if isinstance(index, int) and "attention" in type(module).__name__.lower():
             found.setdefault(index, module)
-    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    if not found or sorted(found) != list(range(layers or len(found))):
-        raise Refused(f"{name}: expected an attention module with layer_idx in each of its {layers or ''} layers, found them in "
-                      f"{'layers ' + ', '.join(map(str, sorted(found))) if found else 'none'}")
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None) or 0
+    if not found or sorted(found) != list(range(len(found))) or len(found) < layers:
+        where = f"only in {', '.join(map(str, sorted(found)))}" if found else "none"
+        raise Refused(f"{name}: expected a softmax attention, a module with layer_idx, in each of its {layers or ''} layers, found {where}")
     return [found[index] for index in sorted(found)]
 
 
