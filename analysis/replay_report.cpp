@@ -40,6 +40,8 @@ constexpr Field<TraceInfo, std::string> trace_strings[] = {
     {"tokenization", &TraceInfo::tokenization},
 };
 
+constexpr std::string_view attn_out_at = "attn_out_at"; // absent where attn_out is what is added to the stream
+
 constexpr Field<TraceInfo, std::int64_t> trace_numbers[] = {
     {"format_major", &TraceInfo::format_major},
     {"format_minor", &TraceInfo::format_minor},
@@ -144,6 +146,8 @@ void write_trace(const Group& group, const TraceInfo& trace)
 {
     for (const auto& [name, member] : trace_strings)
         group.set_attribute(name, std::string_view(trace.*member));
+    if (!trace.attn_out_at.empty())
+        group.set_attribute(attn_out_at, trace.attn_out_at);
     for (const auto& [name, member] : trace_numbers)
         group.set_attribute(name, trace.*member);
     for (const auto& [name, member] : shape_numbers)
@@ -195,6 +199,8 @@ TraceInfo read_trace(const Group& group)
     TraceInfo trace;
     for (const auto& [name, member] : trace_strings)
         trace.*member = group.string_attribute(name);
+    if (group.has_attribute(attn_out_at))
+        trace.attn_out_at = group.string_attribute(attn_out_at);
     for (const auto& [name, member] : trace_numbers)
         trace.*member = group.int_attribute(name);
     for (const auto& [name, member] : shape_numbers)

@@ -56,13 +56,16 @@ QString status_text(const ReplayReport& report)
     const auto part = is_part(trace)
         ? QStringLiteral("   ·   of the model only %1").arg(QString::fromStdString(part_text(trace)))
         : QString();
+    const auto at = trace.attn_out_at.empty()
+        ? QString()
+        : QStringLiteral("   ·   attention outputs %1").arg(QString::fromStdString(trace.attn_out_at));
     return QStringLiteral("%1   ·   %2 prompt tokens   ·   %3 layers × %4 KV heads (%5 query heads)%6   ·   trace %7")
         .arg(trace.model_name.empty() ? QStringLiteral("unnamed model") : QString::fromStdString(trace.model_name),
             format_count(trace.seq_len))
         .arg(trace.shape.num_layers)
         .arg(trace.shape.num_kv_heads)
         .arg(trace.shape.num_heads)
-        .arg(part, QString::fromStdString(trace.file));
+        .arg(part + at, QString::fromStdString(trace.file));
 }
 
 QChartView* chart_view(QChart* chart)

@@ -122,6 +122,9 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
               << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
               << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
                                       : "")
+              << (report.has_losses() && !report.trace.attn_out_at.empty()
+                         ? ", attention outputs " + printable(report.trace.attn_out_at)
+                         : "")
               << (report.closed_loop.empty()
                          ? ""
                          : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")

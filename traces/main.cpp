@@ -29,7 +29,7 @@ Json to_json(const TraceInfo& info)
     for (const auto& span : info.spans)
         spans.push_back({{"name", span.name}, {"begin", span.begin}, {"end", span.end}});
     return {{"file", info.file}, {"format_major", info.format_major}, {"format_minor", info.format_minor},
-        {"generator", info.generator}, {"model", info.model_name}, {"weights_sha256", info.weights_sha256},
+        {"generator", info.generator}, {"model", info.model_name}, {"weights_sha256", info.weights_sha256}, {"attn_out_at", info.attn_out_at},
         {"num_layers", info.shape.num_layers}, {"num_heads", info.shape.num_heads},
         {"num_kv_heads", info.shape.num_kv_heads}, {"head_dim", info.shape.head_dim},
         {"hidden_size", info.shape.hidden_size}, {"vocab_size", info.vocab_size}, {"device", info.device},
@@ -62,6 +62,12 @@ std::string windows_text(const TraceInfo& info)
     return text;
 }
 
+/// " (before the post-attention norm)"; empty where attn_out is what is added to the residual stream.
+std::string at_text(const TraceInfo& info)
+{
+    return info.attn_out_at.empty() ? "" : " (" + printable(info.attn_out_at) + ")";
+}
+
 void print_info(const TraceInfo& info)
 {
     const auto& shape = info.shape;
@@ -79,7 +85,7 @@ void print_info(const TraceInfo& info)
     for (const auto& span : info.spans)
         std::cout << "span         " << span.name << " [" << span.begin << ", " << span.end << ")\n";
     std::cout << "recorded     losses: " << answer(info.has_losses)
-              << ", attention outputs: " << answer(info.has_outputs)
+              << ", attention outputs: " << answer(info.has_outputs) << at_text(info)
               << ", observed attention: " << answer(info.has_observed_attention)
               << ", logits: " << answer(info.has_logits)
               << "\n             query statistics: " << answer(info.has_query_statistics)

@@ -40,6 +40,8 @@ struct TraceInfo
     std::string model_name;
     std::string model_config; ///< config.json as text; empty where unknown
     std::string weights_sha256; ///< of the checkpoint; empty where unknown
+    /// Where attn_out was taken, if that is not what is added to the residual stream: "before the post-attention norm".
+    std::string attn_out_at;
     std::string device; ///< of the run: "cpu", "cuda:0"
     std::string run_dtype; ///< of the run: "float32", "float16", "bfloat16"
     std::string continuation; ///< where the evaluation steps come from: "greedy", "reference" or empty

@@ -267,6 +267,7 @@ TraceInfo read_metadata(const h5::Group& root)
     info.model_name = optional_string(model, "name");
     info.model_config = optional_string(model, "config");
     info.weights_sha256 = optional_string(model, "weights_sha256");
+    info.attn_out_at = optional_string(model, "attn_out_at");
     info.shape.num_layers = model.int_attribute("num_layers");
     info.shape.num_heads = model.int_attribute("num_heads");
     info.shape.num_kv_heads = model.int_attribute("num_kv_heads");
@@ -298,6 +299,8 @@ void write_metadata(const h5::Group& root, const TraceInfo& info)
     model.set_attribute("name", info.model_name);
     model.set_attribute("config", info.model_config);
     model.set_attribute("weights_sha256", info.weights_sha256);
+    if (!info.attn_out_at.empty())
+        model.set_attribute("attn_out_at", info.attn_out_at);
     model.set_attribute("num_layers", info.shape.num_layers);
     model.set_attribute("num_heads", info.shape.num_heads);
     model.set_attribute("num_kv_heads", info.shape.num_kv_heads);

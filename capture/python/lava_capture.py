@@ -61,13 +61,14 @@ def capture(model, prompt_ids, path, *, tokenizer=None, steps=16, reference=None
         cache, size = recorder.new_cache(), chunk or len(prompt_ids)
         for begin in range(0, len(prompt_ids), size):
             logits = recorder.forward(prompt_ids[begin:begin + size], cache)
+        next_id = int(logits[-1].argmax())
         eval_ids, logits = _evaluate(recorder, cache, logits, steps, reference)
         recorder.write_layers(writer)
         if tokenizer is not None:
             writer.set(prompt_texts=lava_jobs.texts(tokenizer, prompt_ids))
             if steps:
                 writer.set(eval_texts=lava_jobs.texts(tokenizer, eval_ids))
-        writer.set(prompt_ids=prompt_ids, eval_ids=eval_ids if steps else None, logits=logits, spans=spans)
+        writer.set(prompt_ids=prompt_ids, eval_ids=eval_ids if steps else None, next_id=next_id, logits=logits, spans=spans)
     return eval_ids
 
 
@@ -88,10 +89,15 @@ def _evaluate(recorder, cache, logits, steps, reference):
 
 def main():
     arguments = parse(sys.argv[1:])
+    if not Path(arguments.model).is_dir():
+        raise ValueError(f"{arguments.model}: expected the folder of a model, found none")
     jobs = lava_jobs.read_jobs(arguments)
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     tokenizer = None
     try:
         tokenizer = AutoTokenizer.from_pretrained(arguments.model)
@@ -134,6 +140,10 @@ def parse(words):
         if getattr(arguments, first) not in (None, False) and getattr(arguments, second) not in (None, False, ""):
             words = [f"--{name}".replace("steps", "continue").replace("_", "-") for name in (first, second)]
             parser.error(f"{words[0]} and {words[1]} contradict each other: give one")
+    inputs = [arguments.prompt_file, arguments.ids, arguments.prompts, arguments.spans, arguments.reference]
+    if os.path.realpath(arguments.output) in [os.path.realpath(file) for file in inputs if file is not None] \
+            or os.path.realpath(os.path.dirname(arguments.output) or ".") == os.path.realpath(arguments.model):
+        parser.error(f"{arguments.output}: expected an output that is no input, and not in the model's folder")
     for name, least in (("steps", 0), ("window", 1), ("chunk", 1)):
         if getattr(arguments, name) is not None and getattr(arguments, name) < least:
             parser.error(f"--{name.replace('steps', 'continue')}: expected at least {least}, found {getattr(arguments, name)}")

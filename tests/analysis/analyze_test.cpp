@@ -78,6 +78,16 @@ TEST_F(Analyze, PrintsEveryTableInEveryFormat)
     EXPECT_THAT(text.errors, IsEmpty());
 }
 
+TEST_F(Analyze, SaysWhereAttentionOutputsWereTakenIfThatIsNotTheResidualStream)
+{
+    ReplayReport report = example_report();
+    report.trace.attn_out_at = "before the post-attention norm";
+    write_report(folder_ / "report.h5", report);
+    EXPECT_EQ(read_report(folder_ / "report.h5").trace.attn_out_at, report.trace.attn_out_at);
+    EXPECT_THAT(run("table report.h5").output,
+        HasSubstr("open-loop losses over 2 steps, attention outputs before the post-attention norm\n"));
+}
+
 TEST_F(Analyze, PrintsTheRetainedSetOfOnePolicyAtOneBudget)
 {
     const ReplayReport report = example_report();

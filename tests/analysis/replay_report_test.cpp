@@ -51,6 +51,7 @@ void expect_equal(const TraceInfo& a, const TraceInfo& b)
     EXPECT_EQ(a.model_name, b.model_name);
     EXPECT_EQ(a.model_config, b.model_config);
     EXPECT_EQ(a.weights_sha256, b.weights_sha256);
+    EXPECT_EQ(a.attn_out_at, b.attn_out_at);
     EXPECT_EQ(a.device, b.device);
     EXPECT_EQ(a.run_dtype, b.run_dtype);
     EXPECT_EQ(a.continuation, b.continuation);

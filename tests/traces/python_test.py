@@ -351,6 +351,29 @@ class PythonTraces(unittest.TestCase):
         with lava_trace.read_trace(self.change("f32", change)) as trace:
             np.testing.assert_array_equal(trace.layers[0]["k"], keys.view("f4"))
 
+    def test_where_attention_outputs_were_taken_is_said(self):
+        layer = random_layer(0, [*LOSSES, "b_o"])
+        layer["attn_out"] = attention_output(layer)
+        place = "before the post-attention norm"
+        for at in (place, ""):
+            lava_trace.write_trace(self.path("x.h5"), [layer], attn_out_at=at)
+            self.assertEqual(self.info("x.h5")["attn_out_at"], at)
+            with lava_trace.read_trace(self.path("x.h5")) as trace:
+                self.assertEqual(trace.info["attn_out_at"], at)
+            said = run("info", self.path("x.h5"))
+            self.assertIn(f"attention outputs: yes{f' ({at})' if at else ''}, ", said)
+            said = run(self.path("x.h5"), "-p", "snapkv:window=5", "-b", "8", "-o", self.path("r.h5"), program=REPLAY)
+            self.assertEqual(f"attention outputs {place}" in said, bool(at))
+            with lava_trace.h5py.File(self.path("r.h5")) as report:
+                self.assertEqual(report["trace"].attrs.get("attn_out_at", ""), at)
+
+    def test_the_token_that_the_prompt_leads_to_arrives(self):
+        for given in (None, 6):
+            lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)], next_id=given)
+            self.info("x.h5")
+            with lava_trace.read_trace(self.path("x.h5")) as trace:
+                self.assertEqual(trace.info["next_id"], given)
+
     def test_a_newer_major_version_is_refused(self):
         lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)])
         with lava_trace.h5py.File(self.path("x.h5"), "r+") as file:

@@ -53,14 +53,15 @@ FULL_PRECISION_KEYS = ("observed_attention", "observed_attention_off_diagonal", 
 WEIGHT_KEYS = ("w_o", "b_o")
 STORES = ("f32", "f16", "bf16")
 OF_ALL_HEADS = ("b_o", "resid_pre", "attn_out", "resid_mid", "mlp_out")  # which a trace of some heads cannot have
-_STRINGS = {"model": ("model", "config", "weights_sha256", "attn_out_at"), "run": ("device", "dtype", "continuation", "tokenization")}
+_STRINGS = {"model": ("model", "config", "weights_sha256", "attn_out_at"),
+            "run": ("device", "dtype", "continuation", "tokenization")}
 _SIZES = {"model": {"num_layers": "L", "num_heads": "Hq", "num_kv_heads": "Hkv", "head_dim": "d", "hidden_size": "D",
                     "vocab_size": "V"}, "run": {"seq_len": "N", "eval_len": "T", "window": "W"}}
 _NEEDED_SIZES = {"model": ("num_layers", "num_heads", "num_kv_heads", "head_dim"),
                  "run": ("seq_len", "eval_len", "window")}
 _NAMES = {"model": "name"}  # write_trace()'s word: the attribute's name
-_REST = {"prompt_ids": None, "eval_ids": None, "prompt_texts": None, "eval_texts": None, "spans": (), "logits": None,
-         "rope_inv_freq": None, "rope_attention_scaling": 1.0, "layer_numbers": None, "kv_head_numbers": None,
+_REST = {"prompt_ids": None, "eval_ids": None, "next_id": None, "prompt_texts": None, "eval_texts": None, "spans": (),
+         "logits": None, "rope_inv_freq": None, "rope_attention_scaling": 1.0, "layer_numbers": None, "kv_head_numbers": None,
          "layer_windows": None}
 
 
@@ -78,6 +79,7 @@ def write_trace(path, layers, *, vocab_size=None, hidden_size=None, store="f32",
         attn_out_at               where attn_out was taken, if that is not what is added to the residual stream: "before
                                   the post-attention norm"
         prompt_ids, eval_ids      [N], [T] token ids
+        next_id                   the most likely token after the prompt, by the logits of its last token
         prompt_texts, eval_texts  N and T strings (or bytes): the text of each token
         spans         named stretches of prompt tokens, (name, begin, end) or {"name", "begin", "end"}, half open
         logits        [T, V] of the steps
@@ -116,8 +118,8 @@ class TraceWriter:
             writer.set(prompt_ids=ids, logits=logits)           # before the end of the block, all optional
 
     Sizes, keys and `strings` (model, config, weights_sha256, attn_out_at, device, dtype, continuation, tokenization) are
-    those of write_trace(); set() takes the others of its `more`. Layers are counted from 0, those of a part of a model too. W_O
-    goes into the trace. Raises ValueError as write_trace() does, at the end of the block for what is missing.
+    those of write_trace(); set() takes the others of its `more`. Layers are counted from 0, those of a part of a model
+    too. W_O goes into the trace. Raises ValueError as write_trace() does, at the end of the block for what is missing.
     """
 
     def __init__(self, path, *, num_layers, num_heads, num_kv_heads, head_dim, seq_len, window, eval_len=0,
@@ -190,9 +192,9 @@ class Trace:
     """An open trace: `info` (a dict), `layers` (a sequence of `Layer`), `logits`.
 
     info has num_layers, num_heads, num_kv_heads, head_dim, hidden_size, vocab_size, seq_len, eval_len, window; name,
-    config, weights_sha256, attn_out_at (empty where it is not there), device, dtype, continuation, tokenization, generator; prompt_ids, eval_ids (arrays or
-    None), prompt_texts, eval_texts (lists of bytes or None), spans (a list of (name, begin, end)), rope_inv_freq,
-    layer_numbers, kv_head_numbers, layer_windows (arrays or None), rope_attention_scaling.
+    config, weights_sha256, attn_out_at (empty where it is not there), device, dtype, continuation, tokenization,
+    generator; prompt_ids, eval_ids (arrays or None), next_id (an int or None), prompt_texts, eval_texts (lists of bytes
+    or None), spans (a list of (name, begin, end)), rope_inv_freq, layer_numbers, kv_head_numbers, layer_windows (arrays or None), rope_attention_scaling.
 
     Raises OSError where `path` is no HDF5 file, ValueError where it is no trace or a newer one than this reads.
     """
@@ -217,7 +219,9 @@ class Trace:
     def stored_type(self, key):
         """How the layers' arrays of this name are stored: "f32", "f16" or "bf16"."""
         dataset = self.layers[0]._group[key]
-        return "bf16" if _is_bfloat16(dataset) else {"<f2": "f16", "<f4": "f32"}.get(dataset.dtype.str, dataset.dtype.name)
+        if _is_bfloat16(dataset):
+            return "bf16"
+        return {"<f2": "f16", "<f4": "f32"}.get(dataset.dtype.str, dataset.dtype.name)
 
     def close(self):
         self._file.close()
@@ -338,6 +342,8 @@ def _tokens(rest, sizes):
     """The datasets of /tokens."""
     datasets = {name: numbers for name, axis in (("prompt_ids", "N"), ("eval_ids", "T"))
                 if (numbers := _whole_numbers(name, rest[name], sizes[axis])) is not None}
+    if rest["next_id"] is not None:
+        datasets["next_id"] = _whole_numbers("next_id", [rest["next_id"]], 1)
     prompt_texts, eval_texts = rest["prompt_texts"], rest["eval_texts"]
     for name, axis in (("prompt_texts", "N"), ("eval_texts", "T")):
         if rest[name] is not None and len(rest[name]) != sizes[axis]:
@@ -380,7 +386,8 @@ def _spans(spans, sizes):
 
 
 def _rope(inv_freq, scaling, sizes):
-    if np.size(scaling) != 1 or np.asarray(scaling).dtype.kind not in "fiu" or not (np.isfinite(scaling) and scaling > 0):
+    is_one = np.size(scaling) == 1 and np.asarray(scaling).dtype.kind in "fiu"
+    if not (is_one and np.isfinite(scaling) and scaling > 0):
         raise ValueError(f"rope_attention_scaling: expected a number above 0, found {scaling}")
     if inv_freq is None:
         return None
@@ -628,6 +635,7 @@ def _read_info(file):
     tokens = file.get("tokens", {})
     for key in ("prompt_ids", "eval_ids"):
         info[key] = _read_numbers(tokens, key, "i8")
+    info["next_id"] = int(_read_numbers(tokens, "next_id", "i8").item()) if "next_id" in tokens else None
     info["prompt_texts"], info["eval_texts"] = _read_texts(tokens, info["seq_len"])
     info["spans"] = []
     if "spans" in file:
