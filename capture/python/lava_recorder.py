@@ -21,6 +21,9 @@ BEFORE_NORM = "before the post-attention norm"
 NOT_KNOWN = "as the output projection gives it: how it enters the residual stream is not known"
 
 
+NO_FIT = (1.0, math.inf)
+
+
 class Refused(ValueError):
     """A model that a trace cannot hold."""
 
@@ -416,31 +419,34 @@ class _Layer:
 def how_it_is_added(stream, given, parts, output):
     """What `given` is multiplied by where it is added to `stream`, and where that cannot be said of the attention's output itself;
     `parts` are the inputs and outputs of the layer's other modules, `output` is the layer's."""
-    later = [part for part, _ in parts]
-    for candidate in later:
-        factor = _factor(candidate, stream, given)
-        if factor is not None:
-            return factor, ""
-    for entering, normed in parts:
-        if _same(entering, given) and any(_factor(candidate, stream, normed) is not None for candidate in [*later, output]):
-            return 1.0, BEFORE_NORM
-    for _, other in parts:  # beside the FFN
-        factor = _factor(output, stream + other.to(stream.dtype), given)
-        if factor is not None:
-            return factor, ""
-    return 1.0, NOT_KNOWN
+    entered = [part for part, _ in parts]
+    normed = [normed for entering, normed in parts if _same(entering, given) and not _same(normed, given)]
+    plain = _best(entered, stream, given)
+    behind_norm = min((_best([*entered, output], stream, part) for part in normed), key=lambda fit: fit[1], default=NO_FIT)
+    beside = min((_best([output], stream + other.to(stream.dtype), given) for _, other in parts), key=lambda fit: fit[1], default=NO_FIT)
+    factor, distance = min(plain, behind_norm, beside, key=lambda fit: fit[1])  # beside: with the FFN's output, both at once
+    if math.isinf(distance):
+        return 1.0, NOT_KNOWN
+    return (1.0, BEFORE_NORM) if distance == behind_norm[1] and distance < plain[1] else (factor, "")
+
+
+def _best(candidates, before, added):
+    return min((_factor(candidate, before, added) for candidate in candidates), key=lambda fit: fit[1], default=NO_FIT)
 
 
 def _factor(after, before, added):
-    """The number by which `added` lies between two states of the stream, None where it is not what lies between them."""
+    """The number by which `added` lies between two states of the stream and how far from that the difference is, in parts of the
+    numbers' size; infinite where that is more than rounding, or the difference is nothing else."""
     difference, added = after.double() - before.double(), added.double()
-    size = after.double().abs() + before.double().abs() + added.abs()
-    weight = 1 / size.clamp_min(torch.finfo(torch.float32).tiny) ** 2
-    norm = (weight * added * added).sum()
-    factor = float((weight * difference * added).sum() / norm) if norm > 0 else 0.0
-    rounding = 8 * torch.finfo(after.dtype).eps
-    fits = bool(((difference - factor * added).abs() <= rounding * size).all())
-    return factor if fits and abs(factor) > 16 * rounding else None
+    weight = 1 / (after.double().abs() + before.double().abs() + added.abs()).clamp_min(torch.finfo(torch.float32).tiny)
+    norm = ((weight * added) ** 2).sum()
+    if not norm > 0:
+        return NO_FIT
+    factor = float((weight ** 2 * difference * added).sum() / norm)
+    left, rounding = weight * (difference - factor * added), torch.finfo(after.dtype).eps
+    fits = float(left.abs().max()) <= 8 * rounding and float(left.square().mean()) ** 0.5 <= rounding
+    is_explained = float(left.square().sum()) <= 0.25 * float((weight * difference).square().sum()) and factor != 0
+    return (factor, float(left.square().mean()) ** 0.5) if fits and is_explained else NO_FIT
 
 
 def _adds_up(arrays):

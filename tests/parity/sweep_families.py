@@ -28,7 +28,8 @@ warnings.filterwarnings("ignore")
 VERIFIED = 55  # families at least
 NOT_BUILT = 12  # at most: families whose configuration has no small form that is the same for all
 TOLERANCE = 1e-3  # of column sums and logits; float32 in another order of sums gives 1e-6, behind sharp attention 1e-4
-POST_NORM = {"exaone4", "flex_olmo", "gemma3", "gemma3_text", "glm4", "olmo2", "olmo3"}
+POST_NORM = {"exaone4", "flex_olmo", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text", "glm4",
+             "hyperclovax", "kolibri1", "olmo2", "olmo3"}
 REFUSED = {"afmoe", "bitnet", "doge", "gemma2", "gpt_oss"}  # what their attention does more does not show in a trace
 TOKENS, CHUNK, STEPS, WINDOW = 60, 25, 3, 20
 
