@@ -4,8 +4,8 @@
     capture(model, prompt_ids, "trace.h5", tokenizer=tokenizer, steps=16)
 
 or `python lava_capture.py MODEL --prompt-file FILE -o trace.h5`, `python lava_capture.py MODEL --prompts FILE.jsonl -o FOLDER`; the
-options mean what they mean to lava-capture. Needs torch, transformers 5 (AttentionInterface), numpy and h5py, lava_recorder.py and
-lava_jobs.py beside it, and lava_trace.py beside it or in traces/python.
+options mean what they mean to lava-capture. Needs torch, transformers 5 (AttentionInterface), numpy and h5py; lava_recorder.py,
+lava_model_parts.py and lava_jobs.py beside it, and lava_trace.py beside it or in traces/python.
 
 The attention function is replaced by one that looks on: it sees queries and keys after the rotary embedding, whatever the
 architecture. A model whose attention is no plain softmax of scaled products over all earlier tokens, or those of a sliding window, or

@@ -12,20 +12,14 @@ from contextlib import contextmanager
 
 import torch
 
+from lava_model_parts import (BEFORE_NORM, NOT_KNOWN, Refused, adds_up, attentions_of, block_of, error_of, how_it_is_added,
+                              is_transposed, rotary_of, same, seen_by, tolerance_of, visible)
+
 SINKS = 4  # positions that the queries' statistics leave out
 TILE = 256  # query rows whose attention is looked at together
 TRIAL = 16  # tokens of the trial
 NOT_PLAIN = ("softcap", "s_aux", "sinks", "position_bias", "alibi")  # arguments of attention functions that change the scores
 OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj", "wo")  # usual names of the output projection
-BEFORE_NORM = "before the post-attention norm"
-NOT_KNOWN = "as the output projection gives it: how it enters the residual stream is not known"
-
-
-NO_FIT = (1.0, math.inf)
-
-
-class Refused(ValueError):
-    """A model that a trace cannot hold."""
 
 
 class Recorder:
@@ -36,7 +30,7 @@ class Recorder:
         self.name = getattr(model.config, "model_type", "") or type(model).__name__
         if model.training:
             raise Refused(f"{self.name}: expected a model in evaluation mode, found one in training: call eval()")
-        self.attentions = _attentions(model, self.name)
+        self.attentions = attentions_of(model, self.name)
         self.layers = [_Layer(self, index, attention) for index, attention in enumerate(self.attentions)]
         self.layer_of = {id(layer.attention): layer for layer in self.layers}
         self.trying, self.evaluating, self.writer, self.shape = False, False, None, None
@@ -136,9 +130,9 @@ class Recorder:
     def write_layers(self, writer):
         """The steps, and the queries' statistics where every layer's rotary embedding is known to be the model's."""
         steps = [layer.step_arrays() for layer in self.layers] if self.steps else []
-        adds_up = all(_adds_up(arrays) for arrays in steps)
+        has_stream = all(adds_up(arrays) for arrays in steps)
         for layer, arrays in zip(self.layers, steps):
-            for name in () if adds_up else ("resid_pre", "resid_mid", "mlp_out"):
+            for name in () if has_stream else ("resid_pre", "resid_mid", "mlp_out"):
                 arrays.pop(name, None)
             writer.write(layer.index, arrays)
         if any(layer.window_size for layer in self.layers):
@@ -164,7 +158,7 @@ class _Layer:
 
     def __init__(self, recorder, index, attention):
         self.recorder, self.index, self.attention = recorder, index, attention
-        self.block = _block_of(recorder.model, attention)
+        self.block = block_of(recorder.model, attention)
         self.output, self.multiplier, self.attn_out_at = None, 1.0, ""  # found by the trial
         self.sizes, self.window_size, self.given = None, None, None
         self.forget()
@@ -186,7 +180,7 @@ class _Layer:
     def weight(self):
         """The output projection, [hidden_size, Hq d]."""
         weight = self.output.weight
-        return weight.T if _is_transposed(self.output) else weight
+        return weight.T if is_transposed(self.output) else weight
 
     # hooks of the trial
 
@@ -194,7 +188,7 @@ class _Layer:
         handles = [self.block.register_forward_pre_hook(self._begin_trial, with_kwargs=True)]
         inside = set(self.attention.modules())
         for module in self.block.modules():
-            if isinstance(module, torch.nn.Linear) or _is_transposed(module):
+            if isinstance(module, torch.nn.Linear) or is_transposed(module):
                 handles.append(module.register_forward_hook(self._find_output))
             if module is not self.block and module not in inside:
                 handles.append(module.register_forward_hook(self._add_part))
@@ -206,12 +200,12 @@ class _Layer:
 
     def _find_output(self, module, inputs, output):
         """The linear layer that the attention's output enters as it is."""
-        if self.given is None or self.added is not None or not _same(inputs[0], self.given):
+        if self.given is None or self.added is not None or not same(inputs[0], self.given):
             return
         self.output, self.added = module, output.clone()
         bias = module.bias
         again = inputs[0] @ self.weight().T.to(inputs[0].dtype) + (0 if bias is None else bias)
-        if _error(again, output) > _tolerance(output):
+        if error_of(again, output) > tolerance_of(output):
             self.refuse(f"expected a linear output projection, found {type(module).__name__}, which gives something else than its "
                         "weights times what enters it")
 
@@ -246,9 +240,9 @@ class _Layer:
         mask = torch.zeros(hidden.shape, dtype=query.dtype, device=query.device).masked_fill_(hidden, torch.finfo(query.dtype).min)
         others = {"dropout": 0.0, **others}
         theirs = own(self.attention, query, key, value, mask[None, None], scaling=scaling, **others)[0]
-        if _error(given, theirs) > _tolerance(given):
+        if error_of(given, theirs) > tolerance_of(given):
             self.refuse(f"expected a softmax of scaled products, found that {type(self.attention).__name__}'s own attention function "
-                        f"differs by {_error(given, theirs):.2g}")
+                        f"differs by {error_of(given, theirs):.2g}")
 
     # hooks of the recording: they are called in the order of the model's arithmetic
 
@@ -275,7 +269,7 @@ class _Layer:
 
     def _after_output(self, _, inputs, output):
         given, self.given = self.given, None
-        if given is None or not _same(inputs[0], given):
+        if given is None or not same(inputs[0], given):
             self.refuse("expected what its attention gives to enter the output projection as it is, found it changed on the way")
         self._step("attn_out", output * self.multiplier)
 
@@ -316,7 +310,7 @@ class _Layer:
                 self.refuse("expected attention to earlier tokens only, found that each token sees the later ones, too")
             fitting = [before if before >= columns else 0]
         else:
-            seen = _seen(mask, rows, columns)
+            seen = seen_by(mask, rows, columns)
             if seen is None:
                 self.refuse("expected a mask that shows or hides keys, found one that adds numbers to the scores")
             candidates = dict.fromkeys((before, said, 0, int(seen[0, -1].sum())))
@@ -414,107 +408,6 @@ class _Layer:
 
     def step_arrays(self):
         return {name: torch.cat(parts, 1 if name in ("q_eval", "k_eval", "v_eval") else 0) for name, parts in self.steps.items()}
-
-
-def how_it_is_added(stream, given, parts, output):
-    """What `given` is multiplied by where it is added to `stream`, and where that cannot be said of the attention's output itself;
-    `parts` are the inputs and outputs of the layer's other modules, `output` is the layer's."""
-    entered = [part for part, _ in parts]
-    normed = [normed for entering, normed in parts if _same(entering, given) and not _same(normed, given)]
-    plain = _best(entered, stream, given)
-    behind_norm = min((_best([*entered, output], stream, part) for part in normed), key=lambda fit: fit[1], default=NO_FIT)
-    beside = min((_best([output], stream + other.to(stream.dtype), given) for _, other in parts), key=lambda fit: fit[1], default=NO_FIT)
-    factor, distance = min(plain, behind_norm, beside, key=lambda fit: fit[1])  # beside: with the FFN's output, both at once
-    if math.isinf(distance):
-        return 1.0, NOT_KNOWN
-    return (1.0, BEFORE_NORM) if distance == behind_norm[1] and distance < plain[1] else (factor, "")
-
-
-def _best(candidates, before, added):
-    return min((_factor(candidate, before, added) for candidate in candidates), key=lambda fit: fit[1], default=NO_FIT)
-
-
-def _factor(after, before, added):
-    """The number by which `added` lies between two states of the stream and how far from that the difference is, in parts of the
-    numbers' size; infinite where that is more than rounding, or the difference is nothing else."""
-    difference, added = after.double() - before.double(), added.double()
-    weight = 1 / (after.double().abs() + before.double().abs() + added.abs()).clamp_min(torch.finfo(torch.float32).tiny)
-    norm = ((weight * added) ** 2).sum()
-    if not norm > 0:
-        return NO_FIT
-    factor = float((weight ** 2 * difference * added).sum() / norm)
-    left, rounding = weight * (difference - factor * added), torch.finfo(after.dtype).eps
-    fits = float(left.abs().max()) <= 8 * rounding and float(left.square().mean()) ** 0.5 <= rounding
-    is_explained = float(left.square().sum()) <= 0.25 * float((weight * difference).square().sum()) and factor != 0
-    return (factor, float(left.square().mean()) ** 0.5) if fits and is_explained else NO_FIT
-
-
-def _adds_up(arrays):
-    """Whether the layer adds its attention's output to the stream, as a trace means it."""
-    if not {"resid_pre", "attn_out", "resid_mid", "mlp_out"} <= arrays.keys():
-        return False
-    added, found = arrays["resid_pre"].float() + arrays["attn_out"].float(), arrays["resid_mid"].float()
-    return added.shape == found.shape and bool((added - found).norm() <= 1e-2 * found.norm())
-
-
-def _attentions(model, name):
-    """The attention modules, in the order of their layers."""
-    found = {}
-    for module in model.modules():
-        index = getattr(module, "layer_idx", None)
-        if isinstance(index, int) and "attention" in type(module).__name__.lower():
-            found.setdefault(index, module)
-    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None) or 0
-    if not found or sorted(found) != list(range(len(found))) or len(found) < layers:
-        where = f"only in {', '.join(map(str, sorted(found)))}" if found else "none"
-        raise Refused(f"{name}: expected a softmax attention, a module with layer_idx, in each of its {layers or ''} layers, found {where}")
-    return [found[index] for index in sorted(found)]
-
-
-def _block_of(model, attention):
-    """The layer: the innermost entry of a list of modules that has the attention in it."""
-    best = None
-    for modules in model.modules():
-        if isinstance(modules, torch.nn.ModuleList):
-            best = next((entry for entry in modules if attention is not entry and any(part is attention for part in entry.modules())), best)
-    return best if best is not None else next(m for m in model.modules() if any(child is attention for child in m.children()))
-
-
-def rotary_of(model):
-    return next((module for module in model.modules() if hasattr(module, "inv_freq") and hasattr(module, "forward")), None)
-
-
-def visible(rows, columns, device, window=0):
-    shown = torch.ones(rows, columns, dtype=torch.bool, device=device).tril(columns - rows)
-    return shown & ~shown.tril(columns - rows - window) if window else shown
-
-
-def _seen(mask, rows, columns):
-    """[any, rows, columns] bool: the keys that a mask shows; None where it does not say yes or no."""
-    mask = mask[..., :columns]
-    if mask.dtype != torch.bool:
-        hidden = mask <= torch.finfo(mask.dtype).min / 2 if mask.is_floating_point() else mask == 0
-        if mask.is_floating_point() and not bool((hidden | (mask == 0)).all()):
-            return None
-        mask = ~hidden
-    return mask.expand(*mask.shape[:-2], rows, columns).reshape(-1, rows, columns)
-
-
-def _is_transposed(module):
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")  # transformers' linear layer of GPT-2
-
-
-def _error(left, right):
-    left, right = left.detach().reshape(-1).float(), right.detach().reshape(-1).float()
-    return float((left - right).norm() / right.norm().clamp_min(torch.finfo(torch.float32).tiny))
-
-
-def _same(left, right):
-    return left.numel() == right.numel() and _error(left, right) <= 1e-3
-
-
-def _tolerance(tensor):
-    return 32 * torch.finfo(tensor.dtype).eps if tensor.dtype != torch.float32 else 1e-4
 
 
 def _words(shape):

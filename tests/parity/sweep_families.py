@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "capture" / "python"), str(ROOT / "traces" / "python")]
 from lava_capture import capture  # noqa: E402
-from lava_recorder import BEFORE_NORM  # noqa: E402
+from lava_model_parts import BEFORE_NORM  # noqa: E402
 from lava_trace import read_trace  # noqa: E402
 
 transformers.utils.logging.set_verbosity_error()
@@ -47,7 +47,8 @@ SIZES = {
     "bos_token_id": 1, "eos_token_id": 2, "embedding_size": 64, "moe_num_experts": 4, "moe_k": 2, "dim_head": 16, "dim_ff": 40,
     "head_size": 16, "expert_ffn_hidden_size": 24, "moe_topk": 2, "zero_expert_num": 1, "num_shared_experts": 1, "n_shared_experts": 1,
     "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 97, "num_kv_shared_layers": 0, "num_dense_layers": 1,
-    "use_sliding_window": True, "max_window_layers": 1, "attention_chunk_size": WINDOW, "window_size": WINDOW, "mamba_n_heads": 4, "mamba_d_head": 32, "num_codebooks": 1, "d_kv": 16, "mlp_hidden_size": 40, "projection_dim": 64,
+    "use_sliding_window": True, "max_window_layers": 1, "attention_chunk_size": WINDOW, "window_size": WINDOW, "mamba_n_heads": 4,
+    "mamba_d_head": 32, "num_codebooks": 1, "d_kv": 16, "mlp_hidden_size": 40, "projection_dim": 64,
 }
 DECODERS = {"is_decoder": True, "use_cache": True, "add_cross_attention": False}
 
