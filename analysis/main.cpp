@@ -55,7 +55,8 @@ std::string heading(const ReplayReport& report)
         + (is_part(trace) ? " (" + part_text(trace) + " of the model)" : "") + ", " + std::to_string(trace.seq_len)
         + " tokens; "
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
-        + (report.has_losses() && !trace.attn_out_at.empty() ? ", attention outputs " + printable(trace.attn_out_at) : "")
+        + (report.has_losses() && !trace.attn_out_at.empty() ? ", attention outputs " + printable(trace.attn_out_at)
+                                                             : "")
         + (report.closed_loop.empty() ? ""
                                       : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
         + "\n";

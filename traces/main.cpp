@@ -29,8 +29,8 @@ Json to_json(const TraceInfo& info)
     for (const auto& span : info.spans)
         spans.push_back({{"name", span.name}, {"begin", span.begin}, {"end", span.end}});
     return {{"file", info.file}, {"format_major", info.format_major}, {"format_minor", info.format_minor},
-        {"generator", info.generator}, {"model", info.model_name}, {"weights_sha256", info.weights_sha256}, {"attn_out_at", info.attn_out_at},
-        {"num_layers", info.shape.num_layers}, {"num_heads", info.shape.num_heads},
+        {"generator", info.generator}, {"model", info.model_name}, {"weights_sha256", info.weights_sha256},
+        {"attn_out_at", info.attn_out_at}, {"num_layers", info.shape.num_layers}, {"num_heads", info.shape.num_heads},
         {"num_kv_heads", info.shape.num_kv_heads}, {"head_dim", info.shape.head_dim},
         {"hidden_size", info.shape.hidden_size}, {"vocab_size", info.vocab_size}, {"device", info.device},
         {"dtype", info.run_dtype}, {"store", to_string(info.store_type)}, {"continuation", info.continuation},

@@ -98,6 +98,17 @@ def seen_by(mask, rows, columns):
     return mask.expand(*mask.shape[:-2], rows, columns).reshape(-1, rows, columns)
 
 
+def shows_window(seen, window):
+    """Whether each row shows all keys up to its own, or the last `window` of them; a tile of rows at a time."""
+    rows, columns = seen.shape[1:]
+    for first in range(0, rows, 1024):
+        tile = seen[:, first:first + 1024]
+        past = columns - rows + first + tile.shape[1]
+        if bool(tile[..., past:].any()) or not bool((tile[..., :past] == visible(tile.shape[1], past, seen.device, window)).all()):
+            return False
+    return True
+
+
 def is_transposed(module):
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")  # transformers' linear layer of GPT-2
 

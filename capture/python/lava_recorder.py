@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 
 from lava_model_parts import (BEFORE_NORM, NOT_KNOWN, Refused, adds_up, attentions_of, block_of, error_of, how_it_is_added,
-                              is_transposed, rotary_of, same, seen_by, tolerance_of, visible)
+                              is_transposed, rotary_of, same, seen_by, shows_window, tolerance_of, visible)
 
 SINKS = 4  # positions that the queries' statistics leave out
 TILE = 256  # query rows whose attention is looked at together
@@ -314,7 +314,7 @@ class _Layer:
             if seen is None:
                 self.refuse("expected a mask that shows or hides keys, found one that adds numbers to the scores")
             candidates = dict.fromkeys((before, said, 0, int(seen[0, -1].sum())))
-            fitting = [window for window in candidates if bool((seen == visible(rows, columns, seen.device, window)).all())]
+            fitting = [window for window in candidates if shows_window(seen, window)]
         fitting = [window for window in fitting if window == before or self.window_size is None
                    or all(size == 0 or size >= self.length - rows for size in (window, before))]
         if not fitting:
