@@ -306,6 +306,7 @@ class PythonTraces(unittest.TestCase):
         for store, change, message in (
                 ("bf16", lambda file: file["layers/00/k"].attrs.__delitem__("dtype"), f"/layers/00/k: {types}uint16"),
                 ("f32", replaced(keys), f"/layers/00/k: {types}float64"),
+                ("f32", replaced(keys[:, :19].astype("f4")), "/layers/00/k: expected [2, 20, 4], found [2, 19, 4]"),
                 ("f32", replaced(not_finite), "/layers/00/k: expected finite numbers, found infinity at [1, 2, 3]"),
                 ("f32", lambda file: file["run"].attrs.__setitem__("seq_len", 20.0),
                  "/run: attribute seq_len: expected an integer, found a value of another type"),

@@ -209,7 +209,9 @@ class Trace:
             self._file.close()
             raise
         digits = 3 if self.info["num_layers"] >= 100 else 2
-        self.layers = [Layer(self._file[f"layers/{i:0{digits}d}"]) for i in range(self.info["num_layers"])]
+        sizes = {axis: self.info.get(name, 0) for group in _SIZES.values() for name, axis in group.items()}
+        sizes["Hq*d"] = sizes["Hq"] * sizes["d"]
+        self.layers = [Layer(self._file[f"layers/{i:0{digits}d}"], sizes) for i in range(self.info["num_layers"])]
 
     @property
     def logits(self):
@@ -239,11 +241,15 @@ read_trace = Trace
 class Layer(Mapping):
     """The arrays of a layer by name (LAYER_KEYS), float32, each read from the file when asked for."""
 
-    def __init__(self, group):
-        self._group = group
+    def __init__(self, group, sizes):
+        self._group, self._sizes = group, sizes
 
     def __getitem__(self, key):
-        return _decode(self._group[key])
+        dataset, expected = self._group[key], [self._sizes[axis] for axis in LAYER_KEYS[key]]
+        array = _decode(dataset)
+        if list(array.shape) != expected:
+            _fail(dataset, f"expected {expected}, found {list(array.shape)}")
+        return array
 
     def __iter__(self):
         return (key for key in LAYER_KEYS if key in self._group)
