@@ -1,10 +1,11 @@
-#include "replay/budgets.h"
+#include "analysis/budgets.h"
 
 #include "traces/error.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -29,46 +30,10 @@ template <typename Number> Number parse_number(std::string_view text, std::strin
     return number;
 }
 
-void add(Budgets& budgets, std::int64_t budget, std::string_view item, std::int64_t seq_len,
-    std::optional<double> ratio = {})
+[[noreturn]] void below_one(const BudgetItem& item, std::int64_t entries)
 {
-    if (budget < 1) {
-        throw UsageError("--budget: expected at least 1 entry, found '" + std::string(item) + "'"
-            + (item == std::to_string(budget) ? "" : " = " + std::to_string(budget)));
-    }
-    if (budget > seq_len) {
-        throw Error("--budget: expected at most the prompt's " + std::to_string(seq_len) + " tokens, found '"
-            + std::string(item) + "'");
-    }
-    auto& known = budgets[budget];
-    known = ratio ? ratio : known;
-}
-
-// a:b:xK
-void add_range(Budgets& budgets, std::string_view item, std::int64_t seq_len)
-{
-    const auto first = item.find(':');
-    const auto second = item.find(':', first + 1);
-    if (second == std::string_view::npos || second + 1 >= item.size() || item[second + 1] != 'x') {
-        malformed(item);
-    }
-    const auto from = parse_number<std::int64_t>(item.substr(0, first), item);
-    const auto to = parse_number<std::int64_t>(item.substr(first + 1, second - first - 1), item);
-    const auto factor = parse_number<double>(item.substr(second + 2), item);
-    if (!(factor > 1) || !std::isfinite(factor) || to < from) {
-        throw UsageError("--budget: expected a:b:xK with a <= b and K > 1, found '" + std::string(item) + "'");
-    }
-    if (from < 1) {
-        throw UsageError("--budget: expected at least 1 entry, found '" + std::string(item) + "'");
-    }
-    constexpr double most_steps = 10000;
-    if (std::log(static_cast<double>(to) / static_cast<double>(from)) > most_steps * std::log(factor)) {
-        throw UsageError("--budget: expected K further above 1, found '" + std::string(item) + "'");
-    }
-    for (double budget = static_cast<double>(from); budget <= static_cast<double>(std::min(to, seq_len));
-         budget *= factor) {
-        budgets.try_emplace(static_cast<std::int64_t>(budget));
-    }
+    throw UsageError("--budget: expected at least 1 entry, found '" + item.text + "'"
+        + (item.text == std::to_string(entries) ? "" : " = " + std::to_string(entries)));
 }
 
 double checked_fraction(double value, double most, std::string_view item)
@@ -79,24 +44,71 @@ double checked_fraction(double value, double most, std::string_view item)
     return value;
 }
 
-void add_item(Budgets& budgets, std::string_view item, std::int64_t seq_len)
+// a:b:xK
+void parse_range(BudgetItem& item)
 {
-    const auto n = static_cast<double>(seq_len);
-    constexpr std::string_view ratio = "ratio:";
-    if (item.starts_with(ratio)) {
-        const auto r = checked_fraction(parse_number<double>(item.substr(ratio.size()), item), 1, item);
-        add(budgets, std::max<std::int64_t>(1, static_cast<std::int64_t>(n * (1 - r))), item, seq_len, r);
-    } else if (item.ends_with('%')) {
-        const auto percent = parse_number<double>(item.substr(0, item.size() - 1), item);
-        if (!std::isfinite(percent) || percent > 1e6) {
-            malformed(item);
-        }
-        add(budgets, static_cast<std::int64_t>(std::floor(percent * n / 100)), item, seq_len);
-    } else if (item.find(':') != std::string_view::npos) {
-        add_range(budgets, item, seq_len);
-    } else {
-        add(budgets, parse_number<std::int64_t>(item, item), item, seq_len);
+    const std::string_view text = item.text;
+    const auto first = text.find(':');
+    const auto second = text.find(':', first + 1);
+    if (second == std::string_view::npos || second + 1 >= text.size() || text[second + 1] != 'x') {
+        malformed(text);
     }
+    item.kind = BudgetItem::Kind::range;
+    item.from = parse_number<std::int64_t>(text.substr(0, first), text);
+    item.to = parse_number<std::int64_t>(text.substr(first + 1, second - first - 1), text);
+    item.number = parse_number<double>(text.substr(second + 2), text);
+    if (!(item.number > 1) || !std::isfinite(item.number) || item.to < item.from) {
+        throw UsageError("--budget: expected a:b:xK with a <= b and K > 1, found '" + item.text + "'");
+    }
+    if (item.from < 1) {
+        throw UsageError("--budget: expected at least 1 entry, found '" + item.text + "'");
+    }
+    constexpr double most_steps = 10000;
+    const double span = std::log(static_cast<double>(item.to) / static_cast<double>(item.from));
+    if (span > most_steps * std::log(item.number)) {
+        throw UsageError("--budget: expected K further above 1, found '" + item.text + "'");
+    }
+}
+
+BudgetItem parse_item(std::string_view text)
+{
+    BudgetItem item(0);
+    item.text = text;
+    constexpr std::string_view ratio = "ratio:";
+    if (text.starts_with(ratio)) {
+        item.kind = BudgetItem::Kind::ratio;
+        item.number = checked_fraction(parse_number<double>(text.substr(ratio.size()), text), 1, text);
+    } else if (text.ends_with('%')) {
+        item.kind = BudgetItem::Kind::percent;
+        item.number = parse_number<double>(text.substr(0, text.size() - 1), text);
+        if (!std::isfinite(item.number) || item.number > 1e6) {
+            malformed(text);
+        }
+        if (item.number <= 0) {
+            throw UsageError("--budget: expected at least 1 entry, found '" + item.text + "'");
+        }
+    } else if (text.find(':') != std::string_view::npos) {
+        parse_range(item);
+    } else {
+        item.from = parse_number<std::int64_t>(text, text);
+        if (item.from < 1) {
+            below_one(item, item.from);
+        }
+    }
+    return item;
+}
+
+void add(Budgets& budgets, const BudgetItem& item, const Budget& budget, std::int64_t seq_len)
+{
+    if (budget.entries < 1) {
+        below_one(item, budget.entries);
+    }
+    if (budget.entries > seq_len) {
+        throw Error("--budget: expected at most the prompt's " + std::to_string(seq_len) + " tokens, found '"
+            + item.text + "'");
+    }
+    auto& known = budgets[budget.entries];
+    known = budget.ratio ? budget.ratio : known;
 }
 
 std::vector<Budget> listed(const Budgets& budgets)
@@ -110,16 +122,71 @@ std::vector<Budget> listed(const Budgets& budgets)
 
 } // namespace
 
+BudgetItem::BudgetItem(std::int64_t entries)
+    : text(std::to_string(entries))
+    , from(entries)
+{ }
+
+std::vector<BudgetItem> parse_budget_items(std::string_view list)
+{
+    std::vector<BudgetItem> items;
+    for (;;) {
+        const auto comma = list.find(',');
+        items.push_back(parse_item(list.substr(0, comma)));
+        if (comma == std::string_view::npos) {
+            return items;
+        }
+        list.remove_prefix(comma + 1);
+    }
+}
+
+std::vector<Budget> budgets_of(const BudgetItem& item, std::int64_t seq_len)
+{
+    const auto n = static_cast<double>(seq_len);
+    switch (item.kind) {
+    case BudgetItem::Kind::entries:
+        break;
+    case BudgetItem::Kind::percent:
+        return {{static_cast<std::int64_t>(std::floor(item.number * n / 100)), {}}};
+    case BudgetItem::Kind::ratio:
+        return {{std::max<std::int64_t>(1, static_cast<std::int64_t>(n * (1 - item.number))), item.number}};
+    case BudgetItem::Kind::range: {
+        Budgets budgets;
+        const auto last = static_cast<double>(std::min(item.to, seq_len));
+        for (auto budget = static_cast<double>(item.from); budget <= last; budget *= item.number) {
+            budgets.try_emplace(static_cast<std::int64_t>(budget));
+        }
+        return listed(budgets);
+    }
+    }
+    return {{item.from, {}}};
+}
+
+std::vector<std::int64_t> budgets_named(
+    const BudgetItem& item, std::span<const std::int64_t> known, std::int64_t seq_len)
+{
+    std::vector<std::int64_t> named;
+    for (const auto& budget : budgets_of(item, seq_len)) {
+        if (std::ranges::count(known, budget.entries) > 0) {
+            named.push_back(budget.entries);
+        }
+    }
+    const bool is_whole = item.kind == BudgetItem::Kind::percent && item.number == std::floor(item.number);
+    if (named.empty() && is_whole) {
+        std::ranges::copy_if(known, std::back_inserter(named), [&](std::int64_t budget) {
+            return std::round(100 * static_cast<double>(budget) / static_cast<double>(seq_len)) == item.number;
+        });
+    }
+    return named;
+}
+
 std::vector<Budget> parse_budgets(std::string_view list, std::int64_t seq_len)
 {
     Budgets budgets;
-    while (true) {
-        const auto comma = list.find(',');
-        add_item(budgets, list.substr(0, comma), seq_len);
-        if (comma == std::string_view::npos) {
-            break;
+    for (const auto& item : parse_budget_items(list)) {
+        for (const auto& budget : budgets_of(item, seq_len)) {
+            add(budgets, item, budget, seq_len);
         }
-        list.remove_prefix(comma + 1);
     }
     if (budgets.empty()) {
         throw Error("--budget: no budget of the range is within the prompt's " + std::to_string(seq_len) + " tokens");

@@ -104,7 +104,7 @@ TEST_F(Usage, ResultsGoToStdoutAndNothingElseDoes)
     EXPECT_THAT(replayed.out, ::testing::EndsWith("report.h5\n"));
     EXPECT_EQ(replayed.err, ""); // progress is for terminals only
     const auto table = run("lava-analyze table report.h5 --format csv");
-    EXPECT_THAT(table.out, StartsWith("policy,"));
+    EXPECT_THAT(table.out, StartsWith("report,prompt_id,seq_len,policy,match,budget,"));
     EXPECT_EQ(table.err, "");
 }
 
