@@ -91,26 +91,29 @@ std::vector<CommandInfo> make_commands()
             "lava-analyze gain reports/*.h5 --policy ada-snapkv --policy lava --budget 10% --layer 0-29"},
         {"summary", Command::summary, "many prompts in one table: loss, KL and exact answers by kept share",
             {"by", "baseline"},
-            text({"  kept_percent            budget over prompt length, rounded to whole percent, or as far as a "
-                  "report's "
-                  "own\n"
-                  "                          budgets need to stay apart\n"
-                  "  match                   nominal, retained or both (see table)\n"
-                  "  reports                 prompts that the means are over; NAME_n where fewer have it\n"
-                  "  *_sd                    standard deviation of the n prompts (n - 1)\n"
-                  "  retained_share          entries retained over all entries\n"
-                  "  attn_out_l1_relative    open loop, of each prompt a ratio of sums over layers and steps\n"
-                  "  kl, top1_agreement      closed loop, of each prompt a mean over steps\n"
-                  "  exact, dense_exact      prompts whose answer is the reference's, token by token; with the whole "
-                  "cache\n"
-                  "  rank_correlation        Spearman's, of loss and KL over the policies of the same share and match "
-                  "that\n"
-                  "                          evict anything; empty for fewer than three\n"
-                  "  *_difference            from --baseline, prompt by prompt; _low, _high: 95 % interval of the "
-                  "mean,\n"
-                  "                          percentile bootstrap of the prompts (10,000 resamples, fixed seed); empty "
-                  "for\n"
-                  "                          one prompt, and too narrow for a few\n"}),
+            text(
+                {"  kept_percent            budget over prompt length, rounded to whole percent, or as far as a "
+                 "report's "
+                 "own\n"
+                 "                          budgets need to stay apart\n"
+                 "  match                   nominal, retained or both (see table)\n"
+                 "  reports                 prompts that the means are over; NAME_n where fewer have it\n"
+                 "  *_sd                    standard deviation of the n prompts (n - 1)\n"
+                 "  retained_share          entries retained over all entries\n"
+                 "  attn_out_l1_relative    open loop, of each prompt a ratio of sums over layers and steps\n"
+                 "  kl, top1_agreement      closed loop, of each prompt a mean over steps\n"
+                 "  exact, dense_exact      prompts whose answer is the reference's, token by token; with the whole "
+                 "cache\n"
+                 "  rank_correlation        Spearman's, of loss and KL over the policies of the same share and match "
+                 "that\n"
+                 "                          evict anything; empty for fewer than three, and for both where nominal and "
+                 "retained\n"
+                 "                          give two numbers (choose one with --match)\n"
+                 "  *_difference            from --baseline, prompt by prompt; _low, _high: 95 % interval of the "
+                 "mean,\n"
+                 "                          percentile bootstrap of the prompts (10,000 resamples, fixed seed); empty "
+                 "for\n"
+                 "                          one prompt, and too narrow for a few\n"}),
             "lava-analyze summary reports/*.h5 --match retained --baseline snapkv"},
         {"answers", Command::answers, "what the model says from what is retained (lava-replay --closed-loop --free)",
             {},
