@@ -46,26 +46,22 @@ constexpr std::size_t short_answer = 48; // characters; longer ones have their o
 
 Columns closed_loop_columns(std::span<const Cell> cells)
 {
-    if (!any_closed_loop(cells))
-        return {};
-    Columns columns{summary_column("kl", true, &ClosedLoopSummary::kl),
+    const bool shown = any_closed_loop(cells);
+    Columns columns{summary_column("kl", shown, &ClosedLoopSummary::kl),
         summary_column("cross_entropy", false, &ClosedLoopSummary::cross_entropy),
-        summary_column("top1_agreement", true, &ClosedLoopSummary::top1_agreement),
+        summary_column("top1_agreement", shown, &ClosedLoopSummary::top1_agreement),
         summary_column("drift_l1_relative", false, &ClosedLoopSummary::drift_l1_relative),
         summary_column("drift_l2_relative", false, &ClosedLoopSummary::drift_l2_relative)};
     const auto length = [](const Cell& cell) { return answer(cell).value_or("").size(); };
     const bool any = std::ranges::any_of(cells, [](const Cell& cell) { return answer(cell).has_value(); });
     const bool all_short = std::ranges::all_of(cells, [&](const Cell& cell) { return length(cell) <= short_answer; });
-    if (any)
-        columns.push_back(
-            optional_column("answer", all_short, [](const Subject& subject) { return answer(subject.cell); }));
+    columns.push_back(
+        optional_column("answer", any && all_short, [](const Subject& subject) { return answer(subject.cell); }));
     return columns;
 }
 
 Columns drift_columns(std::span<const Cell> cells)
 {
-    if (!any_closed_loop(cells))
-        return {};
     const auto column = [](const char* name, bool in_text, double LayerDrift::*member) {
         return optional_column(name, in_text, [member](const Subject& subject) -> std::optional<double> {
             const auto of_layer = drift(subject.cell, subject.head.layer);
@@ -73,7 +69,7 @@ Columns drift_columns(std::span<const Cell> cells)
         });
     };
     return {column("drift_l1_relative", false, &LayerDrift::l1_relative),
-        column("drift_l2_relative", true, &LayerDrift::l2_relative)};
+        column("drift_l2_relative", any_closed_loop(cells), &LayerDrift::l2_relative)};
 }
 
 Table answer_table(std::span<const Cell> cells)

@@ -3,6 +3,7 @@
 #include "analysis/options.h"
 #include "analysis/oracle.h"
 #include "analysis/plot.h"
+#include "analysis/report_set.h"
 #include "analysis/summary.h"
 #include "traces/error.h"
 #include "traces/output_file.h"
@@ -27,17 +28,17 @@ Table make_table(const Options& options, std::span<const Cell> cells)
 {
     switch (options.command) {
     case Command::layers:
-        return layer_table(cells);
+        return layer_table(cells, options.layers);
     case Command::heads:
-        return head_table(cells);
+        return head_table(cells, options.layers);
     case Command::budgets:
-        return budget_table(cells);
+        return budget_table(cells, options.layers);
     case Command::map:
-        return budget_map(cells);
+        return budget_map(cells, options.layers);
     case Command::bounds:
-        return bound_table(cells, options.by);
+        return bound_table(cells, options.by, options.layers);
     case Command::spans:
-        return span_table(cells, options.by);
+        return span_table(cells, options.by, options.layers);
     case Command::answers:
         return answer_table(cells);
     default:
@@ -62,46 +63,93 @@ std::string heading(const ReplayReport& report)
         + "\n";
 }
 
-std::string retained_text(const Options& options, std::span<const Cell> cells)
+/// Where a policy was replayed in both ways and neither was asked for, what its rule keeps of the budget itself.
+std::vector<Cell> prefer_nominal(std::span<const Cell> cells)
 {
+    std::vector<Cell> preferred;
+    for (const Cell& cell : cells) {
+        if (compared_as(cell.replay(), "nominal"))
+            preferred.push_back(cell);
+    }
+    return preferred.empty() ? std::vector<Cell>(cells.begin(), cells.end()) : preferred;
+}
+
+std::string retained_text(const Options& options, std::span<const Cell> selected)
+{
+    const std::vector<Cell> cells = prefer_nominal(selected);
     if (cells.size() == 1)
         return options.format == TableFormat::json ? retained_json(cells[0]) : to_text(retained_table(cells[0]));
     std::string names;
     for (const Cell& cell : cells)
         names += (names.empty() ? "" : ", ") + cell.replay().policy + " at "
             + std::to_string(cell.replay().budgets[cell.budget]);
-    throw Error("retained: expected one policy at one budget, found " + names);
+    throw Error("retained: expected one policy at one budget, found " + (names.empty() ? "none" : names));
+}
+
+std::string summary_text(const Options& options, std::span<const ReplayReport> reports, std::span<const Cell> cells)
+{
+    const std::string baseline = options.baseline.empty() ? "" : policy_named(reports, options.baseline);
+    const Table table
+        = summary_table(cells, {.match = options.filter.match, .baseline = baseline, .by_report = options.by_report});
+    return to_string(table, options.format);
+}
+
+/// The cells that a command is about, of reports that may stand in one table.
+std::vector<Cell> cells_of(const Options& options, std::span<const ReplayReport> reports)
+{
+    const bool averages = options.command == Command::summary || options.command == Command::gain;
+    const Use use = averages || !options.output.empty() ? Use::averaged : Use::side_by_side;
+    check_same_model(reports, use);
+    Filter filter = options.filter;
+    if (!options.baseline.empty() && !filter.policies.empty())
+        filter.policies.push_back(options.baseline);
+    std::vector<Cell> cells = select_cells(reports, filter);
+    check_nothing_twice(cells, use);
+    return cells;
+}
+
+std::string tables_text(const Options& options, std::span<const ReplayReport> reports, std::span<const Cell> cells)
+{
+    std::string text;
+    for (const ReplayReport& report : reports)
+        text += heading(report);
+    for (std::size_t i = 0; options.command == Command::answers && i < reports.size(); ++i)
+        text += "with the whole cache: " + printable(dense_answer(reports[i]).value_or("")) + "\n";
+    if (!options.pivot.empty())
+        text += options.pivot + " at budget\n";
+    return text + to_text(make_table(options, cells));
+}
+
+std::string curves_text(const Options& options, std::span<const ReplayReport> reports)
+{
+    const std::string& policy = options.filter.policies[0];
+    refuse_same_file(options.output, options.reports);
+    if (!options.output.empty())
+        write_npy(options.output, oracle_curves(reports, policy));
+    return to_string(oracle_table(reports, policy), options.format);
 }
 
 std::string result(const Options& options)
 {
     const std::vector<ReplayReport> reports = read_reports(options);
-    if (options.command == Command::gain) {
-        const auto& policies = options.filter.policies;
-        const Table table = gain_table(reports, policies[0], policies[1], options.filter.budgets, options.layers);
-        return to_string(table, options.format);
-    }
-    if (options.command == Command::curves) {
-        const std::string& policy = options.filter.policies[0];
-        refuse_same_file(options.output, options.reports);
-        if (!options.output.empty())
-            write_npy(options.output, oracle_curves(reports, policy));
-        return to_string(oracle_table(reports, policy), options.format);
-    }
-    const std::vector<Cell> cells = select_cells(reports, options.filter);
-    if (options.command == Command::retained)
+    const std::vector<Cell> cells = cells_of(options, reports);
+    switch (options.command) {
+    case Command::gain:
+        return to_string(gain_table(reports,
+                             {options.filter.policies[0], options.filter.policies[1], options.filter.budgets,
+                                 options.layers, options.by_report}),
+            options.format);
+    case Command::curves:
+        return curves_text(options, reports);
+    case Command::retained:
         return retained_text(options, cells);
-    if (options.command == Command::summary)
-        return to_string(summary_table(cells, options.filter.match), options.format);
-    std::string text;
-    for (std::size_t i = 0; options.format == TableFormat::text && i < reports.size(); ++i)
-        text += heading(reports[i]);
-    for (std::size_t i = 0;
-         options.format == TableFormat::text && options.command == Command::answers && i < reports.size(); ++i)
-        text += "with the whole cache: " + printable(dense_answer(reports[i]).value_or("")) + "\n";
-    if (options.format == TableFormat::text && !options.pivot.empty())
-        text += options.pivot + " at budget\n";
-    return text + to_string(make_table(options, cells), options.format);
+    case Command::summary:
+        return summary_text(options, reports, cells);
+    default:
+        break;
+    }
+    return options.format == TableFormat::text ? tables_text(options, reports, cells)
+                                               : to_string(make_table(options, cells), options.format);
 }
 
 int run(int argc, char** argv)
@@ -109,7 +157,7 @@ int run(int argc, char** argv)
     const Options options = parse_options(argc, argv);
     switch (options.command) {
     case Command::help:
-        std::cout << help();
+        std::cout << options.help;
         return 0;
     case Command::version:
         std::cout << "lava-analyze " << version() << '\n';

@@ -1,48 +1,21 @@
 #include "analysis/options.h"
 
+#include "analysis/commands.h"
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>
 
 #include <algorithm>
-#include <charconv>
+#include <iterator>
 #include <sstream>
+#include <string_view>
 
 namespace lava {
 
 namespace {
 
 namespace po = boost::program_options;
-
-struct CommandInfo
-{
-    const char* name;
-    Command command;
-    const char* summary;
-    std::vector<const char*> options; ///< beyond --policy, --budget, --match and --format
-};
-
-const std::vector<CommandInfo>& commands()
-{
-    static const std::vector<CommandInfo> list = {
-        {"table", Command::table, "policies and budgets compared", {"pivot"}},
-        {"layers", Command::layers, "retained entries and losses of every layer", {}},
-        {"heads", Command::heads, "losses of every query head", {}},
-        {"budgets", Command::budgets, "retained entries of every KV head", {}},
-        {"map", Command::map, "percent of the prompt that every KV head keeps, layers down and heads across", {}},
-        {"bounds", Command::bounds, "attention output loss against its upper bounds", {"by"}},
-        {"spans", Command::spans, "what became of each marked span", {"by"}},
-        {"gain", Command::gain, "how much less loss one policy leaves than another, nominal and at equal retention",
-            {"layer"}},
-        {"summary", Command::summary, "many prompts in one table: loss, KL and exact answers by kept share", {}},
-        {"answers", Command::answers, "what the model says from what is retained (lava-replay --closed-loop --free)",
-            {}},
-        {"retained", Command::retained, "positions that one policy keeps at one budget", {}},
-        {"curves", Command::curves, "the division over heads that loses least, for lu-kv's file of curves", {"output"}},
-        {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}},
-    };
-    return list;
-}
 
 po::options_description visible_options()
 {
@@ -51,17 +24,21 @@ po::options_description visible_options()
     add("policy,p", po::value<std::vector<std::string>>()->value_name("NAME[@VARIANT][:KEY=VALUE,...]"),
         "policy to show, in any spelling that lava-replay takes; repeatable (default: all)");
     add("budget,b", po::value<std::vector<std::string>>()->value_name("LIST"),
-        "budgets to show: entries or percent of the prompt, such as 64,256 or 10%; repeatable (default: all)");
+        "budgets to show, in any spelling that lava-replay takes: entries, a:b:xK, percent of the prompt or ratio:r, "
+        "such as 64,256 or 10%; repeatable (default: all)");
     add("match", po::value<std::string>()->value_name("nominal|retained"),
         "policies at the budget that their rules were given, or at equal retention (default: both, where they differ)");
     add("format,f", po::value<std::string>()->value_name("table|csv|json"),
         "table for people (default); csv and json carry every column in full precision");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
-    add("by", po::value<std::string>()->value_name("run|layer|head"),
-        "spans, bounds: how far to break down (default: run)");
+    add("by", po::value<std::string>()->value_name("run|layer|head|report"),
+        "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports (default: "
+        "run)");
+    add("baseline", po::value<std::string>()->value_name("POLICY"),
+        "summary: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
-        "gain: layers, -1 for the last (default: 0,-1)");
+        "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; of gain 0,-1)");
     add("output,o", po::value<std::string>()->value_name("PATH"),
         "plot: folder for the charts; curves: NumPy file (.npy) to write");
     add("help,h", "print this and exit");
@@ -108,7 +85,7 @@ const CommandInfo& find_command(const po::variables_map& values)
 
 void refuse_options_of_others(const po::variables_map& values, const CommandInfo& info)
 {
-    for (const char* option : {"pivot", "by", "layer", "output"}) {
+    for (const char* option : {"pivot", "by", "baseline", "layer", "output"}) {
         const bool taken = std::ranges::any_of(info.options, [&](std::string_view own) { return own == option; });
         if (values.contains(option) && !taken)
             throw UsageError("--" + std::string(option) + " does not go with " + info.name);
@@ -119,7 +96,7 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
     }
 }
 
-/// Whole numbers of at least `least` in comma-separated lists.
+/// What comes between commas in all that was given of an option.
 std::vector<std::string> items_of(const po::variables_map& values, const std::string& option)
 {
     std::vector<std::string> items;
@@ -132,32 +109,32 @@ std::vector<std::string> items_of(const po::variables_map& values, const std::st
     return items;
 }
 
-std::int64_t parse_number(const std::string& item, const std::string& option, std::int64_t least, const char* unit = "")
-{
-    std::int64_t number = 0;
-    const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), number);
-    if (error != std::errc() || std::string_view(end, item.data() + item.size()) != unit || number < least)
-        throw UsageError(
-            "--" + option + ": expected whole numbers of at least " + std::to_string(least) + ", found '" + item + "'");
-    return number;
-}
-
+/// Numbers and ranges as lava-capture takes them, and numbers below 0, which count from the last layer.
 std::vector<std::int64_t> parse_layers(const po::variables_map& values)
 {
     std::vector<std::int64_t> layers;
-    for (const std::string& item : items_of(values, "layer"))
-        layers.push_back(parse_number(item, "layer", -10'000));
+    for (const std::string& item : items_of(values, "layer")) {
+        if (item.starts_with('-')) {
+            const std::vector<std::int64_t> number = parse_ranges(std::string_view(item).substr(1), "--layer");
+            if (number.size() != 1 || number.front() < 1)
+                throw UsageError("--layer: expected -1 or below, to count from the last layer, found '" + item + "'");
+            layers.push_back(-number.front());
+            continue;
+        }
+        const std::vector<std::int64_t> range = parse_ranges(item, "--layer");
+        layers.insert(layers.end(), range.begin(), range.end());
+    }
     return layers;
 }
 
-void parse_budgets(const po::variables_map& values, Filter& filter)
+std::vector<BudgetItem> parse_budgets(const po::variables_map& values)
 {
-    for (const std::string& item : items_of(values, "budget")) {
-        if (item.ends_with('%'))
-            filter.percents.push_back(parse_number(item, "budget", 1, "%"));
-        else
-            filter.budgets.push_back(parse_number(item, "budget", 1));
-    }
+    std::vector<BudgetItem> items;
+    if (!values.contains("budget"))
+        return items;
+    for (const std::string& list : values["budget"].as<std::vector<std::string>>())
+        std::ranges::move(parse_budget_items(list), std::back_inserter(items));
+    return items;
 }
 
 TableFormat parse_format(const po::variables_map& values, Command command)
@@ -173,27 +150,75 @@ TableFormat parse_format(const po::variables_map& values, Command command)
         + " or json, found '" + text + "'");
 }
 
-std::string parse_match(const po::variables_map& values, Command command)
+std::string parse_match(const po::variables_map& values)
 {
-    if (!values.contains("match"))
-        return command == Command::retained ? "nominal" : ""; // one set is asked for
-    const std::string text = values["match"].as<std::string>();
-    if (text != "nominal" && text != "retained")
+    const std::string text = values.contains("match") ? values["match"].as<std::string>() : "";
+    if (values.contains("match") && text != "nominal" && text != "retained")
         throw UsageError("--match: expected nominal or retained, found '" + text + "'");
     return text;
 }
 
-Detail parse_detail(const po::variables_map& values, Command command)
+void parse_detail(const po::variables_map& values, Options& options)
 {
     const std::string text = values.contains("by") ? values["by"].as<std::string>() : "run";
-    if (text == "run")
-        return Detail::run;
-    if (text == "layer")
-        return Detail::layer;
-    if (text == "head" && command == Command::spans)
-        return Detail::head;
-    throw UsageError(std::string("--by: expected run") + (command == Command::spans ? ", layer or head" : " or layer")
-        + ", found '" + text + "'");
+    const bool averages = options.command == Command::summary || options.command == Command::gain;
+    options.by_report = averages && text == "report";
+    if (text == "run" || options.by_report)
+        return;
+    if (!averages && text == "layer")
+        options.by = Detail::layer;
+    else if (options.command == Command::spans && text == "head")
+        options.by = Detail::head;
+    else
+        throw UsageError(std::string("--by: expected run")
+            + (averages                                 ? " or report"
+                    : options.command == Command::spans ? ", layer or head"
+                                                        : " or layer")
+            + ", found '" + text + "'");
+}
+
+/// What --help prints.
+std::string help()
+{
+    std::ostringstream text;
+    text
+        << "Usage: lava-analyze COMMAND REPORT... [options]\n"
+           "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
+           "marked spans. Losses are open loop: every layer reads the recorded residual stream.\n\n"
+           "Commands (lava-analyze COMMAND --help says what its columns mean):\n";
+    for (const CommandInfo& info : commands())
+        text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
+    text << '\n' << visible_options();
+    return text.str();
+}
+
+/// What COMMAND --help prints: its own options, the columns that are not evident, an example.
+std::string help(const CommandInfo& info)
+{
+    std::vector<std::string> names(info.options.begin(), info.options.end());
+    if (info.command != Command::plot)
+        names.insert(names.begin(), {"policy", "budget", "match", "format"});
+    if (info.command == Command::gain)
+        std::erase(names, "match");
+    if (info.command == Command::curves)
+        std::erase_if(names, [](const std::string& name) { return name == "match" || name == "budget"; });
+    names.push_back("help");
+    po::options_description options("Options", 100);
+    const po::options_description all = visible_options();
+    for (const auto& option : all.options()) {
+        if (std::ranges::count(names, option->long_name()) > 0)
+            options.add(option);
+    }
+    const bool takes_one = info.command == Command::plot || info.command == Command::retained;
+    std::ostringstream text;
+    text << "Usage: lava-analyze " << info.name << (takes_one ? " REPORT" : " REPORT...") << " [options]\n"
+         << "Prints " << info.summary << ".\n\n"
+         << options;
+    if (!info.columns.empty())
+        text << "\nColumns that are not evident (of those that --format csv and json carry, a table shows some):\n"
+             << info.columns;
+    text << "\nExample:\n  " << info.example << '\n';
+    return text.str();
 }
 
 void check_one_report(const Options& options, const std::string& command)
@@ -208,16 +233,17 @@ void check_command(const Options& options, const CommandInfo& info)
         throw UsageError(std::string(info.name) + ": expected a report, such as report.h5");
     if (options.command == Command::retained) {
         check_one_report(options, info.name);
-        const std::size_t budgets = options.filter.budgets.size() + options.filter.percents.size();
+        const std::size_t budgets = options.filter.budgets.size();
         if (options.filter.policies.size() != 1 || budgets != 1)
             throw UsageError("retained: expected one --policy and one --budget, found "
                 + std::to_string(options.filter.policies.size()) + " and " + std::to_string(budgets));
     }
     if (options.command == Command::curves && options.filter.policies.size() != 1)
         throw UsageError("curves: expected one --policy, found " + std::to_string(options.filter.policies.size()));
-    if (options.command == Command::gain && !options.filter.percents.empty())
-        throw UsageError("gain: expected budgets in entries, found percents of the prompt");
-    if (options.command == Command::curves && !(options.filter.budgets.empty() && options.filter.percents.empty()))
+    const bool has_layers = options.command != Command::bounds && options.command != Command::spans;
+    if (!options.layers.empty() && !has_layers && options.by == Detail::run)
+        throw UsageError("--layer: " + std::string(info.name) + " shows layers with --by layer");
+    if (options.command == Command::curves && !options.filter.budgets.empty())
         throw UsageError("--budget does not go with curves, which shows all of a policy's");
     if (options.command == Command::gain && options.filter.policies.size() != 2)
         throw UsageError(
@@ -237,8 +263,10 @@ Options parse_options(int argc, const char* const* argv)
 {
     const po::variables_map values = parse(argc, argv);
     Options options;
-    if (values.contains("help"))
+    if (values.contains("help")) {
+        options.help = values.contains("command") ? help(find_command(values)) : help();
         return options;
+    }
     if (values.contains("version")) {
         options.command = Command::version;
         return options;
@@ -252,31 +280,19 @@ Options parse_options(int argc, const char* const* argv)
     }
     if (values.contains("policy"))
         options.filter.policies = values["policy"].as<std::vector<std::string>>();
-    parse_budgets(values, options.filter);
+    options.filter.budgets = parse_budgets(values);
     options.layers = parse_layers(values);
-    options.filter.match = parse_match(values, info.command);
+    options.filter.match = parse_match(values);
     options.format = parse_format(values, info.command);
-    options.by = parse_detail(values, info.command);
+    parse_detail(values, options);
+    if (values.contains("baseline"))
+        options.baseline = values["baseline"].as<std::string>();
     if (values.contains("pivot"))
         options.pivot = values["pivot"].as<std::string>();
     if (values.contains("output"))
         options.output = values["output"].as<std::string>();
     check_command(options, info);
     return options;
-}
-
-std::string help()
-{
-    std::ostringstream text;
-    text
-        << "Usage: lava-analyze COMMAND REPORT... [options]\n"
-           "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
-           "marked spans. Losses are open loop: every layer reads the recorded residual stream.\n\n"
-           "Commands:\n";
-    for (const CommandInfo& info : commands())
-        text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
-    text << '\n' << visible_options();
-    return text.str();
 }
 
 } // namespace lava

@@ -31,19 +31,19 @@ enum class Command
 struct Options
 {
     Command command = Command::help;
+    std::string help; ///< what to print for it
     std::vector<std::filesystem::path> reports;
     Filter filter;
     TableFormat format = TableFormat::text;
     std::string pivot; ///< table: column to set policies against budgets; empty where not asked for
     Detail by = Detail::run; ///< bounds, spans
-    std::vector<std::int64_t> layers; ///< gain: negative ones count from the last; empty: first and last
+    bool by_report = false; ///< summary, gain: a row for every prompt
+    std::string baseline; ///< summary: policy that the others are compared with; empty: none
+    std::vector<std::int64_t> layers; ///< negative ones count from the last; empty: all, of gain first and last
     std::filesystem::path output; ///< plot: folder; curves: file, may be empty
 };
 
 /// Throws UsageError.
 Options parse_options(int argc, const char* const* argv);
-
-/// What --help prints.
-std::string help();
 
 } // namespace lava

@@ -457,6 +457,11 @@ std::span<const std::uint32_t> ReplayReport::ranking(std::size_t policy, std::si
     if (owner.ranking.empty())
         throw Error(file + ": " + policies[policy].policy
             + ": the report keeps no rankings, so it does not say which entries stay");
+    if (layer < 0 || layer >= trace.shape.num_layers || budget >= policies[policy].budgets.size())
+        throw Error(file + ": " + policies[policy].policy + ": expected layer 0 to "
+            + std::to_string(trace.shape.num_layers - 1) + " and budget 0 to "
+            + std::to_string(policies[policy].budgets.size() - 1) + ", found layer " + std::to_string(layer)
+            + " and budget " + std::to_string(budget));
     const auto layer_size = static_cast<std::size_t>(cache_heads(policy) * trace.seq_len);
     const auto layers = static_cast<std::size_t>(trace.shape.num_layers);
     const std::size_t first = (ranks_by_budget(policy) ? budget * layers : 0) + static_cast<std::size_t>(layer);

@@ -1,10 +1,11 @@
 #include "analysis/selection.h"
 
 #include "traces/error.h"
+#include "traces/recorded_part.h"
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -116,34 +117,40 @@ Chosen choose_policies(std::span<const ReplayReport> reports, const Filter& filt
     return chosen;
 }
 
+/// What the filter's budgets name of a policy's own; all where it has none.
+std::set<std::int64_t> wanted_budgets(const ReplayReport& report, const PolicyReplay& replay, const Filter& filter)
+{
+    if (filter.budgets.empty())
+        return {replay.budgets.begin(), replay.budgets.end()};
+    std::set<std::int64_t> wanted;
+    for (const BudgetItem& item : filter.budgets) {
+        const auto named = budgets_named(item, replay.budgets, report.trace.seq_len);
+        wanted.insert(named.begin(), named.end());
+    }
+    return wanted;
+}
+
 void check_budgets(std::span<const ReplayReport> reports, const Filter& filter, const Chosen& chosen)
 {
     std::set<std::int64_t> known;
-    for (const PolicyReplay* replay : chosen)
-        known.insert(replay->budgets.begin(), replay->budgets.end());
+    std::vector<bool> found(filter.budgets.size());
+    for (const ReplayReport& report : reports) {
+        for (const PolicyReplay& replay : report.policies) {
+            if (!chosen.contains(&replay) || !compared_as(replay, filter.match))
+                continue;
+            known.insert(replay.budgets.begin(), replay.budgets.end());
+            for (std::size_t i = 0; i < found.size(); ++i)
+                found[i] = found[i] || !budgets_named(filter.budgets[i], replay.budgets, report.trace.seq_len).empty();
+        }
+    }
     std::string list;
     for (const std::int64_t budget : known)
         list += (list.empty() ? "" : ", ") + std::to_string(budget);
-    for (const std::int64_t budget : filter.budgets) {
-        if (!known.contains(budget))
-            throw Error(files_of(reports) + ": no budget " + std::to_string(budget) + "; there are "
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        if (!found[i])
+            throw Error(files_of(reports) + ": no budget " + filter.budgets[i].text + "; there are "
                 + (list.empty() ? "none" : list));
     }
-}
-
-void check_percents(std::span<const ReplayReport> reports, const Filter& filter, std::span<const Cell> cells)
-{
-    for (const std::int64_t percent : filter.percents) {
-        if (std::ranges::count(cells, percent, kept_percent) == 0)
-            throw Error(files_of(reports) + ": no budget of " + std::to_string(percent) + "% of the prompt");
-    }
-}
-
-bool passes(const Cell& cell, const Filter& filter)
-{
-    return (filter.budgets.empty() && filter.percents.empty())
-        || std::ranges::count(filter.budgets, cell.replay().budgets[cell.budget]) > 0
-        || std::ranges::count(filter.percents, kept_percent(cell)) > 0;
 }
 
 } // namespace
@@ -226,10 +233,34 @@ ReplayReport compared_at(ReplayReport report, std::string_view wanted)
     return report;
 }
 
-std::int64_t kept_percent(const Cell& cell)
+std::string policy_named(std::span<const ReplayReport> reports, const std::string& spelling)
 {
-    const auto budget = static_cast<double>(cell.replay().budgets[cell.budget]);
-    return std::llround(100 * budget / static_cast<double>(cell.report.trace.seq_len));
+    Chosen chosen;
+    choose(reports, spelling, chosen);
+    std::set<std::string> names;
+    for (const PolicyReplay* replay : chosen)
+        names.insert(replay->policy);
+    if (names.size() > 1)
+        throw Error(files_of(reports) + ": '" + spelling + "' names several policies; expected one: " + *names.begin()
+            + ", " + *std::next(names.begin()));
+    return *names.begin();
+}
+
+std::vector<std::int64_t> layer_places(const ReplayReport& report, std::span<const std::int64_t> layers)
+{
+    const std::int64_t count = report.trace.shape.num_layers;
+    std::vector<std::int64_t> places;
+    for (const std::int64_t asked : layers) {
+        std::int64_t place = asked < 0 ? asked + count : 0;
+        while (asked >= 0 && place < count && layer_number(report.trace, place) != asked)
+            ++place;
+        if (place < 0 || place >= count)
+            throw Error(report.file + ": --layer: expected -" + std::to_string(count) + " to "
+                + std::to_string(layer_number(report.trace, count - 1)) + ", found " + std::to_string(asked));
+        if (std::ranges::count(places, place) == 0)
+            places.push_back(place);
+    }
+    return places;
 }
 
 std::vector<Cell> all_cells(const ReplayReport& report)
@@ -246,13 +277,15 @@ std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filt
         for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
             const PolicyReplay& replay = report.policies[policy];
             const bool wanted = chosen.contains(&replay) && compared_as(replay, filter.match);
-            for (std::size_t budget = 0; wanted && budget < replay.budgets.size(); ++budget) {
-                if (passes({report, policy, budget}, filter))
+            if (!wanted)
+                continue;
+            const std::set<std::int64_t> budgets = wanted_budgets(report, replay, filter);
+            for (std::size_t budget = 0; budget < replay.budgets.size(); ++budget) {
+                if (budgets.contains(replay.budgets[budget]))
                     cells.push_back({report, policy, budget});
             }
         }
     }
-    check_percents(reports, filter, cells);
     return cells;
 }
 

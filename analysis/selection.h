@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/budgets.h"
 #include "analysis/statistics.h"
 
 #include <span>
@@ -41,10 +42,9 @@ Match match(const PolicySpelling& spelling, const PolicyReplay& replay);
 struct Filter
 {
     std::vector<std::string> policies; ///< spellings
-    std::vector<std::int64_t> budgets;
+    std::vector<BudgetItem> budgets;
     std::string match
         = {}; ///< "nominal" or "retained": budgets as given to the rules, or at equal retention; empty: both
-    std::vector<std::int64_t> percents = {}; ///< budgets that are so much of the prompt, rounded; beside `budgets`
 };
 
 /// Whether a replay is one of those compared by `wanted`: what retains what is asked is both.
@@ -54,14 +54,19 @@ bool compared_as(const PolicyReplay& replay, std::string_view wanted);
 /// replayed in one way only stays.
 ReplayReport compared_at(ReplayReport report, std::string_view wanted);
 
-/// The cell's budget in percent of the prompt, rounded.
-std::int64_t kept_percent(const Cell& cell);
+/// The policy that a spelling names in the reports, in its own spelling. Throws Error where it names none or several.
+std::string policy_named(std::span<const ReplayReport> reports, const std::string& spelling);
+
+/// Where a report has these layers of the model, in their order, each once; negative numbers count from the last one.
+/// Throws Error naming one that it does not have.
+std::vector<std::int64_t> layer_places(const ReplayReport& report, std::span<const std::int64_t> layers);
 
 /// Every policy at every budget, in the report's order.
 std::vector<Cell> all_cells(const ReplayReport& report);
 
 /// The cells that pass, in the order of the reports. A spelling selects what it names exactly, or else what it is
-/// contained in. Throws Error for a policy or budget that no report has, naming those they have.
+/// contained in; a budget in percent or as a ratio stands for another number in prompts of another length. Throws Error
+/// for a policy or budget that no report has, naming those they have.
 std::vector<Cell> select_cells(std::span<const ReplayReport> reports, const Filter& filter);
 
 } // namespace lava

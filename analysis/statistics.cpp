@@ -1,5 +1,6 @@
 #include "analysis/statistics.h"
 
+#include "traces/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>
@@ -20,7 +21,7 @@ const TraceInfo& trace(const Cell& cell)
     return cell.report.trace;
 }
 
-/// Half-open stretch of layers or heads that a statistic looks at.
+/// A half-open stretch of layers or heads that a statistic looks at.
 struct Range
 {
     std::int64_t begin = 0;
@@ -37,6 +38,25 @@ Range all_layers(const Cell& cell)
 Range all_kv_heads(const Cell& cell)
 {
     return {0, cell.cache_heads()};
+}
+
+void check(const Cell& cell, const char* what, Range asked, std::int64_t count)
+{
+    if (asked.begin < 0 || asked.begin > asked.end || asked.end > count)
+        throw Error(cell.report.file + ": " + cell.replay().policy + ": expected " + what + " 0 to "
+            + std::to_string(count - 1) + ", found " + std::to_string(asked.begin < 0 ? asked.begin : asked.end - 1));
+}
+
+void check_layers(const Cell& cell, Range layers)
+{
+    check(cell, "layers", layers, trace(cell).shape.num_layers);
+}
+
+/// How many heads keep caches of their own depends on the policy.
+void check(const Cell& cell, HeadId head)
+{
+    check_layers(cell, {head.layer, head.layer + 1});
+    check(cell, "heads", {head.kv_head, head.kv_head + 1}, cell.cache_heads());
 }
 
 template <typename T> double sum(std::span<const T> values)
@@ -125,6 +145,7 @@ void summarize_layers(const Cell& cell, Range layers, LossSummary& summary)
 
 std::optional<LossSummary> summarize(const Cell& cell, Range layers)
 {
+    check_layers(cell, layers);
     if (!cell.report.has_losses())
         return std::nullopt;
     LossSummary summary;
@@ -137,8 +158,9 @@ std::optional<LossSummary> summarize(const Cell& cell, Range layers)
 /// What the head retains, in ranking order.
 std::span<const std::uint32_t> kept(const Cell& cell, HeadId head)
 {
+    const std::int64_t count = retained(cell, head); // refuses a head that the policy does not have
     return cell.report.ranking(cell.policy, cell.budget, head.layer)
-        .subspan(index(head.kv_head * trace(cell).seq_len), index(retained(cell, head)));
+        .subspan(index(head.kv_head * trace(cell).seq_len), index(count));
 }
 
 /// [seq_len] How many of the given heads keep each prompt position.
@@ -175,12 +197,26 @@ SpanFate fate(const Cell& cell, const Span& span, Range layers, Range kv_heads)
 std::int64_t cache_head_number(const Cell& cell, std::int64_t head)
 {
     const TraceInfo& trace = cell.report.trace;
-    return cell.cache_heads() == trace.shape.num_kv_heads ? kv_head_number(trace, head)
-                                                          : query_head_number(trace, head);
+    return cell.is_per_query_head() ? query_head_number(trace, head) : kv_head_number(trace, head);
+}
+
+std::int64_t corresponding_head(const Cell& from, const Cell& to, std::int64_t head)
+{
+    if (from.is_per_query_head() == to.is_per_query_head())
+        return head;
+    const std::int64_t group = from.report.trace.shape.group_size();
+    return from.is_per_query_head() ? head / group : head * group;
+}
+
+std::int64_t nominal_budget(const Cell& cell)
+{
+    const PolicyReplay& replay = cell.replay();
+    return (replay.nominal.empty() ? replay.budgets : replay.nominal)[cell.budget];
 }
 
 std::int64_t retained(const Cell& cell, HeadId head)
 {
+    check(cell, head);
     const ModelShape& shape = trace(cell).shape;
     const std::int64_t run = static_cast<std::int64_t>(cell.budget) * shape.num_layers;
     return cell.replay().counts[index((run + head.layer) * cell.cache_heads() + head.kv_head)];
@@ -188,6 +224,7 @@ std::int64_t retained(const Cell& cell, HeadId head)
 
 std::int64_t retained(const Cell& cell, std::int64_t layer)
 {
+    check_layers(cell, {layer, layer + 1});
     std::int64_t total = 0;
     for (std::int64_t kv_head = 0; kv_head < cell.cache_heads(); ++kv_head)
         total += retained(cell, HeadId{layer, kv_head});
@@ -222,6 +259,8 @@ std::optional<LossSummary> losses(const Cell& cell, std::int64_t layer)
 
 std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std::int64_t head)
 {
+    check_layers(cell, {layer, layer + 1});
+    check(cell, "query heads", {head, head + 1}, trace(cell).shape.num_heads);
     if (!cell.report.has_losses())
         return std::nullopt;
     LossSummary summary;

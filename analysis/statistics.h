@@ -49,13 +49,23 @@ struct Cell
         return shape;
     }
     bool has_ranking() const { return report.has_ranking(policy); }
+    /// Whether the policy keeps a cache for every query head, not for every KV head.
+    bool is_per_query_head() const { return cache_heads() != report.trace.shape.num_kv_heads; }
 };
+
+/// The head that keeps a cache in `to` where `head` does in `from`: the same, the KV head that a query head reads, or
+/// the first query head that reads a KV head. Both cells are of one report.
+std::int64_t corresponding_head(const Cell& from, const Cell& to, std::int64_t head);
 
 /// The number in the model of a head that keeps a cache: a KV head's, or a query head's where the policy keeps a cache
 /// for each.
 std::int64_t cache_head_number(const Cell& cell, std::int64_t head);
 
-/// Entries retained by one KV head, a layer, the run.
+/// What the policy's rule was given for the cell: its budget, or the number whose retained total is nearest to it.
+std::int64_t nominal_budget(const Cell& cell);
+
+/// Entries retained by one KV head, a layer, the run. This, and all that reads kept sets or losses below, throws Error
+/// naming file and policy for a layer or head that the policy does not have.
 std::int64_t retained(const Cell& cell, HeadId head);
 std::int64_t retained(const Cell& cell, std::int64_t layer);
 std::int64_t retained(const Cell& cell);

@@ -1,48 +1,68 @@
 #include "analysis/summary.h"
 
 #include "analysis/closed_loop_statistics.h"
+#include "analysis/means.h"
+#include "analysis/report_set.h"
 #include "analysis/selection.h"
+#include "analysis/shares.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 namespace lava {
 
 namespace {
 
-/// A mean as a sum so far.
-struct Mean
+/// A quantity of each report that has it.
+struct Sample
 {
-    double sum = 0;
-    std::int64_t count = 0;
+    std::vector<double> values;
+    std::vector<std::string> prompts; ///< prompt_key() of each
 
-    void add(double value)
+    void add(double value, const std::string& prompt)
     {
-        sum += value;
-        ++count;
+        values.push_back(value);
+        prompts.push_back(prompt);
     }
-    std::optional<double> value() const
+    Mean mean() const { return mean_of(values); }
+};
+
+/// What the prompts of a group share; nothing where they do not.
+class Common
+{
+public:
+    void add(Value value)
     {
-        return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
+        differs_ = differs_ || (value_ && *value_ != value);
+        value_ = std::move(value);
     }
+    Value value() const { return value_ && !differs_ ? *value_ : Value(); }
+
+private:
+    std::optional<Value> value_;
+    bool differs_ = false;
 };
 
 struct Group
 {
     std::string policy;
     std::string match;
-    std::int64_t percent = 0;
+    std::int64_t place = 0; ///< of its share
+    const ReplayReport* only = nullptr; ///< by report: which
     std::int64_t reports = 0;
     std::int64_t shared = 0; ///< of them, those in which the budget is the one at equal retention
-    Mean retained; ///< share of all entries
-    Mean loss;
-    Mean kl;
-    Mean agreement;
+    Common file, prompt, seq_len, budget, nominal;
+    Sample retained; ///< share of all entries
+    Sample loss;
+    Sample kl;
+    Sample agreement;
     std::int64_t exact = 0;
     std::int64_t dense_exact = 0;
 };
@@ -53,30 +73,35 @@ bool follows(std::span<const std::int64_t> top_ids, const std::vector<std::int64
     return std::equal(input_ids.begin() + 1, input_ids.end(), top_ids.begin());
 }
 
-void add_closed_loop(const Cell& cell, Group& group)
+void add_closed_loop(const Cell& cell, const std::string& prompt, Group& group)
 {
     const auto summary = closed_loop(cell);
     if (!summary)
         return;
     const ClosedLoopDense& dense = cell.report.closed_loop;
     const auto steps = static_cast<std::size_t>(dense.steps());
-    group.kl.add(summary->kl);
-    group.agreement.add(summary->top1_agreement);
+    group.kl.add(summary->kl, prompt);
+    group.agreement.add(summary->top1_agreement, prompt);
     const auto top_ids = std::span(cell.replay().closed_loop.top_ids).subspan(cell.budget * steps, steps);
     group.exact += follows(top_ids, dense.input_ids) ? 1 : 0;
     group.dense_exact += follows(dense.top_ids, dense.input_ids) ? 1 : 0;
 }
 
-void add(const Cell& cell, Group& group)
+void add(const Cell& cell, const std::string& prompt, Group& group)
 {
     const TraceInfo& trace = cell.report.trace;
     const auto all = static_cast<double>(trace.seq_len * trace.shape.num_layers * cell.cache_heads());
     ++group.reports;
     group.shared += cell.replay().match == "both" ? 1 : 0;
-    group.retained.add(static_cast<double>(retained(cell)) / all);
+    group.file.add(cell.report.file);
+    group.prompt.add(prompt_id(trace));
+    group.seq_len.add(trace.seq_len);
+    group.budget.add(cell.replay().budgets[cell.budget]);
+    group.nominal.add(nominal_budget(cell));
+    group.retained.add(static_cast<double>(retained(cell)) / all, prompt);
     if (const auto summary = losses(cell))
-        group.loss.add(summary->attn_out_l1_relative);
-    add_closed_loop(cell, group);
+        group.loss.add(summary->attn_out_l1_relative, prompt);
+    add_closed_loop(cell, prompt, group);
 }
 
 /// What a cell counts as: a budget that is the one at equal retention already is both.
@@ -87,27 +112,44 @@ std::vector<std::string> matches_of(const Cell& cell, const std::string& wanted)
     return wanted.empty() ? std::vector<std::string>{"nominal", "retained"} : std::vector{wanted};
 }
 
-/// In order of share, then of first appearance. Where nominal and equal retention are the same throughout, one group.
-std::vector<Group> groups_of(std::span<const Cell> cells, const std::string& wanted)
+Shares shares_of(std::span<const Cell> cells)
 {
-    std::map<std::tuple<std::string, std::string, std::int64_t>, std::size_t> places;
+    std::map<std::pair<const ReplayReport*, std::size_t>, std::size_t> series;
+    std::vector<SeriesBudget> budgets;
+    for (const Cell& cell : cells)
+        budgets.push_back({series.try_emplace({&cell.report, cell.policy}, series.size()).first->second,
+            cell.replay().budgets[cell.budget], cell.report.trace.seq_len});
+    return Shares(budgets);
+}
+
+/// In order of share, then of first appearance. Where nominal and equal retention are the same throughout, one group.
+std::vector<Group> groups_of(std::span<const Cell> cells, const Shares& shares, const SummaryRequest& request)
+{
+    std::map<std::tuple<const ReplayReport*, std::string, std::string, std::int64_t>, std::size_t> places;
+    std::map<const ReplayReport*, std::string> prompts;
     std::vector<Group> groups;
     for (const Cell& cell : cells) {
-        const std::string& policy = cell.replay().policy;
-        const std::int64_t percent = kept_percent(cell);
-        for (const std::string& match : matches_of(cell, wanted)) {
-            const auto [place, is_new] = places.try_emplace({policy, match, percent}, groups.size());
-            if (is_new)
-                groups.push_back(Group{policy, match, percent, 0, 0, {}, {}, {}, {}, 0, 0});
-            add(cell, groups[place->second]);
+        const PolicyReplay& replay = cell.replay();
+        const ReplayReport* only = request.by_report ? &cell.report : nullptr;
+        const std::int64_t share = shares.place(replay.budgets[cell.budget], cell.report.trace.seq_len);
+        const auto prompt = prompts.try_emplace(&cell.report, prompt_key(cell.report.trace)).first;
+        for (const std::string& match : matches_of(cell, request.match)) {
+            const auto [place, is_new] = places.try_emplace({only, replay.policy, match, share}, groups.size());
+            if (is_new) {
+                Group& group = groups.emplace_back();
+                group.policy = replay.policy;
+                group.match = match;
+                group.place = share;
+                group.only = only;
+            }
+            add(cell, prompt->second, groups[place->second]);
         }
     }
-    std::erase_if(groups, [&](const Group& group) {
-        return wanted.empty() && group.match == "retained" && group.shared == group.reports;
-    });
+    const auto is_both = [&](const Group& group) { return request.match.empty() && group.shared == group.reports; };
+    std::erase_if(groups, [&](const Group& group) { return group.match == "retained" && is_both(group); });
     for (Group& group : groups)
-        group.match = wanted.empty() && group.shared == group.reports ? "both" : group.match;
-    std::ranges::stable_sort(groups, {}, &Group::percent);
+        group.match = is_both(group) ? "both" : group.match;
+    std::ranges::stable_sort(groups, {}, &Group::place);
     return groups;
 }
 
@@ -128,23 +170,134 @@ std::vector<double> ranks(std::span<const double> values)
     return result;
 }
 
-std::optional<double> loss_to_kl(const std::vector<Group>& groups, std::int64_t percent)
+/// Of the policies at the group's share that are compared by `match`, each once.
+std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of, const std::string& match)
 {
     std::vector<double> loss;
     std::vector<double> kl;
     for (const Group& group : groups) {
-        const bool evicts = *group.retained.value() < 1; // what evicts nothing agrees in any case
-        if (evicts && group.percent == percent && group.loss.count > 0 && group.kl.count > 0) {
-            loss.push_back(*group.loss.value());
-            kl.push_back(*group.kl.value());
+        const bool beside = group.place == of.place && group.only == of.only;
+        const bool compared = group.match == match || group.match == "both";
+        if (!beside || !compared || group.loss.values.empty() || group.kl.values.empty())
+            continue;
+        if (*group.retained.mean().value < 1) { // what evicts nothing agrees in any case
+            loss.push_back(*group.loss.mean().value);
+            kl.push_back(*group.kl.mean().value);
         }
     }
     return loss.size() < 3 ? std::nullopt : rank_correlation(loss, kl);
 }
 
+std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of)
+{
+    if (of.match != "both")
+        return loss_to_kl(groups, of, of.match);
+    const auto nominal = loss_to_kl(groups, of, "nominal");
+    return nominal == loss_to_kl(groups, of, "retained") ? nominal : std::nullopt;
+}
+
 Value or_nothing(const std::optional<double>& value)
 {
     return value ? Value(*value) : Value();
+}
+
+/// The baseline's group that a group is compared with; none where there is none compared in the same way.
+const Group* baseline_of(const std::vector<Group>& groups, const Group& group, const std::string& baseline)
+{
+    for (const Group& other : groups) {
+        const bool beside = other.place == group.place && other.only == group.only;
+        const bool compared = other.match == group.match || (other.match == "both" && group.match != "both");
+        if (beside && compared && other.policy == baseline && group.policy != baseline)
+            return &other;
+    }
+    return nullptr;
+}
+
+/// On the prompts that both have.
+PairedDifference difference(const Sample& base, const Sample& sample)
+{
+    std::map<std::string_view, double> base_values;
+    for (std::size_t i = 0; i < base.values.size(); ++i)
+        base_values.emplace(base.prompts[i], base.values[i]);
+    std::vector<double> first, second;
+    for (std::size_t i = 0; i < sample.values.size(); ++i) {
+        const auto found = base_values.find(sample.prompts[i]);
+        if (found == base_values.end())
+            continue;
+        first.push_back(found->second);
+        second.push_back(sample.values[i]);
+    }
+    return paired_difference(first, second);
+}
+
+struct Quantity
+{
+    const char* name;
+    Sample Group::*sample;
+    bool in_text; ///< its deviation and difference
+};
+
+constexpr Quantity quantities[] = {
+    {"attn_out_l1_relative", &Group::loss, true},
+    {"kl", &Group::kl, true},
+    {"top1_agreement", &Group::agreement, false},
+};
+
+std::vector<Column> summary_columns(const std::vector<Group>& groups, const SummaryRequest& request)
+{
+    const bool any_deviation = std::ranges::any_of(groups, [](const Group& group) { return group.reports > 1; });
+    const bool compared = !request.baseline.empty();
+    std::vector<Column> columns{{"report", request.by_report}, {"prompt_id", false}, {"seq_len", false}, {"policy"},
+        {"match"}, {"budget", false}, {"kept_percent"}, {"nominal", false}, {"reports", !request.by_report},
+        {"retained_share"}, {"retained_share_sd", false}};
+    for (const auto& [name, sample, in_text] : quantities) {
+        columns.push_back({name});
+        columns.push_back({name + std::string("_n"), false});
+        columns.push_back({name + std::string("_sd"), in_text && any_deviation});
+    }
+    for (const char* name : {"exact", "dense_exact", "rank_correlation"})
+        columns.push_back({name});
+    columns.push_back({"baseline", false});
+    for (const auto& [name, sample, in_text] : quantities) {
+        columns.push_back({name + std::string("_difference"), compared && in_text});
+        columns.push_back({name + std::string("_difference_n"), false});
+        columns.push_back({name + std::string("_difference_low"), compared && in_text && any_deviation});
+        columns.push_back({name + std::string("_difference_high"), compared && in_text && any_deviation});
+    }
+    return columns;
+}
+
+void append_difference(std::vector<Value>& row, const Group* base, const Group& group, const Quantity& quantity)
+{
+    if (!base) {
+        row.resize(row.size() + 4);
+        return;
+    }
+    const PairedDifference pairs = difference(base->*quantity.sample, group.*quantity.sample);
+    row.insert(
+        row.end(), {or_nothing(pairs.mean.value), pairs.mean.count, or_nothing(pairs.low), or_nothing(pairs.high)});
+}
+
+std::vector<Value> summary_row(
+    const std::vector<Group>& groups, const Group& group, const Shares& shares, const SummaryRequest& request)
+{
+    const Mean kept = group.retained.mean();
+    std::vector<Value> row{group.file.value(), group.prompt.value(), group.seq_len.value(), group.policy, group.match,
+        group.budget.value(), shares.percent(group.place), group.nominal.value(), group.reports, or_nothing(kept.value),
+        or_nothing(kept.deviation)};
+    for (const Quantity& quantity : quantities) {
+        const Mean mean = (group.*quantity.sample).mean();
+        row.insert(row.end(), {or_nothing(mean.value), mean.count, or_nothing(mean.deviation)});
+    }
+    const bool answered = !group.kl.values.empty();
+    row.insert(row.end(),
+        {answered ? Value(group.exact) : Value(), answered ? Value(group.dense_exact) : Value(),
+            or_nothing(loss_to_kl(groups, group))});
+    const Group* base = baseline_of(groups, group, request.baseline);
+    row.push_back(base ? Value(base->policy) : Value());
+    for (const Quantity& quantity : quantities)
+        append_difference(row, base, group, quantity);
+    return row;
 }
 
 } // namespace
@@ -165,24 +318,13 @@ std::optional<double> rank_correlation(std::span<const double> x, std::span<cons
     return product / std::sqrt(square_a * square_b);
 }
 
-Table summary_table(std::span<const Cell> cells, const std::string& match)
+Table summary_table(std::span<const Cell> cells, const SummaryRequest& request)
 {
-    const std::vector<Group> groups = groups_of(cells, match);
-    Table table;
-    for (const char* name : {"policy", "match", "kept_percent", "reports", "retained_share", "attn_out_l1_relative",
-             "kl", "top1_agreement", "exact", "dense_exact", "rank_correlation"})
-        table.columns.push_back({name});
-    std::map<std::int64_t, std::optional<double>> correlations; // by percent
+    const Shares shares = shares_of(cells);
+    const std::vector<Group> groups = groups_of(cells, shares, request);
+    Table table{summary_columns(groups, request), {}};
     for (const Group& group : groups)
-        if (!correlations.contains(group.percent))
-            correlations[group.percent] = loss_to_kl(groups, group.percent);
-    for (const Group& group : groups) {
-        const bool answered = group.kl.count > 0;
-        table.rows.push_back({group.policy, group.match, group.percent, group.reports, *group.retained.value(),
-            or_nothing(group.loss.value()), or_nothing(group.kl.value()), or_nothing(group.agreement.value()),
-            answered ? Value(group.exact) : Value(), answered ? Value(group.dense_exact) : Value(),
-            or_nothing(correlations.at(group.percent))});
-    }
+        table.rows.push_back(summary_row(groups, group, shares, request));
     return table;
 }
 

@@ -1,5 +1,6 @@
 #include "analysis/table.h"
 
+#include "analysis/shares.h"
 #include "traces/error.h"
 
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <optional>
 
@@ -130,30 +132,103 @@ std::optional<std::size_t> find(const Table& table, std::string_view name)
     return std::nullopt;
 }
 
+/// Columns that say which cell a row is about.
+bool is_key(std::string_view name)
+{
+    constexpr std::string_view keys[] = {"report", "prompt_id", "seq_len", "policy", "match", "budget", "budget_share"};
+    return std::ranges::find(keys, name) != std::end(keys);
+}
+
 std::size_t find_quantity(const Table& table, std::string_view name)
 {
     const auto found = find(table, name);
-    if (found && name != "report" && name != "policy" && name != "budget")
+    if (found && !is_key(name))
         return *found;
     std::string known;
     for (const Column& column : table.columns) {
-        if (column.name != "report" && column.name != "policy" && column.name != "budget")
+        if (!is_key(column.name))
             known += (known.empty() ? "" : ", ") + column.name;
     }
     throw UsageError("--pivot: expected one of " + known + "; found '" + std::string(name) + "'");
 }
 
-/// The budgets of a table, ascending, each with its place among them.
-std::map<std::int64_t, std::size_t> budget_places(const Table& table, std::size_t budget)
+/// Why no report has a quantity.
+std::string reason(std::string_view column)
 {
-    std::map<std::int64_t, std::size_t> places;
-    for (const auto& row : table.rows)
-        places.emplace(std::get<std::int64_t>(row[budget]), 0);
-    std::size_t next = 0;
-    for (auto& place : places)
-        place.second = next++;
-    return places;
+    constexpr std::string_view of_closed_loop[]
+        = {"kl", "cross_entropy", "top1_agreement", "drift_l1_relative", "drift_l2_relative"};
+    if (std::ranges::find(of_closed_loop, column) != std::end(of_closed_loop))
+        return "the closed loop was not run (lava-replay --closed-loop)";
+    if (column == "answer")
+        return "no answers were asked for (lava-replay --closed-loop --free)";
+    if (column.starts_with("survival_") || column.starts_with("global_eviction_"))
+        return "the report keeps no rankings";
+    if (column.starts_with("layer_out_"))
+        return "the model or the loss part of the trace was not there (lava-replay --model)";
+    return "the replayed trace had no loss part";
 }
+
+using Row = std::vector<Value>;
+
+/// The columns of a pivoted table: budgets, or for prompts of several lengths shares of the prompt.
+class BudgetColumns
+{
+public:
+    /// `budget`: index of that column; those before it say whose budget it is.
+    BudgetColumns(const Table& table, std::size_t budget)
+        : budget_(budget)
+        , seq_len_(find(table, "seq_len"))
+        , shares_(series(table))
+    {
+        for (const Row& row : table.rows)
+            by_share_ = by_share_ || (seq_len_ && row[*seq_len_] != table.rows.front()[*seq_len_]);
+        for (const Row& row : table.rows)
+            places_.emplace(place(row), 0);
+        std::size_t next = 0;
+        for (auto& [place, index] : places_)
+            index = next++;
+    }
+
+    std::size_t index(const Row& row) const { return places_.at(place(row)); }
+
+    std::vector<Column> columns() const
+    {
+        std::vector<Column> columns;
+        for (const auto& [place, index] : places_)
+            columns.push_back({by_share_ ? csv_of(shares_.percent(place)) + "%" : std::to_string(place)});
+        return columns;
+    }
+
+    bool same_series(const Row& a, const Row& b) const
+    {
+        return std::equal(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(budget_), b.begin());
+    }
+
+private:
+    std::int64_t place(const Row& row) const
+    {
+        const auto budget = std::get<std::int64_t>(row[budget_]);
+        return by_share_ ? shares_.place(budget, std::get<std::int64_t>(row[*seq_len_])) : budget;
+    }
+
+    Shares series(const Table& table) const
+    {
+        std::vector<SeriesBudget> budgets;
+        for (std::size_t i = 0; seq_len_ && i < table.rows.size(); ++i) {
+            const Row& row = table.rows[i];
+            const bool goes_on = i > 0 && same_series(row, table.rows[i - 1]);
+            budgets.push_back({goes_on ? budgets.back().series : i, std::get<std::int64_t>(row[budget_]),
+                std::get<std::int64_t>(row[*seq_len_])});
+        }
+        return Shares(budgets);
+    }
+
+    std::size_t budget_;
+    std::optional<std::size_t> seq_len_;
+    Shares shares_;
+    bool by_share_ = false;
+    std::map<std::int64_t, std::size_t> places_;
+};
 
 } // namespace
 
@@ -219,25 +294,22 @@ Table pivot(const Table& table, std::string_view column)
     const std::size_t quantity = find_quantity(table, column);
     const std::size_t budget = find(table, "budget").value();
     const auto is_missing
-        = [quantity](const auto& row) { return std::holds_alternative<std::monostate>(row[quantity]); };
+        = [quantity](const Row& row) { return std::holds_alternative<std::monostate>(row[quantity]); };
     if (!table.rows.empty() && std::ranges::all_of(table.rows, is_missing))
-        throw Error("--pivot: there is no " + std::string(column) + ": the replayed trace had no loss part");
-    const std::map<std::int64_t, std::size_t> places = budget_places(table, budget);
+        throw Error("--pivot: there is no " + std::string(column) + ": " + reason(column));
+    const BudgetColumns budgets(table, budget);
     Table result;
     result.columns.assign(table.columns.begin(), table.columns.begin() + static_cast<std::ptrdiff_t>(budget));
-    for (const auto& place : places)
-        result.columns.push_back({std::to_string(place.first)});
-    for (const auto& row : table.rows) {
-        const auto same_policy = [&](const std::vector<Value>& other) {
-            return std::equal(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(budget), other.begin());
-        };
-        auto found = std::ranges::find_if(result.rows, same_policy);
+    std::ranges::move(budgets.columns(), std::back_inserter(result.columns));
+    for (const Row& row : table.rows) {
+        auto found
+            = std::ranges::find_if(result.rows, [&](const Row& other) { return budgets.same_series(row, other); });
         if (found == result.rows.end()) {
             result.rows.emplace_back(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(budget));
             result.rows.back().resize(result.columns.size());
             found = result.rows.end() - 1;
         }
-        (*found)[budget + places.at(std::get<std::int64_t>(row[budget]))] = row[quantity];
+        (*found)[budget + budgets.index(row)] = row[quantity];
     }
     return result;
 }

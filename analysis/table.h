@@ -43,8 +43,8 @@ std::string to_json(const Table& table);
 std::string to_string(const Table& table, TableFormat format);
 
 /// One quantity as policies against budgets: the rows of `table` that share a policy (and report) become one row, their
-/// budgets columns, ascending. Throws UsageError naming the columns that can be asked for,
-/// Error where no row has the quantity.
+/// budgets columns, ascending; shares of the prompt ("10%") where prompts are of several lengths. Throws UsageError
+/// naming the columns that can be asked for, Error where no row has the quantity.
 Table pivot(const Table& table, std::string_view column);
 
 } // namespace lava

@@ -63,10 +63,10 @@ private:
     Table table_;
 };
 
-/// Policy and budget of a cell, and the report where there are several.
+/// What a cell is: report, prompt, policy and budget; `nominal` comes last.
 Columns key_columns(std::span<const Cell> cells);
 
-/// The closed loop of a run; nothing where no report has one.
+/// The closed loop of a run; people are shown it where any report has one.
 Columns closed_loop_columns(std::span<const Cell> cells);
 /// Drift after a layer, likewise.
 Columns drift_columns(std::span<const Cell> cells);

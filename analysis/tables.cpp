@@ -1,5 +1,7 @@
 #include "analysis/tables.h"
 
+#include "analysis/report_set.h"
+#include "analysis/selection.h"
 #include "analysis/table_rows.h"
 #include "traces/error.h"
 #include "traces/recorded_part.h"
@@ -28,15 +30,19 @@ bool any_at_equal_retention(std::span<const Cell> cells)
     return std::ranges::any_of(cells, [](const Cell& cell) { return cell.replay().match == "retained"; });
 }
 
-ColumnOf layer_column()
+/// Nothing where the table is not broken down so far.
+ColumnOf layer_column(bool broken_down = true)
 {
-    return {
-        {"layer"}, [](const Subject& subject) { return layer_number(subject.cell.report.trace, subject.head.layer); }};
+    return {{"layer", broken_down}, [broken_down](const Subject& subject) {
+                return broken_down ? Value(layer_number(subject.cell.report.trace, subject.head.layer)) : Value();
+            }};
 }
 
-ColumnOf kv_head_column()
+ColumnOf kv_head_column(bool broken_down = true)
 {
-    return {{"kv_head"}, [](const Subject& subject) { return cache_head_number(subject.cell, subject.head.kv_head); }};
+    return {{"kv_head", broken_down}, [broken_down](const Subject& subject) {
+                return broken_down ? Value(cache_head_number(subject.cell, subject.head.kv_head)) : Value();
+            }};
 }
 
 struct LossField
@@ -97,33 +103,30 @@ Columns loss_columns(std::span<const LossField> fields, Shown shown)
     return columns;
 }
 
-/// Of layer outputs where any report has them.
+/// Those of layer outputs are shown to people where any report has them.
 Columns all_loss_columns(std::span<const Cell> cells)
 {
     Columns columns = loss_columns(head_fields, Shown::selected);
     append(columns, loss_columns(layer_fields, Shown::selected));
-    if (std::ranges::any_of(cells, [](const Cell& cell) { return cell.report.has_layer_outputs(); }))
-        append(columns, loss_columns(layer_output_fields, Shown::selected));
+    const bool any = std::ranges::any_of(cells, [](const Cell& cell) { return cell.report.has_layer_outputs(); });
+    for (ColumnOf& column : loss_columns(layer_output_fields, Shown::selected)) {
+        column.column.in_text = column.column.in_text && any;
+        column.value = [value = column.value](const Subject& subject) {
+            return subject.cell.report.has_layer_outputs() ? value(subject) : Value();
+        };
+        columns.push_back(std::move(column));
+    }
     append(columns, loss_columns(bound_fields, Shown::selected));
     return columns;
 }
 
-Columns retention_columns(std::span<const Cell> cells)
+Columns retention_columns()
 {
-    Columns columns;
-    if (any_at_equal_retention(cells))
-        columns.push_back({{"nominal"}, [](const Subject& subject) {
-                               const PolicyReplay& replay = subject.cell.replay();
-                               return replay.nominal.empty() ? replay.budgets[subject.cell.budget]
-                                                             : replay.nominal[subject.cell.budget];
-                           }});
-    append(columns,
-        {
-            {{"asked"}, [](const Subject& subject) { return subject.cell.replay().asked[subject.cell.budget]; }},
-            {{"granted"}, [](const Subject& subject) { return subject.cell.replay().granted[subject.cell.budget]; }},
-            {{"retained"}, [](const Subject& subject) { return retained(subject.cell); }},
-        });
-    return columns;
+    return {
+        {{"asked"}, [](const Subject& subject) { return subject.cell.replay().asked[subject.cell.budget]; }},
+        {{"granted"}, [](const Subject& subject) { return subject.cell.replay().granted[subject.cell.budget]; }},
+        {{"retained"}, [](const Subject& subject) { return retained(subject.cell); }},
+    };
 }
 
 /// Index of the report's `occurrence`-th span of that name; nothing where it has none.
@@ -172,11 +175,19 @@ Columns all_span_columns(std::span<const Cell> cells)
     return columns;
 }
 
-/// Calls `visit` for every layer, or for every KV head of every layer; once where the run is not broken down.
-void for_each_part(const Cell& cell, Detail detail, const std::function<void(HeadId)>& visit)
+/// Calls `visit` for every layer asked for (by its number in the model; all where none is), or for every head of each
+/// that keeps a cache; once where the run is not broken down.
+void for_each_part(
+    const Cell& cell, Detail detail, std::span<const std::int64_t> layers, const std::function<void(HeadId)>& visit)
 {
-    const ModelShape& shape = cell.report.trace.shape;
-    for (std::int64_t layer = 0; layer < (detail == Detail::run ? 1 : shape.num_layers); ++layer) {
+    if (detail == Detail::run) {
+        visit({});
+        return;
+    }
+    std::vector<std::int64_t> places = layer_places(cell.report, layers);
+    for (std::int64_t layer = 0; layers.empty() && layer < cell.report.trace.shape.num_layers; ++layer)
+        places.push_back(layer);
+    for (const std::int64_t layer : places) {
         for (std::int64_t kv_head = 0; kv_head < (detail == Detail::head ? cell.cache_heads() : 1); ++kv_head)
             visit({layer, kv_head});
     }
@@ -215,21 +226,27 @@ std::string stretches(const std::vector<std::int64_t>& positions)
 
 Columns key_columns(std::span<const Cell> cells)
 {
-    Columns columns;
-    if (from_several_reports(cells))
-        columns.push_back({{"report"}, [](const Subject& subject) { return subject.cell.report.file; }});
-    columns.push_back({{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }});
-    if (any_at_equal_retention(cells))
-        columns.push_back({{"match"}, [](const Subject& subject) { return subject.cell.replay().match; }});
-    columns.push_back(
-        {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }});
-    return columns;
+    return {
+        {{"report", from_several_reports(cells)}, [](const Subject& subject) { return subject.cell.report.file; }},
+        {{"prompt_id", false}, [](const Subject& subject) { return prompt_id(subject.cell.report.trace); }},
+        {{"seq_len", false}, [](const Subject& subject) { return subject.cell.report.trace.seq_len; }},
+        {{"policy"}, [](const Subject& subject) { return subject.cell.replay().policy; }},
+        {{"match", any_at_equal_retention(cells)}, [](const Subject& subject) { return subject.cell.replay().match; }},
+        {{"budget"}, [](const Subject& subject) { return subject.cell.replay().budgets[subject.cell.budget]; }},
+        {{"budget_share", false},
+            [](const Subject& subject) {
+                return static_cast<double>(subject.cell.replay().budgets[subject.cell.budget])
+                    / static_cast<double>(subject.cell.report.trace.seq_len);
+            }},
+        {{"nominal", false}, [](const Subject& subject) { return nominal_budget(subject.cell); }},
+    };
 }
 
 Table comparison_table(std::span<const Cell> cells)
 {
     Columns columns = key_columns(cells);
-    append(columns, retention_columns(cells));
+    columns.back().column.in_text = any_at_equal_retention(cells); // nominal
+    append(columns, retention_columns());
     append(columns, all_loss_columns(cells));
     append(columns, all_span_columns(cells));
     append(columns, closed_loop_columns(cells));
@@ -241,7 +258,7 @@ Table comparison_table(std::span<const Cell> cells)
     return rows.take();
 }
 
-Table layer_table(std::span<const Cell> cells)
+Table layer_table(std::span<const Cell> cells, std::span<const std::int64_t> layers)
 {
     Columns columns = key_columns(cells);
     columns.push_back(layer_column());
@@ -256,13 +273,13 @@ Table layer_table(std::span<const Cell> cells)
     append(columns, drift_columns(cells));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
-        for_each_part(cell, Detail::layer,
+        for_each_part(cell, Detail::layer, layers,
             [&](HeadId part) { rows.add({.cell = cell, .head = part, .losses = losses(cell, part.layer)}); });
     }
     return rows.take();
 }
 
-Table head_table(std::span<const Cell> cells)
+Table head_table(std::span<const Cell> cells, std::span<const std::int64_t> layers)
 {
     Columns columns = key_columns(cells);
     columns.push_back(layer_column());
@@ -274,18 +291,18 @@ Table head_table(std::span<const Cell> cells)
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
         const ModelShape shape = cell.shape();
-        for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
+        for_each_part(cell, Detail::layer, layers, [&](HeadId part) {
             for (std::int64_t head = 0; head < shape.num_heads; ++head)
                 rows.add({.cell = cell,
-                    .head = {layer, head / shape.group_size()},
+                    .head = {part.layer, head / shape.group_size()},
                     .query_head = head,
-                    .losses = head_losses(cell, layer, head)});
-        }
+                    .losses = head_losses(cell, part.layer, head)});
+        });
     }
     return rows.take();
 }
 
-Table budget_table(std::span<const Cell> cells)
+Table budget_table(std::span<const Cell> cells, std::span<const std::int64_t> layers)
 {
     Columns columns = key_columns(cells);
     columns.push_back(layer_column());
@@ -293,11 +310,11 @@ Table budget_table(std::span<const Cell> cells)
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
-        for_each_part(cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
+        for_each_part(cell, Detail::head, layers, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }
 
-Table budget_map(std::span<const Cell> cells)
+Table budget_map(std::span<const Cell> cells, std::span<const std::int64_t> layers)
 {
     std::int64_t heads = 0;
     for (const Cell& cell : cells)
@@ -316,11 +333,11 @@ Table budget_map(std::span<const Cell> cells)
     }
     Rows rows(std::move(columns));
     for (const Cell& cell : cells)
-        for_each_part(cell, Detail::layer, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
+        for_each_part(cell, Detail::layer, layers, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }
 
-Table bound_table(std::span<const Cell> cells, Detail detail)
+Table bound_table(std::span<const Cell> cells, Detail detail, std::span<const std::int64_t> layers)
 {
     for (const Cell& cell : cells) {
         if (!cell.report.has_losses())
@@ -328,13 +345,12 @@ Table bound_table(std::span<const Cell> cells, Detail detail)
                 + ": bounds are of losses, and this report has none: its trace was recorded without the loss part");
     }
     Columns columns = key_columns(cells);
-    if (detail != Detail::run)
-        columns.push_back(layer_column());
+    columns.push_back(layer_column(detail != Detail::run));
     append(columns, loss_columns(std::span(layer_fields).first(1), Shown::all));
     append(columns, loss_columns(bound_fields, Shown::all));
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
-        for_each_part(cell, detail == Detail::run ? Detail::run : Detail::layer, [&](HeadId part) {
+        for_each_part(cell, detail == Detail::run ? Detail::run : Detail::layer, layers, [&](HeadId part) {
             rows.add({.cell = cell,
                 .head = part,
                 .losses = detail == Detail::run ? losses(cell) : losses(cell, part.layer)});
@@ -343,22 +359,20 @@ Table bound_table(std::span<const Cell> cells, Detail detail)
     return rows.take();
 }
 
-Table span_table(std::span<const Cell> cells, Detail detail)
+Table span_table(std::span<const Cell> cells, Detail detail, std::span<const std::int64_t> layers)
 {
     Columns columns = key_columns(cells);
     columns.push_back({{"span"}, [](const Subject& subject) { return subject.span->name; }});
     columns.push_back({{"begin"}, [](const Subject& subject) { return subject.span->begin; }});
     columns.push_back({{"end"}, [](const Subject& subject) { return subject.span->end; }});
-    if (detail != Detail::run)
-        columns.push_back(layer_column());
-    if (detail == Detail::head)
-        columns.push_back(kv_head_column());
+    columns.push_back(layer_column(detail != Detail::run));
+    columns.push_back(kv_head_column(detail == Detail::head));
     columns.push_back({{"survival"}, [](const Subject& subject) { return subject.fate.survival; }});
     columns.push_back({{"global_eviction"}, [](const Subject& subject) { return subject.fate.global_eviction; }});
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
         for (const Span& span : cell.report.trace.spans) {
-            for_each_part(cell, detail, [&](HeadId part) {
+            for_each_part(cell, detail, layers, [&](HeadId part) {
                 rows.add({.cell = cell, .head = part, .span = &span, .fate = fate_of(cell, span, detail, part)});
             });
         }
@@ -371,7 +385,7 @@ Table retained_table(const Cell& cell)
     Rows rows({layer_column(), kv_head_column(),
         {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }},
         {{"positions"}, [](const Subject& subject) { return stretches(kept_positions(subject.cell, subject.head)); }}});
-    for_each_part(cell, Detail::head, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
+    for_each_part(cell, Detail::head, {}, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }
 
@@ -386,6 +400,7 @@ std::string retained_json(const Cell& cell)
     }
     nlohmann::ordered_json object;
     object["policy"] = cell.replay().policy;
+    object["match"] = cell.replay().match;
     object["budget"] = cell.replay().budgets[cell.budget];
     object["seq_len"] = cell.report.trace.seq_len;
     object["kept"] = std::move(kept);

@@ -1,6 +1,7 @@
 #include "gui/budget_model.h"
 
 #include "gui/colours.h"
+#include "gui/measure.h"
 
 #include "traces/recorded_part.h"
 
@@ -84,8 +85,9 @@ QVariant BudgetModel::headerData(int section, Qt::Orientation orientation, int r
         return {};
     if (section < 0 || section >= (orientation == Qt::Horizontal ? columnCount() : rowCount()))
         return {};
-    return orientation == Qt::Horizontal ? QStringLiteral("KV head %1").arg(cache_head_number(*cell(), section))
-                                         : QStringLiteral("layer %1").arg(layer_number(report_->trace, section));
+    return orientation == Qt::Horizontal
+        ? QStringLiteral("%1 %2").arg(head_kind(*cell())).arg(cache_head_number(*cell(), section))
+        : QStringLiteral("layer %1").arg(layer_number(report_->trace, section));
 }
 
 double BudgetModel::share(HeadId head) const
@@ -98,8 +100,9 @@ QString BudgetModel::tool_tip(HeadId head) const
     const auto here = *cell();
     const auto& trace = report_->trace;
     const auto kept = retained(here, head);
-    QStringList lines{QStringLiteral("layer %1, KV head %2")
+    QStringList lines{QStringLiteral("layer %1, %2 %3")
                           .arg(layer_number(trace, head.layer))
+                          .arg(head_kind(here))
                           .arg(cache_head_number(here, head.kv_head))};
     lines << QStringLiteral("retains %1 of %2 entries (%3)")
                  .arg(format_count(kept), format_count(trace.seq_len), format_share(kept, trace.seq_len));

@@ -2,6 +2,7 @@
 
 #include "gui/chart_parts.h"
 #include "gui/colours.h"
+#include "gui/measure.h"
 
 #include "traces/recorded_part.h"
 
@@ -43,7 +44,8 @@ void draw_titles(QPainter& painter, const QRectF& area, const BudgetLayout& layo
     const auto end = layout.positions().left() - 8;
     const auto begin = std::max(area.left() + 10, std::min(layout.map().left(), end - title_width));
     draw_text(painter, {begin, y, end - begin, 16}, Qt::AlignLeft,
-        end - begin < title_width ? QStringLiteral("Entries retained") : QStringLiteral("Entries retained, by KV head"),
+        end - begin < title_width ? QStringLiteral("Entries retained")
+                                  : QStringLiteral("Entries retained, by %1").arg(head_kind(cell)),
         9, faint);
     draw_text(painter, {layout.positions().left(), y, layout.positions().width(), 16}, Qt::AlignLeft,
         QStringLiteral("Where in the prompt each layer keeps them"), 9, faint);

@@ -1,5 +1,7 @@
 #include "gui/budget_view.h"
 
+#include "gui/measure.h"
+
 #include "traces/recorded_part.h"
 
 #include <QHelpEvent>
@@ -85,11 +87,12 @@ QString BudgetView::tool_tip(const QPoint& where) const
         return {};
     const auto& [layer, position] = *place;
     const auto heads = model_.cell()->cache_heads();
-    return QStringLiteral("layer %1, position %2\nkept by %3 of its %4 KV heads")
+    return QStringLiteral("layer %1, position %2\nkept by %3 of its %4 %5s")
         .arg(layer_number(model_.cell()->report.trace, layer))
         .arg(position)
         .arg(keepers_[static_cast<std::size_t>(layer)][static_cast<std::size_t>(position)])
-        .arg(heads);
+        .arg(heads)
+        .arg(head_kind(*model_.cell()));
 }
 
 bool BudgetView::event(QEvent* event)

@@ -83,7 +83,7 @@ void LayerChart::add_bars(const Cell& cell, QAbstractAxis* layers)
     bars->setBarWidth(0.8);
     std::int64_t highest = 1;
     for (std::int64_t head = 0; head < shape.num_kv_heads; ++head) {
-        auto* set = new QBarSet(QStringLiteral("KV head %1").arg(cache_head_number(cell, head)));
+        auto* set = new QBarSet(QStringLiteral("%1 %2").arg(head_kind(cell)).arg(cache_head_number(cell, head)));
         for (std::int64_t layer = 0; layer < shape.num_layers; ++layer)
             set->append(static_cast<double>(retained(cell, HeadId{layer, head})));
         set->setColor(head_colour(static_cast<std::size_t>(head), static_cast<std::size_t>(shape.num_kv_heads)));

@@ -78,7 +78,8 @@ int show(const Options& options)
         write_screenshot(window, options.screenshot);
     if (!options.export_folder.empty()) {
         const auto policy = options.policy ? std::optional(window.cell().policy) : std::nullopt;
-        const auto files = export_report(report, options.export_folder, policy, options.budget);
+        const auto budget = options.budget ? std::optional(window.budget()) : std::nullopt;
+        const auto files = export_report(report, options.export_folder, policy, budget);
         std::cout << files << " files in " << options.export_folder.string() << '\n';
     }
     if (options.is_headless())

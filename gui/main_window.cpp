@@ -215,6 +215,7 @@ void MainWindow::start_report()
     span_ = span_to_mark(report_->trace);
     measures_ = measures(*report_);
     heads_ = {};
+    head_policy_ = policy_;
     const QSignalBlocker slider_blocker(slider_), measure_blocker(measure_box_),
         list_blocker(run_list_->selectionModel());
     slider_->setRange(0, static_cast<int>(grid_.size()) - 1);
@@ -225,7 +226,6 @@ void MainWindow::start_report()
     run_model_.set_report(report_);
     token_model_.set_report(report_);
     text_page_->show_report(*report_, span_);
-    budget_view_->choose({});
     status_->setText(status_text(*report_));
     setWindowTitle(QStringLiteral("%1 – lava-gui").arg(QString::fromStdString(report_->file)));
     centralWidget()->setEnabled(true);
@@ -270,9 +270,8 @@ void MainWindow::choose_measure(std::size_t measure)
 void MainWindow::choose_heads(const HeadChoice& choice)
 {
     heads_ = choice;
-    const bool is_one = choice.layer && choice.kv_head;
-    budget_view_->choose(is_one ? std::optional(HeadId{*choice.layer, *choice.kv_head}) : std::nullopt);
-    text_page_->show_choice(choice);
+    head_policy_ = policy_;
+    follow_heads();
     refresh_tab();
 }
 
@@ -284,8 +283,21 @@ void MainWindow::choose_span(std::size_t span)
     text_page_->go_to_span();
 }
 
+void MainWindow::follow_heads()
+{
+    const auto before = cell_near(*report_, head_policy_, budget());
+    if (policy_ != head_policy_ && heads_.kv_head)
+        heads_.kv_head = corresponding_head(before, cell(), *heads_.kv_head);
+    head_policy_ = policy_;
+    text_page_->show_heads(cell());
+    text_page_->show_choice(heads_);
+    const bool is_one = heads_.layer && heads_.kv_head;
+    budget_view_->choose(is_one ? std::optional(HeadId{*heads_.layer, *heads_.kv_head}) : std::nullopt);
+}
+
 void MainWindow::refresh()
 {
+    follow_heads();
     run_model_.set_budget(budget());
     const auto row = sorted_runs_->mapFromSource(run_model_.index(static_cast<int>(policy_), 0));
     {

@@ -60,6 +60,7 @@ private:
     QWidget* make_tabs();
     void start_report();
     void refresh(); ///< after any choice: lists and the tab in front
+    void follow_heads(); ///< the choice of heads, after a policy was chosen that may keep its caches for other heads
     void refresh_tab();
     void set_budget_step(int step);
     void move_policy(int rows);
@@ -76,7 +77,8 @@ private:
     std::size_t budget_step_ = 0;
     std::size_t measure_ = 0;
     std::optional<std::size_t> span_;
-    HeadChoice heads_;
+    HeadChoice heads_; // of head_policy_
+    std::size_t head_policy_ = 0;
 
     RunModel run_model_;
     BudgetModel budget_model_;

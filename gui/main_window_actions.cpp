@@ -16,6 +16,7 @@
 #include <QTableView>
 
 #include <algorithm>
+#include <functional>
 #include <span>
 
 namespace lava::gui {
@@ -39,17 +40,31 @@ std::size_t place_of(const std::string& option, const std::string& wanted, const
     return static_cast<std::size_t>(found - known.begin());
 }
 
-/// Where the trace has the layer or KV head of this number in the model.
-std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64_t count, const TraceInfo& trace,
-    std::int64_t (*number_of)(const TraceInfo&, std::int64_t))
+/// Which of `count` layers or heads has this number in the model.
+std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64_t count,
+    const std::function<std::int64_t(std::int64_t)>& number_of)
 {
     std::vector<std::int64_t> numbers;
     for (std::int64_t place = 0; place < count; ++place)
-        numbers.push_back(number_of(trace, place));
+        numbers.push_back(number_of(place));
     const auto found = std::find(numbers.begin(), numbers.end(), wanted);
     if (found == numbers.end())
         throw Error(option + ": expected a number of " + ranges_text(numbers) + ", found " + std::to_string(wanted));
     return found - numbers.begin();
+}
+
+/// The one of the slider's budgets that is asked for.
+std::int64_t budget_of(const BudgetItem& wanted, const std::vector<std::int64_t>& grid, const ReplayReport& report)
+{
+    const auto named = budgets_named(wanted, grid, report.trace.seq_len);
+    std::vector<std::string> budgets;
+    for (const auto budget : named.empty() ? grid : named)
+        budgets.push_back(std::to_string(budget));
+    if (named.empty())
+        throw Error("--budget: " + report.file + " has no '" + wanted.text + "'; it has " + joined(budgets));
+    if (named.size() > 1)
+        throw Error("--budget: expected one budget, found '" + wanted.text + "', which names " + joined(budgets));
+    return named.front();
 }
 
 } // namespace
@@ -105,12 +120,8 @@ void MainWindow::apply(const Options& options)
         const auto cells = select_cells(std::span(report_.get(), 1), {{*options.policy}, {}, {}});
         choose_policy(cells.front().policy);
     }
-    if (options.budget) {
-        std::vector<std::string> budgets;
-        for (const auto budget : grid_)
-            budgets.push_back(std::to_string(budget));
-        choose_budget(grid_[place_of("--budget", std::to_string(*options.budget), budgets, file)]);
-    }
+    if (options.budget)
+        choose_budget(budget_of(*options.budget, grid_, *report_));
     if (options.measure) {
         std::vector<std::string> keys;
         for (const auto& measure : measures_)
@@ -118,10 +129,12 @@ void MainWindow::apply(const Options& options)
         choose_measure(place_of("--measure", *options.measure, keys, file));
     }
     if (options.layer) {
-        const auto& trace = report_->trace;
-        HeadChoice heads{place_of("--layer", *options.layer, trace.shape.num_layers, trace, layer_number), {}};
+        const auto here = cell(); // its policy says which heads there are
+        const auto layer = [&](std::int64_t place) { return layer_number(report_->trace, place); };
+        const auto head = [&](std::int64_t place) { return cache_head_number(here, place); };
+        HeadChoice heads{place_of("--layer", *options.layer, report_->trace.shape.num_layers, layer), {}};
         if (options.kv_head)
-            heads.kv_head = place_of("--kv-head", *options.kv_head, trace.shape.num_kv_heads, trace, kv_head_number);
+            heads.kv_head = place_of("--kv-head", *options.kv_head, here.cache_heads(), head);
         choose_heads(heads);
     }
     if (options.tab) // options.cpp let only these four through

@@ -158,6 +158,11 @@ QString format_value(const Measure& measure, std::optional<double> value)
     return QString::number(*value, 'g', 3);
 }
 
+QString head_kind(const Cell& cell)
+{
+    return cell.is_per_query_head() ? QStringLiteral("query head") : QStringLiteral("KV head");
+}
+
 QString format_count(std::int64_t count)
 {
     return english().toString(static_cast<qlonglong>(count));

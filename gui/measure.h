@@ -42,6 +42,9 @@ MeasureTable tabulate(const ReplayReport& report, const Measure& measure);
 /// Three significant digits; shares in percent; an en dash where there is nothing.
 QString format_value(const Measure& measure, std::optional<double> value);
 
+/// What keeps a cache of its own under the cell's policy: "KV head" or "query head".
+QString head_kind(const Cell& cell);
+
 /// 11520 as "11,520".
 QString format_count(std::int64_t count);
 

@@ -21,7 +21,8 @@ QList<QCommandLineOption> known_options()
         {QStringLiteral("export"), QStringLiteral("write all charts as PNG and SVG and their numbers as CSV"),
             QStringLiteral("DIR")},
         {QStringLiteral("policy"), QStringLiteral("policy to show first"), QStringLiteral("NAME")},
-        {QStringLiteral("budget"), QStringLiteral("budget to show first: entries per KV head on average"),
+        {QStringLiteral("budget"),
+            QStringLiteral("budget to show first: entries per KV head on average, P% of the prompt or ratio:r"),
             QStringLiteral("N")},
         {QStringLiteral("tab"), QStringLiteral("budgets, layers, comparison or text"), QStringLiteral("NAME")},
         {QStringLiteral("measure"), QStringLiteral("what lists and charts show, such as attn_out_l2_relative"),
@@ -31,7 +32,10 @@ QList<QCommandLineOption> known_options()
                 "policies at equal retention (retained, the default) or as their rules were given (nominal)"),
             QStringLiteral("NAME")},
         {QStringLiteral("layer"), QStringLiteral("layer whose kept entries colour the text"), QStringLiteral("N")},
-        {QStringLiteral("kv-head"), QStringLiteral("KV head of that layer"), QStringLiteral("N")},
+        {QStringLiteral("kv-head"),
+            QStringLiteral("head of that layer that keeps a cache: a KV head, or a query head where the policy keeps "
+                           "one for each"),
+            QStringLiteral("N")},
     };
 }
 
@@ -58,6 +62,17 @@ std::optional<std::int64_t> whole_number(const QCommandLineParser& parser, const
         throw UsageError("--" + name.toStdString() + ": expected a whole number from " + std::to_string(least)
             + " on, found '" + parser.value(name).toStdString() + "'");
     return number;
+}
+
+std::optional<BudgetItem> budget(const QCommandLineParser& parser)
+{
+    const auto given = text(parser, QStringLiteral("budget"));
+    if (!given)
+        return std::nullopt;
+    const auto items = parse_budget_items(*given);
+    if (items.size() != 1)
+        throw UsageError("--budget: expected one budget, found '" + *given + "'");
+    return items.front();
 }
 
 std::filesystem::path path(const QCommandLineParser& parser, const QString& name)
@@ -109,7 +124,7 @@ Options parse_options(int argc, char** argv)
     options.match = text(parser, QStringLiteral("match")).value_or("retained");
     options.tab = text(parser, QStringLiteral("tab"));
     options.measure = text(parser, QStringLiteral("measure"));
-    options.budget = whole_number(parser, QStringLiteral("budget"), 1);
+    options.budget = budget(parser);
     options.layer = whole_number(parser, QStringLiteral("layer"), 0);
     options.kv_head = whole_number(parser, QStringLiteral("kv-head"), 0);
     check(options);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "analysis/budgets.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,7 +16,8 @@ struct Options
     std::filesystem::path screenshot; ///< empty: none
     std::filesystem::path export_folder; ///< empty: none
     std::optional<std::string> policy, tab, measure;
-    std::optional<std::int64_t> budget, layer, kv_head;
+    std::optional<BudgetItem> budget;
+    std::optional<std::int64_t> layer, kv_head;
     std::string match = "retained"; ///< policies at equal retention, or "nominal": as their rules were given
     bool show_help = false;
     bool show_version = false;

@@ -22,20 +22,27 @@ QString patch(double share, const QString& text)
         .arg(token_colour(share).name(), text);
 }
 
+QString capitalized(const QString& text)
+{
+    return text.left(1).toUpper() + text.mid(1);
+}
+
 /// What the colours stand for with this choice of heads.
 QString colour_key(const Cell& cell, const HeadChoice& choice)
 {
     const auto& trace = cell.report.trace;
     const auto grey = QStringLiteral("<span style='color:#8a8a8a'>%1</span>");
+    const auto kind = head_kind(cell);
     if (choice.kv_head)
-        return QStringLiteral("KV head %1 of layer %2: %3 or %4.")
+        return QStringLiteral("%1 %2 of layer %3: %4 or %5.")
+            .arg(capitalized(kind))
             .arg(cache_head_number(cell, *choice.kv_head))
             .arg(layer_number(trace, *choice.layer))
             .arg(patch(1, QStringLiteral("kept")), grey.arg(QStringLiteral("evicted")));
     const auto heads = num_heads_chosen(cell.shape(), choice);
     const auto which = choice.layer
-        ? QStringLiteral("the %1 KV heads of layer %2").arg(heads).arg(layer_number(trace, *choice.layer))
-        : QStringLiteral("all %1 KV heads").arg(heads);
+        ? QStringLiteral("the %1 %2s of layer %3").arg(heads).arg(kind).arg(layer_number(trace, *choice.layer))
+        : QStringLiteral("all %1 %2s").arg(heads).arg(kind);
     return QStringLiteral("Of %1, kept by %2%3%4; %5.")
         .arg(which, patch(0.05, QStringLiteral("few")), patch(0.4, QStringLiteral("to")),
             patch(1, QStringLiteral("all")), grey.arg(QStringLiteral("by none")));
@@ -54,6 +61,7 @@ TextPage::TextPage(TokenModel& model, QWidget* parent)
     : QWidget(parent)
     , model_(model)
     , layer_(new QComboBox)
+    , head_label_(new QLabel)
     , kv_head_(new QComboBox)
     , span_(new QComboBox)
     , description_(new QLabel)
@@ -73,7 +81,7 @@ void TextPage::make_controls()
     auto* row = new QHBoxLayout;
     row->addWidget(new QLabel(QStringLiteral("Layer")));
     row->addWidget(layer_);
-    row->addWidget(new QLabel(QStringLiteral("KV head")));
+    row->addWidget(head_label_);
     row->addWidget(kv_head_);
     row->addSpacing(18);
     row->addWidget(new QLabel(QStringLiteral("Marked span")));
@@ -96,21 +104,32 @@ void TextPage::make_controls()
 
 void TextPage::show_report(const ReplayReport& report, std::optional<std::size_t> span)
 {
-    const QSignalBlocker layer_blocker(layer_), head_blocker(kv_head_), span_blocker(span_);
+    const QSignalBlocker layer_blocker(layer_), span_blocker(span_);
     layer_->clear();
-    kv_head_->clear();
     span_->clear();
     layer_->addItem(QStringLiteral("all"));
-    kv_head_->addItem(QStringLiteral("all"));
     for (std::int64_t layer = 0; layer < report.trace.shape.num_layers; ++layer)
         layer_->addItem(QString::number(layer_number(report.trace, layer)));
-    for (std::int64_t head = 0; head < report.trace.shape.num_kv_heads; ++head)
-        kv_head_->addItem(QString::number(kv_head_number(report.trace, head)));
     for (const auto& marked : report.trace.spans)
         span_->addItem(QString::fromStdString(marked.name));
     if (span)
         span_->setCurrentIndex(static_cast<int>(*span));
-    kv_head_->setEnabled(false);
+}
+
+void TextPage::show_heads(const Cell& cell)
+{
+    QStringList heads{QStringLiteral("all")};
+    for (std::int64_t head = 0; head < cell.cache_heads(); ++head)
+        heads << QString::number(cache_head_number(cell, head));
+    QStringList shown;
+    for (int item = 0; item < kv_head_->count(); ++item)
+        shown << kv_head_->itemText(item);
+    head_label_->setText(capitalized(head_kind(cell)));
+    if (shown == heads) // the list may be the one that was just clicked on
+        return;
+    const QSignalBlocker blocker(kv_head_);
+    kv_head_->clear();
+    kv_head_->addItems(heads);
 }
 
 void TextPage::show_choice(const HeadChoice& choice)

@@ -17,6 +17,7 @@ public:
     explicit TextPage(TokenModel& model, QWidget* parent = nullptr);
 
     void show_report(const ReplayReport& report, std::optional<std::size_t> span);
+    void show_heads(const Cell& cell); ///< the heads that keep caches under the cell's policy; emits nothing
     void show_choice(const HeadChoice& choice); ///< emits nothing
     void describe(const Cell& cell);
     void go_to_span();
@@ -33,6 +34,7 @@ private:
 
     TokenModel& model_;
     QComboBox* layer_ = nullptr;
+    QLabel* head_label_ = nullptr;
     QComboBox* kv_head_ = nullptr;
     QComboBox* span_ = nullptr;
     QLabel* description_ = nullptr;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/budgets.h"
+#include "analysis/budgets.h"
 #include "replay/replay.h"
 
 #include <memory>

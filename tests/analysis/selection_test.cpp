@@ -103,15 +103,40 @@ TEST(Selection, OfAnUnknownPolicyNamesTheKnownOnes)
 TEST(Selection, TakesBudgetsInPercentOfThePrompt)
 {
     const ReplayReport report = example_report(); // 6, 12 and 24 of 24
-    Filter filter{{"lava"}, {24}};
-    filter.percents = {25};
+    const BudgetItem quarter = parse_budget_items("25%").front();
+    Filter filter{{"lava"}, {24, quarter}};
     const std::vector<Cell> cells = select_cells(std::span(&report, 1), filter);
     ASSERT_EQ(cells.size(), 2U);
     EXPECT_EQ(cells[0].budget, 0U);
     EXPECT_EQ(cells[1].budget, 2U);
-    filter.percents = {26};
+    filter.budgets = {parse_budget_items("30%").front()};
     EXPECT_THAT([&] { select_cells(std::span(&report, 1), filter); },
-        testing::ThrowsMessage<Error>(HasSubstr("no budget of 26% of the prompt")));
+        testing::ThrowsMessage<Error>(HasSubstr("no budget 30%; there are 6, 12, 24")));
+}
+
+TEST(Selection, TakesAShareOfEachPrompt)
+{
+    std::vector<ReplayReport> reports = {example_report(), example_report()};
+    for (PolicyReplay& replay : reports[1].policies)
+        replay.budgets = {12, 24, 48};
+    reports[1].trace.seq_len = 48;
+    for (const char* text : {"25%", "ratio:0.75"}) {
+        const std::vector<Cell> cells = select_cells(reports, {{"lava"}, parse_budget_items(text)});
+        ASSERT_EQ(cells.size(), 2U) << text;
+        EXPECT_EQ(cells[0].replay().budgets[cells[0].budget], 6) << text;
+        EXPECT_EQ(cells[1].replay().budgets[cells[1].budget], 12) << text;
+    }
+    EXPECT_EQ(select_cells(reports, {{"lava"}, parse_budget_items("6:24:x2")}).size(), 5U);
+}
+
+TEST(Layers, AreFoundByTheirNumbersInTheModel)
+{
+    ReplayReport report = example_report();
+    report.file = "report.h5";
+    report.trace.layer_numbers = {7, 9, 10};
+    EXPECT_THAT(layer_places(report, std::vector<std::int64_t>{9, -1, 10}), ElementsAre(1, 2));
+    EXPECT_THAT([&] { layer_places(report, std::vector<std::int64_t>{8}); },
+        testing::ThrowsMessage<Error>(HasSubstr("report.h5: --layer: expected -3 to 10, found 8")));
 }
 
 TEST(Selection, OfAnUnknownBudgetNamesTheKnownOnes)

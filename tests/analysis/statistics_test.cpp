@@ -1,6 +1,7 @@
 #include "analysis/statistics.h"
 
 #include "tests/analysis/example_report.h"
+#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -171,6 +172,37 @@ TEST(Spans, OfNoTokensAreNeitherKeptNorEvicted)
     const SpanFate fate = span_fate(Cell{report, 0, 0}, report.trace.spans[2]);
     EXPECT_EQ(fate.survival, 0);
     EXPECT_EQ(fate.global_eviction, 0);
+}
+
+TEST(KeptSets, RefuseAHeadOrLayerThatThePolicyDoesNotHave)
+{
+    ReplayReport report = small_report();
+    report.file = "report.h5";
+    const Cell cell{report, 0, 0};
+    const auto refuses = [](const auto& read, const char* message) {
+        EXPECT_THAT(read, testing::ThrowsMessage<Error>(testing::HasSubstr(message)));
+    };
+    refuses([&] { retained(cell, HeadId{1, 1}); }, "report.h5: snapkv: expected heads 0 to 0, found 1");
+    refuses([&] { kept_positions(cell, {0, -1}); }, "expected heads 0 to 0, found -1");
+    refuses([&] { span_survival(cell, report.trace.spans[0], HeadId{0, 7}); }, "expected heads 0 to 0, found 7");
+    refuses([&] { kept_positions(cell, {2, 0}); }, "expected layers 0 to 1, found 2");
+    refuses([&] { retained(cell, 2); }, "expected layers 0 to 1, found 2");
+    refuses([&] { span_survival(cell, report.trace.spans[0], -1); }, "expected layers 0 to 1, found -1");
+    refuses([&] { losses(cell, 2); }, "expected layers 0 to 1, found 2");
+    refuses([&] { head_losses(cell, 0, 2); }, "expected query heads 0 to 1, found 2");
+    refuses([&] { report.ranking(0, 0, 5); }, "found layer 5");
+    refuses([&] { report.ranking(0, 2, 0); }, "and budget 2");
+}
+
+TEST(CorrespondingHead, IsTheOneThatReadsOrIsRead)
+{
+    ReplayReport report = example_report(); // four query heads, two KV heads
+    report.policies[1].cache_heads = 4;
+    const Cell by_kv_head{report, 0, 0};
+    const Cell by_query_head{report, 1, 0};
+    EXPECT_EQ(corresponding_head(by_query_head, by_kv_head, 3), 1);
+    EXPECT_EQ(corresponding_head(by_kv_head, by_query_head, 1), 2);
+    EXPECT_EQ(corresponding_head(by_query_head, by_query_head, 3), 3);
 }
 
 } // namespace

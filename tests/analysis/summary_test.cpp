@@ -60,7 +60,7 @@ Value at(const Table& table, std::size_t row, const std::string& name)
 TEST(Summary, AveragesReportsAndCountsExactAnswers)
 {
     const std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 8, 1})};
-    const Table table = summary_table(select_cells(reports, {}), "");
+    const Table table = summary_table(select_cells(reports, {}));
     ASSERT_EQ(table.rows.size(), 9U); // three policies at 25, 50 and 100 %
     EXPECT_EQ(at(table, 2, "policy"), Value("lava:window=4"));
     EXPECT_EQ(at(table, 2, "match"), Value("both"));
@@ -85,17 +85,146 @@ TEST(Summary, TakesABudgetThatIsTheOneAtEqualRetentionForEither)
     twin.ranking_of = 2;
     reports[0].policies[2].match = "nominal";
     reports[0].policies.push_back(twin);
-    const Table table = summary_table(select_cells(reports, {{"lava"}, {6}, "retained"}), "retained");
+    const Table table = summary_table(select_cells(reports, {{"lava"}, {6}, "retained"}), {.match = "retained"});
     ASSERT_EQ(table.rows.size(), 1U);
     EXPECT_EQ(at(table, 0, "match"), Value("retained"));
     EXPECT_EQ(at(table, 0, "reports"), Value(std::int64_t{2}));
-    EXPECT_EQ(summary_table(select_cells(reports, {{"lava"}, {6}, ""}), "").rows.size(), 2U);
+    EXPECT_EQ(summary_table(select_cells(reports, {{"lava"}, {6}, ""})).rows.size(), 2U);
+}
+
+double number(const Table& table, std::size_t row, const std::string& name)
+{
+    return std::get<double>(at(table, row, name));
+}
+
+/// answered_report() for several prompts, whose KL grows by 1 from one to the next.
+std::vector<ReplayReport> prompts(std::size_t count)
+{
+    std::vector<ReplayReport> reports;
+    for (std::size_t i = 0; i < count; ++i) {
+        ReplayReport& report = reports.emplace_back(answered_report({8, 9, 1}));
+        report.trace.prompt_ids[0] = static_cast<std::int64_t>(i);
+        report.trace.file = "prompt-" + std::to_string(i) + ".h5";
+        report.file = "report-" + std::to_string(i) + ".h5";
+        for (PolicyReplay& replay : report.policies)
+            for (double& kl : replay.closed_loop.kl)
+                kl += static_cast<double>(i);
+    }
+    return reports;
+}
+
+TEST(Summary, SaysHowFarPromptsAreApart)
+{
+    const std::vector<ReplayReport> reports = prompts(3);
+    const Table table = summary_table(select_cells(reports, {{"lava"}, {6}}));
+    ASSERT_EQ(table.rows.size(), 1U);
+    EXPECT_EQ(at(table, 0, "kl_n"), Value(std::int64_t{3}));
+    EXPECT_DOUBLE_EQ(number(table, 0, "kl"), 5); // 4, 5 and 6
+    EXPECT_DOUBLE_EQ(number(table, 0, "kl_sd"), 1);
+    EXPECT_EQ(at(summary_table(select_cells(prompts(1), {{"lava"}, {6}})), 0, "kl_sd"), Value());
+    EXPECT_EQ(at(table, 0, "prompt_id"), Value());
+    const Table rows = summary_table(select_cells(reports, {{"lava"}, {6}}), {.by_report = true});
+    ASSERT_EQ(rows.rows.size(), 3U);
+    EXPECT_EQ(at(rows, 2, "report"), Value("report-2.h5"));
+    EXPECT_EQ(at(rows, 2, "prompt_id"), Value("prompt-2"));
+    EXPECT_DOUBLE_EQ(number(rows, 2, "kl"), 6);
+}
+
+TEST(Summary, ComparesWithABaselinePromptByPrompt)
+{
+    const std::vector<ReplayReport> reports = prompts(4);
+    const SummaryRequest request{.baseline = "snapkv:window=4"};
+    const Table table = summary_table(select_cells(reports, {{}, {6}}), request);
+    ASSERT_EQ(table.rows.size(), 3U); // streaming-llm, snapkv, lava
+    EXPECT_EQ(at(table, 1, "kl_difference"), Value()) << "the baseline itself";
+    EXPECT_EQ(at(table, 2, "baseline"), Value("snapkv:window=4"));
+    EXPECT_EQ(at(table, 2, "kl_difference_n"), Value(std::int64_t{4}));
+    EXPECT_DOUBLE_EQ(number(table, 2, "kl_difference"), 4 - 6); // on every prompt, so the interval is a point
+    EXPECT_DOUBLE_EQ(number(table, 2, "kl_difference_low"), -2);
+    EXPECT_DOUBLE_EQ(number(table, 2, "kl_difference_high"), -2);
+    EXPECT_GT(number(table, 2, "kl_sd"), 1);
+}
+
+/// Four policies, of which the last two were replayed in both ways, with this KL as nominal and as retained.
+ReplayReport twins()
+{
+    ReplayReport report = prompts(1)[0];
+    report.policies.push_back(report.policies[1]);
+    report.policies[3].policy = "ada-snapkv";
+    const double loss[] = {4, 3, 2, 1};
+    for (std::size_t i = 0; i < 4; ++i) {
+        PolicyReplay& replay = report.policies[i];
+        replay.match = i < 2 ? "both" : "nominal";
+        for (double& value : replay.attn_out_l1)
+            value = loss[i];
+        replay.closed_loop.kl.assign(replay.closed_loop.kl.size(), loss[i]);
+    }
+    for (std::size_t i = 2; i < 4; ++i) {
+        PolicyReplay twin = report.policies[i];
+        twin.match = "retained";
+        twin.closed_loop.kl.assign(twin.closed_loop.kl.size(), 10 + loss[i]);
+        report.policies.push_back(std::move(twin));
+    }
+    return report;
+}
+
+TEST(Summary, CorrelatesEveryPolicyOnceWithinOneWayOfComparison)
+{
+    const std::vector<ReplayReport> reports = {twins()};
+    const Table table = summary_table(select_cells(reports, {{}, {6}}));
+    ASSERT_EQ(table.rows.size(), 6U);
+    EXPECT_EQ(at(table, 2, "match"), Value("nominal"));
+    EXPECT_DOUBLE_EQ(number(table, 2, "rank_correlation"), 1); // 4 3 2 1 against 4 3 2 1
+    EXPECT_EQ(at(table, 5, "match"), Value("retained"));
+    EXPECT_DOUBLE_EQ(number(table, 5, "rank_correlation"), -0.6); // 4 3 2 1 against 4 3 12 11
+    EXPECT_EQ(at(table, 0, "match"), Value("both"));
+    EXPECT_EQ(at(table, 0, "rank_correlation"), Value()) << "two answers";
+    for (const char* match : {"nominal", "retained"}) {
+        const Table alone = summary_table(select_cells(reports, {{}, {6}, match}), {.match = match});
+        ASSERT_EQ(alone.rows.size(), 4U);
+        for (std::size_t row = 0; row < 4; ++row)
+            EXPECT_EQ(at(alone, row, "rank_correlation"), at(table, match[0] == 'n' ? 2 : 5, "rank_correlation"));
+    }
+}
+
+TEST(Summary, CorrelatesThreePoliciesOrMore)
+{
+    const std::vector<ReplayReport> reports = {twins()};
+    const Table two = summary_table(select_cells(reports, {{"lava", "ada-snapkv"}, {6}})); // in four rows
+    ASSERT_EQ(two.rows.size(), 4U);
+    for (std::size_t row = 0; row < 4; ++row)
+        EXPECT_EQ(at(two, row, "rank_correlation"), Value());
+}
+
+TEST(Summary, BringsPromptsOfSeveralLengthsTogetherByShare)
+{
+    std::vector<ReplayReport> reports = prompts(2);
+    reports[1].trace.seq_len = 48;
+    for (PolicyReplay& replay : reports[1].policies)
+        replay.budgets = {12, 24, 48};
+    const Table table = summary_table(select_cells(reports, {{"lava"}, {}}));
+    ASSERT_EQ(table.rows.size(), 3U);
+    EXPECT_EQ(at(table, 0, "kept_percent"), Value(std::int64_t{25}));
+    EXPECT_EQ(at(table, 0, "reports"), Value(std::int64_t{2}));
+    EXPECT_EQ(at(table, 0, "budget"), Value());
+}
+
+TEST(Summary, KeepsTheBudgetsOfAReportApart)
+{
+    std::vector<ReplayReport> reports = prompts(1);
+    reports[0].trace.seq_len = 2000;
+    for (PolicyReplay& replay : reports[0].policies)
+        replay.budgets = {6, 12, 24}; // 0.3, 0.6 and 1.2 %: the last two would be 1 %
+    const Table table = summary_table(select_cells(reports, {{"lava"}, {}}));
+    ASSERT_EQ(table.rows.size(), 3U);
+    EXPECT_EQ(at(table, 1, "kept_percent"), Value(0.6));
+    EXPECT_EQ(at(table, 1, "reports"), Value(std::int64_t{1}));
 }
 
 TEST(Summary, LeavesOpenWhatReportsLack)
 {
     const std::vector<ReplayReport> reports = {example_report_without_losses()};
-    const Table table = summary_table(select_cells(reports, {}), "");
+    const Table table = summary_table(select_cells(reports, {}));
     for (const char* column :
         {"attn_out_l1_relative", "kl", "top1_agreement", "exact", "dense_exact", "rank_correlation"})
         EXPECT_EQ(at(table, 0, column), Value()) << column;

@@ -2,21 +2,25 @@
 
 #include "analysis/gain.h"
 #include "analysis/selection.h"
-#include "tests/analysis/example_report.h"
+#include "analysis/summary.h"
+#include "tests/analysis/example_closed_loop.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <sstream>
 
 namespace lava {
 namespace {
 
+using testing::AnyOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 std::vector<std::string> names(const Table& table)
@@ -49,27 +53,85 @@ Value at(const Table& table, std::size_t row, const std::string& column)
     return table.rows[row][static_cast<std::size_t>(std::ranges::find(all, column) - all.begin())];
 }
 
+/// The key columns that every table begins with, then `others`.
+std::vector<std::string> keys_and(std::vector<std::string> others)
+{
+    const std::vector<std::string> keys
+        = {"report", "prompt_id", "seq_len", "policy", "match", "budget", "budget_share", "nominal"};
+    others.insert(others.begin(), keys.begin(), keys.end());
+    return others;
+}
+
 TEST(Tables, NameTheirColumnsAlikeEverywhere)
 {
     const ReplayReport report = example_report();
     const auto cells = all_cells(report);
-    EXPECT_THAT(names(comparison_table(cells)),
-        ElementsAre("policy", "budget", "asked", "granted", "retained", "head_l1", "head_output_l1",
-            "head_output_l1_relative", "head_output_l2", "head_output_l2_relative", "attn_out_l1",
-            "attn_out_l1_relative", "attn_out_l2", "attn_out_l2_relative", "bound_lava", "bound_adakv",
-            "bound_projected", "tightness_lava", "tightness_adakv", "tightness_projected", "survival_haystack",
-            "global_eviction_haystack", "survival_needle", "global_eviction_needle", "survival_question",
-            "global_eviction_question"));
-    EXPECT_THAT(names(head_table(cells)),
-        ElementsAre("policy", "budget", "layer", "head", "kv_head", "retained", "head_l1", "head_output_l1",
-            "head_output_l1_relative", "head_output_l2", "head_output_l2_relative"));
-    EXPECT_THAT(names(budget_table(cells)), ElementsAre("policy", "budget", "layer", "kv_head", "retained"));
-    EXPECT_THAT(names(budget_map(cells)), ElementsAre("policy", "budget", "layer", "0", "1"));
-    EXPECT_THAT(names(bound_table(cells, Detail::layer)),
-        ElementsAre("policy", "budget", "layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected",
-            "tightness_lava", "tightness_adakv", "tightness_projected"));
-    EXPECT_THAT(names(span_table(cells, Detail::head)),
-        ElementsAre("policy", "budget", "span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"));
+    EXPECT_EQ(names(comparison_table(cells)),
+        keys_and({"asked", "granted", "retained", "head_l1", "head_output_l1", "head_output_l1_relative",
+            "head_output_l2", "head_output_l2_relative", "attn_out_l1", "attn_out_l1_relative", "attn_out_l2",
+            "attn_out_l2_relative", "layer_out_l1", "layer_out_l1_relative", "layer_out_l2", "layer_out_l2_relative",
+            "bound_lava", "bound_adakv", "bound_projected", "tightness_lava", "tightness_adakv", "tightness_projected",
+            "survival_haystack", "global_eviction_haystack", "survival_needle", "global_eviction_needle",
+            "survival_question", "global_eviction_question", "kl", "cross_entropy", "top1_agreement",
+            "drift_l1_relative", "drift_l2_relative", "answer"}));
+    EXPECT_EQ(names(head_table(cells)),
+        keys_and({"layer", "head", "kv_head", "retained", "head_l1", "head_output_l1", "head_output_l1_relative",
+            "head_output_l2", "head_output_l2_relative"}));
+    EXPECT_EQ(names(budget_table(cells)), keys_and({"layer", "kv_head", "retained"}));
+    EXPECT_EQ(names(budget_map(cells)), keys_and({"layer", "0", "1"}));
+    for (const Detail detail : {Detail::run, Detail::layer}) {
+        EXPECT_EQ(names(bound_table(cells, detail)),
+            keys_and({"layer", "attn_out_l1", "bound_lava", "bound_adakv", "bound_projected", "tightness_lava",
+                "tightness_adakv", "tightness_projected"}));
+    }
+    for (const Detail detail : {Detail::run, Detail::layer, Detail::head}) {
+        EXPECT_EQ(names(span_table(cells, detail)),
+            keys_and({"span", "begin", "end", "layer", "kv_head", "survival", "global_eviction"}));
+    }
+}
+
+TEST(Tables, HaveTheSameColumnsWhateverTheReports)
+{
+    const ReplayReport plain = example_report();
+    ReplayReport rich = example_report();
+    add_example_closed_loop(rich);
+    rich.policies[0].match = "retained";
+    rich.policies[0].nominal = {5, 11, 23};
+    std::vector<ReplayReport> several = {rich, plain};
+    several[1].trace.seq_len = 24;
+    const auto few = all_cells(plain);
+    const auto many = select_cells(several, {});
+    EXPECT_EQ(names(comparison_table(few)), names(comparison_table(many)));
+    EXPECT_EQ(names(layer_table(few)), names(layer_table(many)));
+    EXPECT_EQ(names(head_table(few)), names(head_table(many)));
+    EXPECT_EQ(names(budget_table(few)), names(budget_table(many)));
+    EXPECT_EQ(names(summary_table(few)), names(summary_table(many, {"", "snapkv:window=4", true})));
+    const Table table = comparison_table(many);
+    EXPECT_EQ(at(table, 1, "prompt_id"), Value("example"));
+    EXPECT_EQ(at(table, 1, "seq_len"), Value(std::int64_t{24}));
+    EXPECT_EQ(at(table, 1, "budget_share"), Value(0.5));
+    EXPECT_EQ(at(table, 1, "nominal"), Value(std::int64_t{11}));
+    EXPECT_EQ(at(comparison_table(few), 1, "nominal"), Value(std::int64_t{12}));
+    EXPECT_EQ(at(comparison_table(few), 1, "match"), Value("nominal"));
+    EXPECT_THAT(to_text(comparison_table(few)), StartsWith("policy"));
+    EXPECT_THAT(split(to_text(comparison_table(few)), '\n')[0],
+        Not(AnyOf(HasSubstr("nominal"), HasSubstr("kl"), HasSubstr("seq_len"))));
+}
+
+TEST(Tables, ShowTheLayersThatAreAskedFor)
+{
+    const ReplayReport report = example_report();
+    const std::vector<Cell> cells = {{report, 2, 1}};
+    const std::vector<std::int64_t> layers = {2, 0};
+    const Table table = layer_table(cells, layers);
+    ASSERT_EQ(table.rows.size(), 2U);
+    EXPECT_EQ(at(table, 0, "layer"), Value(std::int64_t{2}));
+    EXPECT_EQ(head_table(cells, layers).rows.size(), 8U);
+    EXPECT_EQ(budget_table(cells, layers).rows.size(), 4U);
+    EXPECT_EQ(budget_map(cells, layers).rows.size(), 2U);
+    EXPECT_EQ(bound_table(cells, Detail::layer, layers).rows.size(), 2U);
+    EXPECT_EQ(span_table(cells, Detail::head, layers).rows.size(), 3U * 4);
+    EXPECT_THROW(layer_table(cells, std::vector<std::int64_t>{3}), Error);
 }
 
 TEST(Tables, ShowTheNumbersOfTheStatistics)
@@ -142,9 +204,15 @@ TEST(Tables, AgreeInTextCsvAndJson)
     for (std::size_t row = 0; row < 9; ++row) {
         const auto cells = split(csv[row + 1], ',');
         const auto seen = words(text[row + 1]);
-        EXPECT_EQ(cells[0], json[row]["policy"]);
-        for (std::size_t column = 1; column < header.size(); ++column)
-            EXPECT_EQ(std::stod(cells[column]), json[row][header[column]].get<double>()) << header[column];
+        EXPECT_EQ(cells[3], json[row]["policy"]);
+        for (std::size_t column = 0; column < header.size(); ++column) {
+            const auto& value = json[row][header[column]];
+            if (value.is_number()) {
+                EXPECT_EQ(std::stod(cells[column]), value.get<double>()) << header[column];
+            } else if (column < cells.size()) {
+                EXPECT_EQ(cells[column], value.is_null() ? "" : value.get<std::string>()) << header[column];
+            }
+        }
         for (std::size_t column = 1; column < shown.size(); ++column) {
             char expected[32];
             std::snprintf(expected, sizeof expected, "%.4g", json[row][shown[column]].get<double>());
@@ -157,7 +225,8 @@ TEST(Tables, LeaveMissingLossesOpen)
 {
     const ReplayReport report = example_report_without_losses();
     const Table table = comparison_table(all_cells(report));
-    EXPECT_THAT(to_csv(table), HasSubstr("\nstreaming-llm,6,36,36,36,,,,,,,,,,,,,,,,0.19047619047619047,"));
+    EXPECT_THAT(
+        to_csv(table), HasSubstr("streaming-llm,nominal,6,0.25,6,36,36,36,,,,,,,,,,,,,,,,,,,,0.19047619047619047,"));
     EXPECT_TRUE(nlohmann::json::parse(to_json(table))[0]["attn_out_l1"].is_null());
     EXPECT_THAT(to_text(table), HasSubstr(" -  "));
 }
@@ -207,8 +276,7 @@ TEST(Tables, LeaveSpansOpenWhereTheReportKeepsNoRankings)
 TEST(GainTable, SetsOnePolicyAgainstAnotherNominalAndAtEqualRetention)
 {
     const std::vector<ReplayReport> reports = {report_with_twin(), report_with_twin()};
-    const std::vector<std::int64_t> budgets = {12};
-    const Table table = gain_table(reports, "snapkv", "lava", budgets, {});
+    const Table table = gain_table(reports, {"snapkv", "lava", {12}});
     ASSERT_EQ(table.rows.size(), 4U); // nominal and retained, layers 0 and 2
     const double base = losses(Cell{reports[0], 1, 1}, 2)->attn_out_l1;
     const double other = losses(Cell{reports[0], 2, 1}, 2)->attn_out_l1;
@@ -217,9 +285,51 @@ TEST(GainTable, SetsOnePolicyAgainstAnotherNominalAndAtEqualRetention)
     EXPECT_DOUBLE_EQ(std::get<double>(at(table, 1, "gain")), 1 - other / base);
     EXPECT_DOUBLE_EQ(std::get<double>(at(table, 3, "gain")), 1 - 2 * other / base);
     EXPECT_EQ(at(table, 3, "match"), Value("retained"));
-    EXPECT_THROW(gain_table(reports, "snapkv", "lava", budgets, {3}), Error);
-    EXPECT_THROW(gain_table(reports, "snapkv", "h2o", budgets, {}), Error);
-    EXPECT_THROW(gain_table({}, "snapkv", "lava", budgets, {}), Error);
+    EXPECT_EQ(at(table, 1, "attn_out_l1_base_sd"), Value(0.0));
+    EXPECT_THROW(gain_table(reports, {"snapkv", "lava", {12}, {3}}), Error);
+    EXPECT_THROW(gain_table(reports, {"snapkv", "h2o", {12}}), Error);
+    EXPECT_THROW(gain_table({}, {"snapkv", "lava", {12}}), Error);
+}
+
+TEST(GainTable, TakesTheDifferencePromptByPrompt)
+{
+    std::vector<ReplayReport> reports = {example_report(), example_report(), example_report()};
+    for (std::size_t i = 0; i < 3; ++i) {
+        for (PolicyReplay& replay : reports[i].policies)
+            for (double& loss : replay.attn_out_l1)
+                loss *= static_cast<double>(i + 1);
+    }
+    const Table table = gain_table(reports, {"snapkv", "lava", {12}, {0}});
+    const double base = losses(Cell{reports[0], 1, 1}, 0)->attn_out_l1;
+    const double other = losses(Cell{reports[0], 2, 1}, 0)->attn_out_l1;
+    const auto number = [&](const char* name) { return std::get<double>(at(table, 0, name)); };
+    EXPECT_DOUBLE_EQ(number("attn_out_l1_base"), 2 * base);
+    EXPECT_DOUBLE_EQ(number("attn_out_l1_base_sd"), base); // of 1, 2 and 3 times it
+    EXPECT_DOUBLE_EQ(number("attn_out_l1_difference"), 2 * (other - base));
+    EXPECT_LE(std::min(other - base, 3 * (other - base)), number("attn_out_l1_difference_low"));
+    EXPECT_LT(number("attn_out_l1_difference_low"), number("attn_out_l1_difference_high"));
+    GainRequest request{"snapkv", "lava", {12}, {0}};
+    request.by_report = true;
+    const Table rows = gain_table(reports, request);
+    ASSERT_EQ(rows.rows.size(), 3U);
+    EXPECT_EQ(names(rows), names(table));
+    EXPECT_DOUBLE_EQ(std::get<double>(at(rows, 2, "attn_out_l1_base")), 3 * base);
+    EXPECT_EQ(at(rows, 2, "attn_out_l1_difference_low"), Value());
+}
+
+TEST(GainTable, BringsPromptsOfSeveralLengthsTogetherByShare)
+{
+    std::vector<ReplayReport> reports = {example_report(), example_report()};
+    reports[1].trace.seq_len = 48;
+    for (PolicyReplay& replay : reports[1].policies)
+        replay.budgets = {12, 24, 48};
+    const Table table = gain_table(reports, {"snapkv", "lava", {}, {0}});
+    ASSERT_EQ(table.rows.size(), 3U); // 25, 50 and 100 %
+    EXPECT_EQ(at(table, 0, "kept_percent"), Value(std::int64_t{25}));
+    EXPECT_EQ(at(table, 0, "budget"), Value());
+    EXPECT_EQ(at(table, 0, "reports"), Value(std::int64_t{2}));
+    EXPECT_THAT(names(pivot(comparison_table(select_cells(reports, {})), "asked")),
+        ElementsAre("report", "prompt_id", "seq_len", "policy", "match", "25%", "50%", "100%"));
 }
 
 TEST(Tables, RefuseBoundsOfAReportWithoutLosses)
@@ -252,12 +362,12 @@ TEST(Tables, SetPoliciesAgainstBudgets)
     ReplayReport report = example_report();
     report.policies[0].budgets = {6, 9, 24};
     const Table table = pivot(comparison_table(all_cells(report)), "attn_out_l1_relative");
-    EXPECT_THAT(names(table), ElementsAre("policy", "6", "9", "12", "24"));
+    EXPECT_THAT(names(table), ElementsAre("report", "prompt_id", "seq_len", "policy", "match", "6", "9", "12", "24"));
     ASSERT_EQ(table.rows.size(), 3U);
-    EXPECT_EQ(table.rows[0][3], Value());
-    EXPECT_EQ(table.rows[2][0], Value("lava:window=4"));
-    EXPECT_EQ(table.rows[2][3], Value(losses(Cell{report, 2, 1})->attn_out_l1_relative));
-    EXPECT_EQ(table.rows[2][2], Value());
+    EXPECT_EQ(at(table, 0, "12"), Value());
+    EXPECT_EQ(at(table, 2, "policy"), Value("lava:window=4"));
+    EXPECT_EQ(at(table, 2, "12"), Value(losses(Cell{report, 2, 1})->attn_out_l1_relative));
+    EXPECT_EQ(at(table, 2, "9"), Value());
 }
 
 TEST(Tables, RefuseToPivotWhatIsNoQuantity)
@@ -266,7 +376,8 @@ TEST(Tables, RefuseToPivotWhatIsNoQuantity)
     const Table table = comparison_table(all_cells(report));
     for (const char* column : {"loss", "policy", ""}) {
         EXPECT_THAT([&] { pivot(table, column); },
-            testing::ThrowsMessage<UsageError>(StartsWith("--pivot: expected one of asked, granted, retained")));
+            testing::ThrowsMessage<UsageError>(
+                StartsWith("--pivot: expected one of nominal, asked, granted, retained")));
     }
 }
 
@@ -294,15 +405,17 @@ TEST(Tables, WriteNumbersThatReadBackTheSame)
 TEST(Tables, AreEmptyListsWithoutRows)
 {
     EXPECT_EQ(to_json(comparison_table({})), "[]\n");
-    EXPECT_THAT(to_csv(comparison_table({})), StartsWith("policy,budget,asked"));
+    EXPECT_THAT(to_csv(comparison_table({})),
+        StartsWith("report,prompt_id,seq_len,policy,match,budget,budget_share,nominal,asked"));
 }
 
 TEST(RetainedSets, AreListedPerLayerAndHead)
 {
     const ReplayReport report = example_report();
     const auto json = nlohmann::json::parse(retained_json(Cell{report, 0, 0}));
-    EXPECT_EQ(json.size(), 4U);
+    EXPECT_EQ(json.size(), 5U);
     EXPECT_EQ(json["policy"], "streaming-llm");
+    EXPECT_EQ(json["match"], "nominal");
     EXPECT_EQ(json["budget"], 6);
     EXPECT_EQ(json["seq_len"], 24);
     ASSERT_EQ(json["kept"].size(), 3U);

@@ -78,6 +78,19 @@ TEST_F(Usage, ACommandWithoutItsArgumentsIsWrongUsage)
     expect_refusal("lava-analyze no-such-view report.h5", 2, {"no-such-view"});
 }
 
+TEST_F(Usage, TheLauncherTellsOfEachCommandAndItsVersion)
+{
+    const std::string launcher = LAVA_SOURCE_DIR "/lava ";
+    for (const std::string command : {"setup", "build", "demo", "study", "gui", "test", "fuzz", "bench", "help"}) {
+        const auto help = run(launcher + command + " --help");
+        EXPECT_EQ(help.status, 0) << help.err;
+        EXPECT_THAT(help.out, StartsWith("Usage: ./lava " + command));
+        EXPECT_THAT(help.out, HasSubstr("\nExample: ./lava " + command));
+    }
+    EXPECT_EQ(run(launcher + "frobnicate --help").status, 2);
+    EXPECT_THAT(run(launcher + "--version").out, ::testing::MatchesRegex("lava [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
 TEST_F(Usage, JsonOutputsParse)
 {
     make_trace();
@@ -104,7 +117,7 @@ TEST_F(Usage, ResultsGoToStdoutAndNothingElseDoes)
     EXPECT_THAT(replayed.out, ::testing::EndsWith("report.h5\n"));
     EXPECT_EQ(replayed.err, ""); // progress is for terminals only
     const auto table = run("lava-analyze table report.h5 --format csv");
-    EXPECT_THAT(table.out, StartsWith("policy,"));
+    EXPECT_THAT(table.out, StartsWith("report,prompt_id,seq_len,policy,match,budget,"));
     EXPECT_EQ(table.err, "");
 }
 

@@ -28,6 +28,28 @@ inline SharedReport shared_example_with_closed_loop()
     return std::make_shared<const ReplayReport>(std::move(report));
 }
 
+/// The example with a fourth policy that keeps a cache for each of the four query heads: 3 + h entries of head h, the
+/// newest; at larger budgets all.
+inline SharedReport shared_example_with_query_heads()
+{
+    auto report = example_report();
+    report.file = "report.h5";
+    auto replay = report.policies[2];
+    replay.policy = "compose:layout=query_head";
+    replay.name = "compose";
+    replay.parameters = {{"layout", "query_head"}};
+    replay.cache_heads = 4;
+    replay.counts.assign(3 * 3 * 4, 24);
+    replay.ranking.clear();
+    for (std::size_t head = 0; head < 3 * 4; ++head) {
+        replay.counts[head] = static_cast<std::int64_t>(3 + head % 4);
+        for (std::uint32_t rank = 0; rank < 24; ++rank)
+            replay.ranking.push_back(23 - rank);
+    }
+    report.policies.push_back(std::move(replay));
+    return std::make_shared<const ReplayReport>(std::move(report));
+}
+
 inline SharedReport shared_example_without_losses()
 {
     return std::make_shared<const ReplayReport>(example_report_without_losses());

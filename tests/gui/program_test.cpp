@@ -88,8 +88,9 @@ TEST_F(Program, ExportsChartsThatDecodeAndNumbersThatMatch)
     EXPECT_EQ(pngs, 8); // loss, survival, and a map and layers of three policies
     EXPECT_EQ(svgs, 8);
     EXPECT_EQ(csvs, 8);
-    EXPECT_THAT(file_bytes(out / "budget_map_lava_window=4_B12.csv"), HasSubstr("lava:window=4,12,1,0,17\n"));
-    EXPECT_THAT(file_bytes(out / "loss_vs_budget.csv"), HasSubstr("\nlava:window=4,24,144,144,144,0,0,"));
+    EXPECT_THAT(file_bytes(out / "budget_map_lava_window=4_B12.csv"),
+        HasSubstr(",example,24,lava:window=4,nominal,12,0.5,12,1,0,17\n"));
+    EXPECT_THAT(file_bytes(out / "loss_vs_budget.csv"), HasSubstr(",lava:window=4,nominal,24,1,24,144,144,144,0,0,"));
 }
 
 TEST_F(Program, ExportsTheSameBytesTwice)
@@ -137,6 +138,37 @@ TEST_F(Program, ExportsAReportWithoutLosses)
     EXPECT_THAT(file_bytes(folder / "out" / "loss_vs_budget.svg"), HasSubstr("No losses"));
 }
 
+TEST_F(Program, TakesABudgetAsLavaReplayDoes)
+{
+    const auto picture = [&](const char* budget) {
+        const auto file = folder / "budget.png";
+        const auto ended = run({"--policy", "lava", "--budget", budget, "--screenshot", file.string(), report});
+        EXPECT_EQ(ended.status, 0) << ended.err;
+        return file_bytes(file);
+    };
+    const auto six = picture("6"); // of 24 tokens
+    EXPECT_EQ(picture("25%"), six);
+    EXPECT_EQ(picture("ratio:0.75"), six);
+    EXPECT_EQ(picture("6:11:x2"), six);
+    EXPECT_NE(picture("50%"), six);
+    const auto png = (folder / "x.png").string();
+    expect_one_sentence(run({"--budget", "6,12", "--screenshot", png, report}), 2, "expected one budget");
+    expect_one_sentence(run({"--budget", "6:24:x2", "--screenshot", png, report}), 1, "which names 6, 12, 24");
+    expect_one_sentence(run({"--budget", "33%", "--screenshot", png, report}), 1, "has no '33%'; it has 6, 12, 24");
+}
+
+TEST_F(Program, ShowsHeadsOfAPolicyWithACacheForEachQueryHead)
+{
+    write_report(report, *shared_example_with_query_heads());
+    const auto png = (folder / "x.png").string();
+    EXPECT_EQ(run({"--policy", "compose:layout=query_head", "--layer", "2", "--kv-head", "3", "--tab", "text",
+                      "--screenshot", png, report})
+                  .status,
+        0);
+    expect_one_sentence(run({"--policy", "lava", "--layer", "2", "--kv-head", "3", "--screenshot", png, report}), 1,
+        "--kv-head: expected a number of 0-1, found 3");
+}
+
 TEST_F(Program, HelpAndVersionNeedNoDisplay)
 {
     EXPECT_THAT(run({"--help"}).out, StartsWith("Usage: lava-gui [options] [REPORT]\nShows "));
@@ -149,7 +181,8 @@ TEST_F(Program, WrongUsageIsOneSentenceAndTwo)
     expect_one_sentence(run({"--screenshot", "x.png"}), 2, "need a REPORT");
     expect_one_sentence(run({report, report}), 2, "expected one REPORT");
     expect_one_sentence(run({"--budget", "many", "--screenshot", "x.png", report}), 2, "found 'many'");
-    expect_one_sentence(run({"--budget", "0", "--screenshot", "x.png", report}), 2, "from 1 on, found '0'");
+    expect_one_sentence(
+        run({"--budget", "0", "--screenshot", "x.png", report}), 2, "expected at least 1 entry, found '0'");
     expect_one_sentence(run({"--tab", "colours", "--screenshot", "x.png", report}), 2, "found 'colours'");
     expect_one_sentence(run({"--kv-head", "1", "--screenshot", "x.png", report}), 2, "--kv-head needs --layer");
 }

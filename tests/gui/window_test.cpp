@@ -28,6 +28,7 @@ namespace lava::gui {
 
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 QSlider& slider(const MainWindow& window)
@@ -206,6 +207,52 @@ TEST(Window, SpeaksOfAPartByTheNumbersOfTheModel)
     options.kv_head = 0;
     EXPECT_THAT([&] { window.apply(options); },
         testing::ThrowsMessage<Error>(HasSubstr("--kv-head: expected a number of 1,4, found 0")));
+}
+
+std::vector<std::string> items(const QComboBox& box)
+{
+    std::vector<std::string> texts;
+    for (int item = 0; item < box.count(); ++item)
+        texts.push_back(box.itemText(item).toStdString());
+    return texts;
+}
+
+TEST(Window, HeadsAreThoseOfThePolicyShown)
+{
+    const auto report = shared_example_with_query_heads();
+    MainWindow window;
+    window.show_report(report);
+    const auto& heads = *window.findChild<QComboBox*>(QStringLiteral("kv_head"));
+    Options options;
+    options.policy = "compose:layout=query_head";
+    options.budget = 6;
+    options.tab = "text";
+    options.layer = 1;
+    options.kv_head = 3; // of four query heads, where there are two KV heads
+    window.apply(options);
+    EXPECT_THAT(items(heads), ElementsAre("all", "0", "1", "2", "3"));
+    EXPECT_EQ(heads.currentText(), QStringLiteral("3"));
+    EXPECT_THAT(label(window, "text_description"), HasSubstr("Query head 3 of layer 1"));
+    for (const auto tab : {MainWindow::budgets_tab, MainWindow::layers_tab, MainWindow::text_tab}) {
+        tabs(window).setCurrentIndex(tab);
+        window.choose_policy(2);
+        EXPECT_FALSE(window.grab().isNull());
+        EXPECT_THAT(items(heads), ElementsAre("all", "0", "1"));
+        EXPECT_EQ(heads.currentText(), QStringLiteral("1")) << "the KV head that query head 3 reads";
+        window.choose_policy(3);
+        EXPECT_FALSE(window.grab().isNull());
+        EXPECT_THAT(items(heads), ElementsAre("all", "0", "1", "2", "3"));
+        EXPECT_EQ(heads.currentText(), QStringLiteral("2")) << "the first query head that reads KV head 1";
+        window.choose_heads({1, 3});
+    }
+    window.choose_policy(1);
+    const auto survival = 100 * span_survival(window.cell(), report->trace.spans[1], HeadId{1, 1});
+    EXPECT_THAT(label(window, "text_description"), HasSubstr("KV head 1 of layer 1"));
+    EXPECT_THAT(label(window, "text_description"),
+        HasSubstr(QString::number(survival, 'f', 1).toStdString() + " % of its entries kept"));
+    options.policy = "lava";
+    EXPECT_THAT([&] { window.apply(options); },
+        testing::ThrowsMessage<Error>(HasSubstr("--kv-head: expected a number of 0-1, found 3")));
 }
 
 TEST(Window, PolicyWithOneBudgetIsShownThereAndThatIsSaid)

@@ -1,4 +1,4 @@
-#include "replay/budgets.h"
+#include "analysis/budgets.h"
 
 #include "traces/error.h"
 
@@ -42,6 +42,26 @@ TEST(Budgets, RatiosAreKvpresss)
 TEST(Budgets, ARatioIsRememberedBesideItsEntries)
 {
     EXPECT_THAT(parse_budgets("99,ratio:0.9,98", 1000), ElementsAre(Budget{98, {}}, Budget{99, 0.9}));
+}
+
+/// What of 100, 199, 256 and 512 an item names, of a prompt of 1000 tokens.
+std::vector<std::int64_t> named(const char* item)
+{
+    const std::vector<std::int64_t> known = {100, 199, 256, 512};
+    return budgets_named(parse_budget_items(item).front(), known, 1000);
+}
+
+TEST(Budgets, AreFoundAgainInEverySpelling)
+{
+    EXPECT_THAT(named("256"), ElementsAre(256));
+    EXPECT_THAT(named("10%"), ElementsAre(100));
+    EXPECT_THAT(named("25.6%"), ElementsAre(256));
+    EXPECT_THAT(named("ratio:0.8"), ElementsAre(199));
+    EXPECT_THAT(named("64:512:x2"), ElementsAre(256, 512));
+    EXPECT_THAT(named("26%"), ElementsAre(256)) << "no budget is 260, and this one rounds to it";
+    EXPECT_THAT(named("51.5%"), ElementsAre());
+    EXPECT_THAT(named("ratio:0.9"), ElementsAre()) << "int(1000 * (1 - .9)) is 99";
+    EXPECT_THAT(named("2000"), ElementsAre());
 }
 
 TEST(Budgets, BelowOneIsWrongUsage)

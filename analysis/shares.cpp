@@ -1,0 +1,46 @@
+#include "analysis/shares.h"
+
+#include <cmath>
+#include <map>
+#include <utility>
+
+namespace lava {
+
+namespace {
+
+std::int64_t rounded(std::int64_t budget, std::int64_t seq_len, std::int64_t steps)
+{
+    const double percent = 100 * static_cast<double>(budget) / static_cast<double>(seq_len);
+    return std::llround(percent * static_cast<double>(steps));
+}
+
+bool tells_apart(std::span<const SeriesBudget> budgets, std::int64_t steps)
+{
+    std::map<std::pair<std::size_t, std::int64_t>, std::int64_t> seen;
+    for (const auto& [series, budget, seq_len] : budgets) {
+        if (seen.try_emplace({series, rounded(budget, seq_len, steps)}, budget).first->second != budget)
+            return false;
+    }
+    return true;
+}
+
+} // namespace
+
+Shares::Shares(std::span<const SeriesBudget> budgets)
+{
+    constexpr std::int64_t finest = 100'000'000; // tells any two budgets of the longest prompt apart
+    while (steps_ < finest && !tells_apart(budgets, steps_))
+        steps_ *= 10;
+}
+
+std::int64_t Shares::place(std::int64_t budget, std::int64_t seq_len) const
+{
+    return rounded(budget, seq_len, steps_);
+}
+
+Value Shares::percent(std::int64_t place) const
+{
+    return steps_ == 1 ? Value(place) : Value(static_cast<double>(place) / static_cast<double>(steps_));
+}
+
+} // namespace lava
