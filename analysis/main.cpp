@@ -55,9 +55,16 @@ std::string heading(const ReplayReport& report)
         + (is_part(trace) ? " (" + part_text(trace) + " of the model)" : "") + ", " + std::to_string(trace.seq_len)
         + " tokens; "
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
-        + (report.closed_loop.empty() ? ""
-                                      : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
-        + "\n";
+        + closed_loop_text(report) + "\n";
+}
+
+void note_unknown_answers(std::span<const ReplayReport> reports)
+{
+    for (const ReplayReport& report : reports)
+        if (!report.closed_loop.empty() && !next_id(report))
+            std::cerr << "lava-analyze: note: " << report.file
+                      << ": does not say which token the prompt itself leads to, so that exact and dense_exact stay "
+                         "empty; lava-replay --closed-loop finds it\n";
 }
 
 std::string retained_text(const Options& options, std::span<const Cell> cells)
@@ -89,8 +96,10 @@ std::string result(const Options& options)
     const std::vector<Cell> cells = select_cells(reports, options.filter);
     if (options.command == Command::retained)
         return retained_text(options, cells);
-    if (options.command == Command::summary)
+    if (options.command == Command::summary) {
+        note_unknown_answers(reports);
         return to_string(summary_table(cells, options.filter.match), options.format);
+    }
     std::string text;
     for (std::size_t i = 0; options.format == TableFormat::text && i < reports.size(); ++i)
         text += heading(reports[i]);

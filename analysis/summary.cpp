@@ -32,6 +32,21 @@ struct Mean
     }
 };
 
+/// A count of answers, which stands only where it is known of every one.
+struct Answers
+{
+    std::int64_t right = 0;
+    std::int64_t known = 0;
+    std::int64_t unknown = 0;
+
+    void add(std::optional<bool> is_right)
+    {
+        ++(is_right ? known : unknown);
+        right += is_right.value_or(false) ? 1 : 0;
+    }
+    Value value() const { return known > 0 && unknown == 0 ? Value(right) : Value(); }
+};
+
 struct Group
 {
     std::string policy;
@@ -43,28 +58,20 @@ struct Group
     Mean loss;
     Mean kl;
     Mean agreement;
-    std::int64_t exact = 0;
-    std::int64_t dense_exact = 0;
+    Answers exact = {};
+    Answers dense_exact = {};
 };
-
-/// Whether the most likely token after each step is the next step's input: the answer as the reference has it.
-bool follows(std::span<const std::int64_t> top_ids, const std::vector<std::int64_t>& input_ids)
-{
-    return std::equal(input_ids.begin() + 1, input_ids.end(), top_ids.begin());
-}
 
 void add_closed_loop(const Cell& cell, Group& group)
 {
-    const auto summary = closed_loop(cell);
-    if (!summary)
+    if (cell.report.closed_loop.empty())
         return;
-    const ClosedLoopDense& dense = cell.report.closed_loop;
-    const auto steps = static_cast<std::size_t>(dense.steps());
-    group.kl.add(summary->kl);
-    group.agreement.add(summary->top1_agreement);
-    const auto top_ids = std::span(cell.replay().closed_loop.top_ids).subspan(cell.budget * steps, steps);
-    group.exact += follows(top_ids, dense.input_ids) ? 1 : 0;
-    group.dense_exact += follows(dense.top_ids, dense.input_ids) ? 1 : 0;
+    if (const auto summary = closed_loop(cell)) {
+        group.kl.add(summary->kl);
+        group.agreement.add(summary->top1_agreement);
+    }
+    group.exact.add(exact(cell));
+    group.dense_exact.add(dense_exact(cell.report));
 }
 
 void add(const Cell& cell, Group& group)
@@ -98,7 +105,7 @@ std::vector<Group> groups_of(std::span<const Cell> cells, const std::string& wan
         for (const std::string& match : matches_of(cell, wanted)) {
             const auto [place, is_new] = places.try_emplace({policy, match, percent}, groups.size());
             if (is_new)
-                groups.push_back(Group{policy, match, percent, 0, 0, {}, {}, {}, {}, 0, 0});
+                groups.push_back(Group{policy, match, percent, 0, 0, {}, {}, {}, {}, {}, {}});
             add(cell, groups[place->second]);
         }
     }
@@ -177,11 +184,9 @@ Table summary_table(std::span<const Cell> cells, const std::string& match)
         if (!correlations.contains(group.percent))
             correlations[group.percent] = loss_to_kl(groups, group.percent);
     for (const Group& group : groups) {
-        const bool answered = group.kl.count > 0;
         table.rows.push_back({group.policy, group.match, group.percent, group.reports, *group.retained.value(),
             or_nothing(group.loss.value()), or_nothing(group.kl.value()), or_nothing(group.agreement.value()),
-            answered ? Value(group.exact) : Value(), answered ? Value(group.dense_exact) : Value(),
-            or_nothing(correlations.at(group.percent))});
+            group.exact.value(), group.dense_exact.value(), or_nothing(correlations.at(group.percent))});
     }
     return table;
 }

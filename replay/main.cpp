@@ -1,3 +1,4 @@
+#include "analysis/closed_loop_statistics.h"
 #include "analysis/selection.h"
 #include "analysis/tables.h"
 #include "model/tokenizer.h"
@@ -122,10 +123,7 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
               << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
               << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
                                       : "")
-              << (report.closed_loop.empty()
-                         ? ""
-                         : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
-              << '\n';
+              << closed_loop_text(report) << '\n';
     for (const auto& file : {command.output, command.csv, command.json}) {
         if (!file.empty()) {
             std::cout << file.string() << '\n';
