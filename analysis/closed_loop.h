@@ -22,6 +22,7 @@ struct ClosedLoopReplay
 struct ClosedLoopDense
 {
     std::vector<std::int64_t> input_ids; ///< [S] the steps' inputs; the first follows the prompt
+    std::int64_t next_id = -1; ///< what the prompt itself leads to: the first token of every answer; -1: unknown
     std::vector<double> cross_entropy; ///< [S - 1]
     std::vector<std::int64_t> top_ids; ///< [S]
     std::vector<double> resid_l1; ///< [L, S] ||x||_1, which relative drift is divided by

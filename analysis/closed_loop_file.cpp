@@ -123,6 +123,8 @@ void write_closed_loop(const Group& root, const ReplayReport& report)
         return;
     const auto group = root.create_group(group_name);
     write_ids(group, "input_ids", dense.input_ids);
+    if (dense.next_id >= 0)
+        write_ids(group, "next_id", {dense.next_id});
     write_ids(group, "end_ids", dense.end_ids);
     write_ids(group, "token_ids", dense.token_ids);
     write_texts(group, "token_texts", dense.token_texts);
@@ -147,6 +149,8 @@ void read_closed_loop(const Group& root, ReplayReport& report)
     const auto steps = dense.steps();
     if (steps < 1 || steps > most_steps)
         group.fail("input_ids", "expected 1 to " + std::to_string(most_steps) + " ids, found " + std::to_string(steps));
+    if (group.has("next_id"))
+        dense.next_id = group.read<std::int64_t>("next_id", {1}).front();
     dense.end_ids = read_ids(group, "end_ids");
     dense.token_ids = read_ids(group, "token_ids");
     dense.token_texts = read_texts(group, "token_texts");
@@ -166,6 +170,9 @@ void check_closed_loop(const std::filesystem::path& file, const ReplayReport& re
     if (dense.empty())
         return;
     const auto path = std::string("/") + group_name;
+    if (dense.next_id < -1)
+        throw Error(file.string() + ": " + path + "/next_id: expected an id of at least 0, found "
+            + std::to_string(dense.next_id));
     for_each_field(dense, sizes_of(report, 1), checker(file, path));
     check_texts(file, dense);
     for (std::size_t i = 0; i < report.policies.size(); ++i) {

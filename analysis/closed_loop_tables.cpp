@@ -51,7 +51,12 @@ Columns closed_loop_columns(std::span<const Cell> cells)
         summary_column("cross_entropy", false, &ClosedLoopSummary::cross_entropy),
         summary_column("top1_agreement", shown, &ClosedLoopSummary::top1_agreement),
         summary_column("drift_l1_relative", false, &ClosedLoopSummary::drift_l1_relative),
-        summary_column("drift_l2_relative", false, &ClosedLoopSummary::drift_l2_relative)};
+        summary_column("drift_l2_relative", false, &ClosedLoopSummary::drift_l2_relative),
+        optional_column("kl_all_steps", false, [](const Subject& subject) { return kl_of_all_steps(subject.cell); }),
+        {{"answer_steps", false}, [](const Subject& subject) -> Value {
+             const auto& report = subject.cell.report;
+             return report.closed_loop.empty() ? Value() : Value(answer_steps(report));
+         }}};
     const auto length = [](const Cell& cell) { return answer(cell).value_or("").size(); };
     const bool any = std::ranges::any_of(cells, [](const Cell& cell) { return answer(cell).has_value(); });
     const bool all_short = std::ranges::all_of(cells, [&](const Cell& cell) { return length(cell) <= short_answer; });
@@ -82,9 +87,10 @@ Table answer_table(std::span<const Cell> cells)
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell); }});
     columns.push_back(summary_column("kl", true, &ClosedLoopSummary::kl));
     columns.push_back(summary_column("top1_agreement", true, &ClosedLoopSummary::top1_agreement));
-    columns.push_back({{"same_as_dense"}, [](const Subject& subject) {
-                           return std::string(answer(subject.cell) == dense_answer(subject.cell.report) ? "yes" : "no");
-                       }});
+    columns.push_back(optional_column("same_as_dense", true, [](const Subject& subject) {
+        const auto same = same_as_dense(subject.cell);
+        return same ? std::optional<std::string>(*same ? "yes" : "no") : std::nullopt;
+    }));
     columns.push_back(optional_column("answer", true, [](const Subject& subject) { return answer(subject.cell); }));
     columns.push_back(optional_column(
         "dense_answer", false, [](const Subject& subject) { return dense_answer(subject.cell.report); }));

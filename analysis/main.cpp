@@ -58,9 +58,16 @@ std::string heading(const ReplayReport& report)
         + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
         + (report.has_losses() && !trace.attn_out_at.empty() ? ", attention outputs " + printable(trace.attn_out_at)
                                                              : "")
-        + (report.closed_loop.empty() ? ""
-                                      : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
-        + "\n";
+        + closed_loop_text(report) + "\n";
+}
+
+void note_unknown_answers(std::span<const ReplayReport> reports)
+{
+    for (const ReplayReport& report : reports)
+        if (!report.closed_loop.empty() && !next_id(report))
+            std::cerr << "lava-analyze: note: " << report.file
+                      << ": does not say which token the prompt itself leads to, so that exact and dense_exact stay "
+                         "empty; lava-replay --closed-loop finds it\n";
 }
 
 /// Where a policy was replayed in both ways and neither was asked for, what its rule keeps of the budget itself.
@@ -88,6 +95,7 @@ std::string retained_text(const Options& options, std::span<const Cell> selected
 
 std::string summary_text(const Options& options, std::span<const ReplayReport> reports, std::span<const Cell> cells)
 {
+    note_unknown_answers(reports);
     const std::string baseline = options.baseline.empty() ? "" : policy_named(reports, options.baseline);
     const Table table
         = summary_table(cells, {.match = options.filter.match, .baseline = baseline, .by_report = options.by_report});

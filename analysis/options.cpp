@@ -188,6 +188,13 @@ std::string help()
            "Commands (lava-analyze COMMAND --help says what its columns mean):\n";
     for (const CommandInfo& info : commands())
         text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
+    text << "\nOf the closed loop (lava-replay --closed-loop), kl, cross_entropy, top1_agreement and drift_* are over\n"
+            "the steps of the answer: up to the one that predicts its end token, or to the reference's end.\n"
+            "kl_all_steps, in CSV and JSON, is over all. exact: answers of which every token, from the first to the\n"
+            "one that ends it, is the most likely one, the first after the prompt, each other one from what is\n"
+            "retained and the answer before it (dense_exact: from the whole cache). same_as_dense: whether the\n"
+            "model, left to itself, answers as with the whole cache; empty where that is the first token alone,\n"
+            "which is the prompt's own.\n";
     text << '\n' << visible_options();
     return text.str();
 }

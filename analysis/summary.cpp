@@ -50,6 +50,21 @@ private:
     bool differs_ = false;
 };
 
+/// A count of answers, which stands only where it is known of every one.
+struct Answers
+{
+    std::int64_t right = 0;
+    std::int64_t known = 0;
+    std::int64_t unknown = 0;
+
+    void add(std::optional<bool> is_right)
+    {
+        ++(is_right ? known : unknown);
+        right += is_right.value_or(false) ? 1 : 0;
+    }
+    Value value() const { return known > 0 && unknown == 0 ? Value(right) : Value(); }
+};
+
 struct Group
 {
     std::string policy;
@@ -63,28 +78,20 @@ struct Group
     Sample loss;
     Sample kl;
     Sample agreement;
-    std::int64_t exact = 0;
-    std::int64_t dense_exact = 0;
+    Answers exact;
+    Answers dense_exact;
 };
-
-/// Whether the most likely token after each step is the next step's input: the answer as the reference has it.
-bool follows(std::span<const std::int64_t> top_ids, const std::vector<std::int64_t>& input_ids)
-{
-    return std::equal(input_ids.begin() + 1, input_ids.end(), top_ids.begin());
-}
 
 void add_closed_loop(const Cell& cell, const std::string& prompt, Group& group)
 {
-    const auto summary = closed_loop(cell);
-    if (!summary)
+    if (cell.report.closed_loop.empty())
         return;
-    const ClosedLoopDense& dense = cell.report.closed_loop;
-    const auto steps = static_cast<std::size_t>(dense.steps());
-    group.kl.add(summary->kl, prompt);
-    group.agreement.add(summary->top1_agreement, prompt);
-    const auto top_ids = std::span(cell.replay().closed_loop.top_ids).subspan(cell.budget * steps, steps);
-    group.exact += follows(top_ids, dense.input_ids) ? 1 : 0;
-    group.dense_exact += follows(dense.top_ids, dense.input_ids) ? 1 : 0;
+    if (const auto summary = closed_loop(cell)) {
+        group.kl.add(summary->kl, prompt);
+        group.agreement.add(summary->top1_agreement, prompt);
+    }
+    group.exact.add(exact(cell));
+    group.dense_exact.add(dense_exact(cell.report));
 }
 
 void add(const Cell& cell, const std::string& prompt, Group& group)
@@ -289,10 +296,7 @@ std::vector<Value> summary_row(
         const Mean mean = (group.*quantity.sample).mean();
         row.insert(row.end(), {or_nothing(mean.value), mean.count, or_nothing(mean.deviation)});
     }
-    const bool answered = !group.kl.values.empty();
-    row.insert(row.end(),
-        {answered ? Value(group.exact) : Value(), answered ? Value(group.dense_exact) : Value(),
-            or_nothing(loss_to_kl(groups, group))});
+    row.insert(row.end(), {group.exact.value(), group.dense_exact.value(), or_nothing(loss_to_kl(groups, group))});
     const Group* base = baseline_of(groups, group, request.baseline);
     row.push_back(base ? Value(base->policy) : Value());
     for (const Quantity& quantity : quantities)

@@ -20,8 +20,9 @@ struct SummaryRequest
 /// Many prompts in one table: per policy and kept share (budget / prompt length, in percent: Shares), over the
 /// reports that have the cell, the mean relative loss 3 (attn_out_l1_relative, a ratio of sums in each report), and
 /// where the closed loop was run the mean KL(dense || evicted), the mean top-1 agreement with the dense run, and in how
-/// many reports the answer is exact: the most likely token is the reference's at every step (`dense_exact`: of the same
-/// reports, with the whole cache). NAME_n and NAME_sd: how many reports a mean is over, and their standard deviation.
+/// many reports the answer is exact: every token of it, from the first to the one that ends it, is the most likely one
+/// (`dense_exact`: of the same reports, with the whole cache; both are empty where a report cannot tell of the first
+/// token). NAME_n and NAME_sd: how many reports a mean is over, and their standard deviation.
 /// NAME_difference: of the policy and the baseline, on the prompts that have both, compared in the same way (`match`).
 /// `rank_correlation`: Spearman's, of the mean loss 3 with the mean KL over the policies at that share that are
 /// compared in the same way; empty where fewer than three of them have both and evict anything, and for a policy that

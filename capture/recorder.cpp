@@ -99,6 +99,7 @@ public:
             keep(std::move(layer));
             on_step_();
         }
+        next_id_ = most_likely(pass_.last_logits());
     }
 
     void run_steps(const Tokenizer* tokenizer)
@@ -116,6 +117,7 @@ public:
     void finish()
     {
         writing_.finish();
+        writer_.set_next_id(next_id_);
         writer_.finish();
         if (resume_) {
             resume_->remove();
@@ -189,7 +191,7 @@ private:
     {
         std::vector<StepRecorder> recorders(caches_.size());
         Tensors logits;
-        for (std::int64_t next = most_likely(pass_.last_logits()); std::ssize(ids) < info_.eval_len;) {
+        for (std::int64_t next = next_id_; std::ssize(ids) < info_.eval_len;) {
             ids.push_back(next);
             logits.push_back(run_step(decoder_, next, caches_, recorders, on_step_));
             next = most_likely(logits.back());
@@ -216,6 +218,7 @@ private:
     LayerPass pass_;
     std::optional<ResumeFolder> resume_;
     std::vector<std::shared_ptr<LayerCache>> caches_;
+    std::int64_t next_id_ = -1; ///< what the prompt leads to
     Background writing_; ///< last: its jobs use the others
 };
 

@@ -3,6 +3,7 @@
 #include "replay/closed_loop_rows.h"
 #include "replay/decode_batch.h"
 #include "replay/logit_loss.h"
+#include "replay/recorded_predictions.h"
 #include "traces/error.h"
 #include "traces/recorded_part.h"
 
@@ -91,6 +92,8 @@ public:
         return result;
     }
 
+    const DensePredictions& predictions() const { return *predictions_; }
+
     /// Adds the row of a policy's next budget.
     void append(std::size_t row, ClosedLoopReplay& replay) const
     {
@@ -140,14 +143,17 @@ private:
     Ids top_ids_; // [rows, S]
 };
 
-/// What the model says after the prompt, as the recorded keys and values have it.
-std::int64_t first_token(const Trace& trace, const Decoder& decoder, int threads)
+/// What the prompt itself leads to: as recorded, or else what the model says from the recorded keys and values. Nothing
+/// where the prompt's tokens are not known.
+std::optional<std::int64_t> next_id(const Trace& trace, const Decoder& decoder, int threads)
 {
     const auto& info = trace.info();
+    if (info.next_id >= 0)
+        return info.next_id;
     if (info.continuation == "greedy")
         return info.eval_ids.front();
     if (info.prompt_ids.empty())
-        throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
+        return std::nullopt;
     const auto rows = dense_row(info, info.seq_len - 1); // the last token of the prompt once more, as the first step
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
     return batch.generate(std::span(info.prompt_ids).last(1), 1, [] {}).front();
@@ -240,6 +246,12 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
     const auto& info = trace.info();
     const auto steps = options.steps > 0 ? options.steps : info.eval_len;
     check_trace(info, decoder.config(), steps);
+    const auto first = next_id(trace, decoder, options.threads);
+    if (!first && options.free)
+        throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
+    if (!first)
+        observer.note("whether answers are exact stays open: the trace records neither next_id nor prompt_ids, so what "
+                      "the prompt itself leads to is not known");
     const auto rows = closed_loop_rows(report);
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
     const auto free_steps = options.free ? batch.generate_progress(steps - 1) : 0;
@@ -251,7 +263,10 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
         inputs,
         [&](const Tile& tile, std::int64_t layer, const at::Tensor& resid) { measurement.visit(tile, layer, resid); },
         observer.step);
+    if (const auto found = contradiction(trace, measurement.predictions()); !found.empty())
+        observer.note(found);
     report.closed_loop = measurement.dense();
+    report.closed_loop.next_id = first.value_or(-1);
     report.closed_loop.end_ids = decoder.config().eos_token_ids;
     for (std::size_t p = 0; p < report.policies.size(); ++p) {
         auto& replay = report.policies[p].closed_loop = {};
@@ -260,8 +275,7 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
     }
     if (!options.free)
         return;
-    const auto ids
-        = answers(batch, rows.retained.size(), first_token(trace, decoder, options.threads), steps, observer.step);
+    const auto ids = answers(batch, rows.retained.size(), *first, steps, observer.step);
     const auto answer_of = [&](std::size_t row) { return std::span(ids).subspan(row * index(steps), index(steps)); };
     const auto append
         = [](Ids& to, std::span<const std::int64_t> from) { to.insert(to.end(), from.begin(), from.end()); };
@@ -279,6 +293,8 @@ void name_tokens(const Tokenizer& tokenizer, ReplayReport& report)
     add(dense.input_ids);
     add(dense.top_ids);
     add(dense.generated_ids);
+    if (dense.next_id >= 0)
+        add({dense.next_id});
     for (const auto& policy : report.policies) {
         add(policy.closed_loop.top_ids);
         add(policy.closed_loop.generated_ids);

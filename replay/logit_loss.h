@@ -32,6 +32,8 @@ public:
     const std::vector<std::int64_t>& top_ids() const { return top_ids_; } ///< [steps]
     const std::vector<double>& cross_entropy() const { return cross_entropy_; } ///< [steps], as in LogitLosses
 
+    const at::Tensor& log_p() const { return log_p_; } ///< [steps, vocab_size] float32
+
     /// resid: [rows * steps, hidden_size] of other rows. May be called from several threads.
     LogitLosses losses(const at::Tensor& resid) const;
 

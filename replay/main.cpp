@@ -1,3 +1,4 @@
+#include "analysis/closed_loop_statistics.h"
 #include "analysis/selection.h"
 #include "analysis/tables.h"
 #include "model/tokenizer.h"
@@ -125,10 +126,7 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
               << (report.has_losses() && !report.trace.attn_out_at.empty()
                          ? ", attention outputs " + printable(report.trace.attn_out_at)
                          : "")
-              << (report.closed_loop.empty()
-                         ? ""
-                         : ", closed loop over " + std::to_string(report.closed_loop.steps()) + " steps")
-              << '\n';
+              << closed_loop_text(report) << '\n';
     for (const auto& file : {command.output, command.csv, command.json}) {
         if (!file.empty()) {
             std::cout << file.string() << '\n';

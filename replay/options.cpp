@@ -44,8 +44,8 @@ po::options_description visible_options()
     add("verify", "check the trace against itself before any loss is computed (the default)");
     add("no-verify", "do not");
     add("closed-loop",
-        "let the model decode from every evicted cache: divergence of its predictions, drift of the residual stream; "
-        "needs --model");
+        "let the model decode from every evicted cache: divergence of its predictions, drift of the residual stream, "
+        "over the steps of the answer; needs --model");
     add("model", po::value<std::string>()->value_name("DIR"),
         "the trace's model, a Hugging Face folder: losses of layer outputs, too");
     add("no-layer-output",

@@ -38,9 +38,10 @@ Json to_json(const TraceInfo& info)
         {"window", info.window}, {"spans", spans}, {"has_losses", info.has_losses}, {"has_outputs", info.has_outputs},
         {"has_observed_attention", info.has_observed_attention}, {"has_query_statistics", info.has_query_statistics},
         {"has_repeat_maxima", info.has_repeat_maxima}, {"has_repeat_maxima_plus", info.has_repeat_maxima_plus},
-        {"has_logits", info.has_logits}, {"rope_inv_freq", info.rope_inv_freq},
-        {"rope_attention_scaling", info.rope_attention_scaling}, {"layer_numbers", info.layer_numbers},
-        {"kv_head_numbers", info.kv_head_numbers}, {"layer_windows", info.layer_windows}};
+        {"has_logits", info.has_logits}, {"next_id", info.next_id < 0 ? Json() : Json(info.next_id)},
+        {"rope_inv_freq", info.rope_inv_freq}, {"rope_attention_scaling", info.rope_attention_scaling},
+        {"layer_numbers", info.layer_numbers}, {"kv_head_numbers", info.kv_head_numbers},
+        {"layer_windows", info.layer_windows}};
 }
 
 std::string or_unknown(const std::string& text)

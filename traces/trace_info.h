@@ -10,7 +10,7 @@ namespace lava {
 
 /// The format this build writes. A reader refuses a newer major version; a newer minor version only adds.
 inline constexpr std::int64_t trace_format_major = 1;
-inline constexpr std::int64_t trace_format_minor = 2;
+inline constexpr std::int64_t trace_format_minor = 3;
 
 /// A named stretch of prompt tokens, half open.
 struct Span
@@ -67,6 +67,8 @@ struct TraceInfo
     std::vector<std::string> prompt_texts; ///< [seq_len] bytes of each token, empty where unknown
     std::vector<std::int64_t> eval_ids; ///< [eval_len], the inputs of the evaluation steps
     std::vector<std::string> eval_texts; ///< [eval_len]
+    /// The most likely token after the prompt, by the logits of its last token; -1: unknown.
+    std::int64_t next_id = -1;
     std::vector<Span> spans;
 
     bool has_losses = false; ///< q_eval, k_eval, v_eval, w_o in every layer: what losses 1-3 and the bounds need

@@ -57,6 +57,18 @@ void check_count(
             + ", found " + std::to_string(found));
 }
 
+void check_next_id(const TraceInfo& info, const std::string& file)
+{
+    if (info.next_id < -1 || (info.vocab_size > 0 && info.next_id >= info.vocab_size))
+        throw Error(file + ": /tokens/next_id: expected an id"
+            + (info.vocab_size > 0 ? " below vocab_size, " + std::to_string(info.vocab_size) : "") + ", found "
+            + std::to_string(info.next_id));
+    if (info.next_id >= 0 && info.continuation == "greedy" && !info.eval_ids.empty()
+        && info.eval_ids.front() != info.next_id)
+        throw Error(file + ": /tokens/eval_ids: expected a greedy continuation to start with next_id, "
+            + std::to_string(info.next_id) + ", found " + std::to_string(info.eval_ids.front()));
+}
+
 void check_spans(const TraceInfo& info, const std::string& file)
 {
     for (const auto& span : info.spans)
@@ -151,6 +163,11 @@ void read_tokens(const h5::Group& root, TraceInfo& info)
         info.prompt_ids = tokens.read<std::int64_t>("prompt_ids", {info.seq_len});
     if (tokens.has("eval_ids"))
         info.eval_ids = tokens.read<std::int64_t>("eval_ids", {info.eval_len});
+    if (tokens.has("next_id")) {
+        info.next_id = tokens.read<std::int64_t>("next_id", {1}).front();
+        if (info.next_id < 0)
+            tokens.fail("next_id", "expected an id of at least 0, found " + std::to_string(info.next_id));
+    }
     read_texts(tokens, info);
 }
 
@@ -224,6 +241,7 @@ void check_metadata(const TraceInfo& info, const std::string& file)
     check_count(file, "/tokens/text_offsets: texts of the steps", info.eval_texts.size(), info.eval_len, "eval_len");
     if (!info.eval_texts.empty() && info.prompt_texts.empty())
         throw Error(file + ": /tokens/text_offsets: expected the prompt's texts before those of the steps");
+    check_next_id(info, file);
     check_spans(info, file);
     check_rope(info, file);
     check_part(info, file);
@@ -334,6 +352,8 @@ void write_tokens(const h5::Group& root, const TraceInfo& info)
         tokens.write("prompt_ids", {info.seq_len}, info.prompt_ids);
     if (!info.eval_ids.empty())
         tokens.write("eval_ids", {info.eval_len}, info.eval_ids);
+    if (info.next_id >= 0)
+        tokens.write("next_id", {1}, std::vector<std::int64_t>{info.next_id});
     if (!info.prompt_texts.empty())
         write_texts(tokens, info);
     if (!info.spans.empty())

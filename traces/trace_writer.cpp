@@ -217,6 +217,12 @@ void TraceWriter::set_evaluation_tokens(std::vector<std::int64_t> ids, std::vect
     check_metadata(state_->info, state_->file.string());
 }
 
+void TraceWriter::set_next_id(std::int64_t id)
+{
+    state_->info.next_id = id;
+    check_metadata(state_->info, state_->file.string());
+}
+
 void TraceWriter::write_logits(const at::Tensor& logits)
 {
     const std::int64_t extents[] = {state_->info.eval_len, state_->info.vocab_size};

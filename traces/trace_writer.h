@@ -48,6 +48,9 @@ public:
     /// The steps' tokens, where `info` could not hold them yet; before finish().
     void set_evaluation_tokens(std::vector<std::int64_t> ids, std::vector<std::string> texts);
 
+    /// The most likely token after the prompt, likewise.
+    void set_next_id(std::int64_t id);
+
     /// [eval_len, vocab_size]
     void write_logits(const at::Tensor& logits);
 

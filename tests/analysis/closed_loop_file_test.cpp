@@ -29,6 +29,7 @@ TEST(ClosedLoopFile, ComesBackAsItWas)
     const auto read = read_report(folder / "report.h5");
     const auto &a = written.closed_loop, &b = read.closed_loop;
     EXPECT_EQ(a.input_ids, b.input_ids);
+    EXPECT_EQ(a.next_id, b.next_id);
     EXPECT_EQ(a.cross_entropy, b.cross_entropy);
     EXPECT_EQ(a.top_ids, b.top_ids);
     EXPECT_EQ(a.resid_l1, b.resid_l1);
@@ -62,6 +63,7 @@ TEST(ClosedLoopFile, OfOneStepWithoutAnswersComesBackToo)
     write_report(folder / "report.h5", report);
     const auto read = read_report(folder / "report.h5");
     EXPECT_EQ(read.closed_loop.steps(), 1);
+    EXPECT_EQ(read.closed_loop.next_id, -1);
     EXPECT_TRUE(read.closed_loop.cross_entropy.empty());
     EXPECT_TRUE(read.policies[2].closed_loop.generated_ids.empty());
     EXPECT_EQ(read.policies[2].closed_loop.kl, (std::vector<double>{3, 2, 1}));
@@ -85,6 +87,8 @@ void expect_refused(const std::function<void(ReplayReport&)>& spoil, const std::
 
 TEST(ClosedLoopFile, RefusesWhatMakesNoSense)
 {
+    expect_refused([](ReplayReport& report) { report.closed_loop.next_id = -2; },
+        "/closed_loop/next_id: expected an id of at least 0, found -2");
     expect_refused([](ReplayReport& report) { report.policies[1].closed_loop.kl.pop_back(); },
         "/policies/0001/closed_loop/kl: expected 9 values, found 8");
     expect_refused([](ReplayReport& report) { report.policies[0].closed_loop.kl[3] = -1; },

@@ -66,12 +66,116 @@ TEST(ClosedLoopStatistics, AnAnswerEndsWhereTheModelEndsIt)
     EXPECT_EQ(dense_answer(report), "[7][302][2]");
 }
 
+/// The example, its second token ending the answer.
+ReplayReport ended_example()
+{
+    auto report = example();
+    report.closed_loop.end_ids = {300};
+    for (std::size_t i = 0; i < report.closed_loop.resid_l1.size(); ++i)
+        report.closed_loop.resid_l1[i] = i % 3 == 0 ? 40 : 1000;
+    return report;
+}
+
+TEST(ClosedLoopStatistics, WhatLiesBehindTheEndOfTheAnswerDoesNotCount)
+{
+    const auto report = ended_example();
+    EXPECT_EQ(answer_steps(report), 1); // the one that predicts the end; the end's own and what follows are behind it
+    const Cell cell{report, 0, 0};
+    const auto summary = closed_loop(cell);
+    ASSERT_TRUE(summary);
+    EXPECT_DOUBLE_EQ(summary->kl, 2);
+    EXPECT_DOUBLE_EQ(*summary->cross_entropy, 2.5);
+    EXPECT_DOUBLE_EQ(summary->top1_agreement, 1);
+    EXPECT_DOUBLE_EQ(summary->drift_l1_relative, 16.0 / 40);
+    EXPECT_DOUBLE_EQ(drift(cell, 1)->l1_relative, 16.0 / 40);
+    EXPECT_DOUBLE_EQ(*kl_of_all_steps(cell), 1);
+    EXPECT_EQ(closed_loop_text(report), ", closed loop over the answer's 1 of 3 steps");
+    EXPECT_EQ(closed_loop_text(example()), ", closed loop over 3 steps");
+    const auto table = comparison_table(all_cells(report));
+    EXPECT_EQ(value_at(table, 0, "kl"), Value(2.0));
+    EXPECT_EQ(value_at(table, 0, "kl_all_steps"), Value(1.0));
+    EXPECT_EQ(value_at(table, 0, "answer_steps"), Value(std::int64_t{1}));
+}
+
+TEST(ClosedLoopStatistics, AnEmptyAnswerHasNoMeans)
+{
+    auto report = example();
+    report.closed_loop.end_ids = {7};
+    EXPECT_EQ(answer_steps(report), 0);
+    EXPECT_FALSE(closed_loop({report, 0, 0}));
+    EXPECT_FALSE(drift({report, 0, 0}, 0));
+    EXPECT_EQ(exact({report, 0, 0}), true); // nothing is what is expected
+    EXPECT_EQ(value_at(comparison_table(all_cells(report)), 0, "kl"), Value());
+}
+
+TEST(ClosedLoopStatistics, AReferenceIsTheAnswerAndWhatFollowsItIsNot)
+{
+    auto report = example();
+    report.trace.continuation = "reference"; // of 2 tokens; the third is what the dense run goes on with
+    EXPECT_EQ(answer_steps(report), 2);
+    EXPECT_DOUBLE_EQ(closed_loop({report, 0, 0})->kl, 1.5);
+    EXPECT_DOUBLE_EQ(*closed_loop({report, 0, 0})->cross_entropy, 2.5);
+    EXPECT_EQ(exact({report, 0, 0}), true);
+}
+
+TEST(ClosedLoopStatistics, AnExactAnswerStartsWithWhatThePromptLeadsTo)
+{
+    auto report = example();
+    EXPECT_EQ(exact({report, 0, 0}), false); // 300, 301 where the answer goes on 300, 302
+    EXPECT_EQ(exact({report, 0, 2}), true);
+    EXPECT_EQ(dense_exact(report), true);
+    report.closed_loop.next_id = 8;
+    EXPECT_EQ(exact({report, 0, 2}), false);
+    EXPECT_EQ(dense_exact(report), false);
+}
+
+TEST(ClosedLoopStatistics, TheTokenThatEndsAnAnswerIsPartOfIt)
+{
+    auto report = example();
+    report.closed_loop.end_ids = {302};
+    EXPECT_EQ(answer_steps(report), 2);
+    EXPECT_EQ(exact({report, 0, 0}), false); // goes on where the answer ends
+    report.closed_loop.end_ids = {300};
+    EXPECT_EQ(exact({report, 0, 0}), true);
+}
+
+TEST(ClosedLoopStatistics, AnOlderReportTellsTheFirstTokenWhereItCan)
+{
+    auto report = example();
+    report.closed_loop.next_id = -1;
+    EXPECT_EQ(next_id(report), 7); // its own answer starts with it
+    report.closed_loop.generated_ids.clear();
+    EXPECT_EQ(next_id(report), 7); // a greedy run
+    report.trace.continuation = "reference";
+    EXPECT_EQ(next_id(report), std::nullopt);
+    EXPECT_EQ(exact({report, 0, 2}), std::nullopt);
+    EXPECT_EQ(dense_exact(report), std::nullopt);
+}
+
+TEST(ClosedLoopStatistics, AnswersOfThePromptsOwnTokenAloneAreNotCompared)
+{
+    auto report = example();
+    EXPECT_EQ(same_as_dense({report, 0, 0}), false);
+    EXPECT_EQ(same_as_dense({report, 0, 2}), true);
+    report.closed_loop.end_ids = {7}; // which all start with, whatever is evicted
+    EXPECT_EQ(same_as_dense({report, 0, 0}), std::nullopt);
+    report.closed_loop.end_ids = {};
+    report.closed_loop.generated_ids = {7};
+    for (auto& policy : report.policies)
+        policy.closed_loop.generated_ids = {7, 7, 7};
+    EXPECT_EQ(value_at(answer_table(all_cells(report)), 0, "same_as_dense"), Value());
+}
+
 TEST(ClosedLoopStatistics, AReportWithoutAClosedLoopHasNone)
 {
     const auto report = example_report();
     EXPECT_FALSE(closed_loop({report, 0, 0}));
     EXPECT_FALSE(drift({report, 0, 0}, 0));
     EXPECT_FALSE(answer({report, 0, 0}));
+    EXPECT_FALSE(exact({report, 0, 0}));
+    EXPECT_FALSE(kl_of_all_steps({report, 0, 0}));
+    EXPECT_FALSE(same_as_dense({report, 0, 0}));
+    EXPECT_EQ(closed_loop_text(report), "");
     const auto table = comparison_table(all_cells(report));
     EXPECT_EQ(value_at(table, 0, "kl"), Value());
     EXPECT_THAT(to_text(table), Not(HasSubstr("kl")));

@@ -11,6 +11,7 @@ inline void add_example_closed_loop(ReplayReport& report)
     const std::size_t layers = 3, steps = 3;
     auto& dense = report.closed_loop;
     dense.input_ids = {7, 300, 302};
+    dense.next_id = 7;
     dense.cross_entropy = {0.5, 0.25};
     dense.top_ids = {300, 302, 2};
     dense.resid_l1.assign(layers * steps, 80);

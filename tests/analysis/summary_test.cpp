@@ -76,6 +76,27 @@ TEST(Summary, AveragesReportsAndCountsExactAnswers)
     EXPECT_TRUE(std::holds_alternative<double>(at(table, 0, "rank_correlation")));
 }
 
+TEST(Summary, AnAnswerWhoseFirstTokenIsWrongIsNotExact)
+{
+    std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 9, 5})};
+    reports[0].closed_loop.next_id = 7;
+    reports[1].closed_loop.next_id = 6; // the prompt leads elsewhere
+    const Table table = summary_table(select_cells(reports, {}), "");
+    EXPECT_EQ(at(table, 2, "exact"), Value(std::int64_t{1}));
+    EXPECT_EQ(at(table, 2, "dense_exact"), Value(std::int64_t{1}));
+}
+
+TEST(Summary, LeavesExactAnswersOpenWhereTheFirstTokenIsNotKnown)
+{
+    std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 9, 5})};
+    reports[1].trace.continuation = "reference";
+    reports[1].trace.eval_len = 3;
+    const Table table = summary_table(select_cells(reports, {}), "");
+    EXPECT_EQ(at(table, 2, "exact"), Value());
+    EXPECT_EQ(at(table, 2, "dense_exact"), Value());
+    EXPECT_EQ(at(table, 2, "kl"), Value(4.0));
+}
+
 TEST(Summary, TakesABudgetThatIsTheOneAtEqualRetentionForEither)
 {
     std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 9, 1})};

@@ -269,6 +269,16 @@ TEST_F(StoriesRecording, ContinuesAsTheGreedyReference)
     EXPECT_EQ(trace.info().eval_ids, Ids(prompt_ids.begin() + 1, prompt_ids.end()));
 }
 
+TEST_F(StoriesRecording, SaysWhatThePromptLeadsToWhateverTheSteps)
+{
+    const std::int64_t next = recorded(prompt_ids, {.steps = 2, .reference = {}}, 8).info().next_id;
+    EXPECT_EQ(next, recorded(prompt_ids, {.steps = 2, .reference = {}}, 8).info().eval_ids.front());
+    EXPECT_NE(next, 11);
+    EXPECT_EQ(recorded(prompt_ids, {.steps = 0, .reference = {11, 12}}, 8).info().next_id, next);
+    EXPECT_EQ(recorded(prompt_ids, {.steps = 0, .reference = {}}, 8).info().next_id, next);
+    EXPECT_EQ(recorded(prompt_ids, {.steps = 0, .reference = {11}}, 8, {}, of_part({1}, {0})).info().next_id, next);
+}
+
 TEST_F(StoriesRecording, ReferenceThatIsTheGreedyContinuationGivesItsLogits)
 {
     const Trace first = recorded(prompt_ids, {.steps = 6, .reference = {}}, 8);

@@ -50,7 +50,7 @@ TEST_F(Trace, ANewerFormatIsRefusedNamingBothVersions)
     make_trace();
     RawFile(path("trace.h5")).set_attribute("/", "format_major", 2);
     for (const std::string reader : trace_readers)
-        expect_refusal(reader + "trace.h5", 1, {"trace.h5", "2.2", "1.2"});
+        expect_refusal(reader + "trace.h5", 1, {"trace.h5", "2.3", "1.3"});
 }
 
 TEST_F(Trace, AReportIsNotATrace)

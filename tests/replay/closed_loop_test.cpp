@@ -2,21 +2,26 @@
 
 #include "tests/replay/closed_loop_cells.h"
 #include "tests/temporary_folder.h"
+#include "tests/traces/raw_h5.h"
 #include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <functional>
 
 namespace lava {
 namespace {
 
+using ::testing::AllOf;
 using testing::answer_naively;
+using ::testing::ElementsAre;
 using testing::expect_all_cells;
 using testing::expect_near;
 using ::testing::HasSubstr;
 using testing::Ids;
+using ::testing::IsEmpty;
 using testing::kept_of;
 using testing::ragged_report;
 using ::testing::ThrowsMessage;
@@ -35,6 +40,15 @@ std::filesystem::path record_story(const std::string& name, const Ids& reference
     const auto file = folder() / (name + ".h5");
     testing::record_story(file, reference);
     return file;
+}
+
+std::vector<std::string> notes_of(const Trace& trace, const Decoder& decoder, ReplayReport& report)
+{
+    std::vector<std::string> notes;
+    ReplayObserver observer;
+    observer.note = [&](const std::string& note) { notes.push_back(note); };
+    add_closed_loop(trace, decoder, {}, report, observer);
+    return notes;
 }
 
 TEST(ClosedLoop, IsAPlainDecodeOfEachRowWithMasks)
@@ -103,6 +117,83 @@ TEST(ClosedLoop, AnAnswerStartsWithWhatThePromptLeadsToWhateverTheReference)
     auto expected = greedy.info().eval_ids;
     expected.resize(4);
     EXPECT_EQ(report.closed_loop.generated_ids, expected);
+}
+
+/// Opens a trace for plain HDF5 calls.
+void edit(const std::filesystem::path& file, const std::function<void(hid_t)>& change)
+{
+    const hid_t id = H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    change(id);
+    H5Fclose(id);
+}
+
+TEST(ClosedLoop, WhatThePromptLeadsToIsAsRecordedOrElseComputed)
+{
+    const auto file = record_story("closed_loop_next", {403, 11, 12, 13});
+    const auto next_id = [&] {
+        const Trace trace(file);
+        auto report = ragged_report(trace.info());
+        add_closed_loop(trace, open_model_of(trace, story_model), {}, report);
+        return report.closed_loop.next_id;
+    };
+    const auto recorded = next_id();
+    EXPECT_EQ(recorded, Trace(file).info().next_id);
+    EXPECT_EQ(recorded, Trace(record_story("closed_loop")).info().eval_ids.front());
+    edit(file, [](hid_t id) { test::raw_delete(id, "/tokens/next_id"); });
+    EXPECT_EQ(next_id(), recorded);
+}
+
+TEST(ClosedLoop, SaysWhereWhatThePromptLeadsToCannotBeKnown)
+{
+    const auto file = record_story("closed_loop_unknown", {403, 11, 12, 13});
+    edit(file, [](hid_t id) {
+        test::raw_delete(id, "/tokens/next_id");
+        test::raw_delete(id, "/tokens/prompt_ids");
+    });
+    const Trace trace(file);
+    const auto decoder = open_model_of(trace, story_model);
+    auto report = ragged_report(trace.info());
+    EXPECT_THAT(notes_of(trace, decoder, report), ElementsAre(HasSubstr("whether answers are exact stays open")));
+    EXPECT_EQ(report.closed_loop.next_id, -1);
+    EXPECT_THAT([&] { add_closed_loop(trace, decoder, {.free = true}, report); },
+        ThrowsMessage<Error>(HasSubstr("no prompt_ids recorded")));
+}
+
+TEST(ClosedLoop, SaysWhereTokensAreNotThoseOfAGreedyRun)
+{
+    auto ids = Trace(record_story("closed_loop")).info().eval_ids;
+    ids[3] = ids[3] == 11 ? 12 : 11;
+    const auto file = record_story("closed_loop_tokens", ids);
+    edit(file, [](hid_t id) { test::raw_attribute(id, "/run", "continuation", "greedy"); });
+    const Trace trace(file);
+    auto report = ragged_report(trace.info());
+    EXPECT_THAT(notes_of(trace, open_model_of(trace, story_model), report),
+        ElementsAre(AllOf(HasSubstr("predicts otherwise than recorded: at evaluation step 2, token "
+                              + std::to_string(ids[3]) + ", which follows in a greedy run, is "),
+            HasSubstr("not all of one run"))));
+}
+
+/// The small model with its last weights set to 0.
+std::filesystem::path altered_model()
+{
+    const auto model = folder() / "altered_model";
+    std::filesystem::remove_all(model);
+    std::filesystem::copy(story_model, model, std::filesystem::copy_options::recursive);
+    const std::string zeros(40'000, '\0');
+    std::fstream weights(model / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+    weights.seekp(-std::ssize(zeros), std::ios::end);
+    weights.write(zeros.data(), std::ssize(zeros));
+    return model;
+}
+
+TEST(ClosedLoop, SaysWhereTheModelPredictsOtherwiseThanRecorded)
+{
+    const Trace trace(record_story("closed_loop_logits", {403, 11, 12, 13}));
+    auto report = ragged_report(trace.info());
+    EXPECT_THAT(notes_of(trace, Decoder(Checkpoint(story_model), {}), report), IsEmpty());
+    EXPECT_THAT(notes_of(trace, Decoder(Checkpoint(altered_model()), {}), report),
+        ElementsAre(HasSubstr("predicts otherwise than recorded: at evaluation step 0, its logits diverge from /logits "
+                              "by ")));
 }
 
 TEST(ClosedLoop, TheWholeCacheIsTheDenseRunExactly)

@@ -379,9 +379,9 @@ class PythonTraces(unittest.TestCase):
         lava_trace.write_trace(self.path("x.h5"), [random_layer(0, NEEDED)])
         with lava_trace.h5py.File(self.path("x.h5"), "r+") as file:
             file.attrs["format_major"] = 2
-        with self.assertRaisesRegex(ValueError, "format version 2.2 is newer than 1.2"):
+        with self.assertRaisesRegex(ValueError, "format version 2.3 is newer than 1.3"):
             lava_trace.read_trace(self.path("x.h5"))
-        self.assertIn("format version 2.2 is newer than 1.2", run("info", self.path("x.h5"), expect=1))
+        self.assertIn("format version 2.3 is newer than 1.3", run("info", self.path("x.h5"), expect=1))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ TEST(TraceReader, RefusesANewerMajorVersionAndNamesBoth)
         raw_attribute(file, "/", "format_major", std::int64_t(2));
         raw_attribute(file, "/", "format_minor", std::int64_t(3));
     }),
-        "format version 2.3 is newer than 1.2, the newest that this program reads");
+        "format version 2.3 is newer than 1.3, the newest that this program reads");
     const TemporaryFolder folder;
     const Trace trace(raw_trace(folder / "x.h5", [](hid_t file) {
         raw_attribute(file, "/", "format_minor", std::int64_t(7));
@@ -186,6 +186,23 @@ TEST(TraceReader, ReadsWhatVersionOnePointOneAdded)
     EXPECT_FLOAT_EQ(layer.q_pre_rope_cov[3][2][0].item<float>(), 0.25F * 34);
     EXPECT_FLOAT_EQ(layer.repeat_maxima[1][5].item<float>(), 0.25F * 12);
     EXPECT_FALSE(layer.repeat_maxima_plus.defined());
+}
+
+TEST(TraceReader, ReadsWhatThePromptLeadsTo)
+{
+    const auto next = [](std::int64_t id) {
+        return [id](hid_t file) { raw_dataset(file, "/tokens/next_id", H5T_STD_I64LE, {1}, &id); };
+    };
+    const TemporaryFolder folder;
+    EXPECT_EQ(Trace(raw_trace(folder / "old.h5")).info().next_id, -1);
+    EXPECT_EQ(Trace(raw_trace(folder / "x.h5", next(6))).info().next_id, 6);
+    EXPECT_EQ(refusal(next(7)), "/tokens/next_id: expected an id below vocab_size, 7, found 7");
+    EXPECT_EQ(refusal(next(-1)), "/tokens/next_id: expected an id of at least 0, found -1");
+    EXPECT_EQ(refusal([&](hid_t file) {
+        next(3)(file);
+        raw_attribute(file, "/run", "continuation", "greedy");
+    }),
+        "/tokens/eval_ids: expected a greedy continuation to start with next_id, 3, found 1");
 }
 
 TEST(TraceReader, RefusesARotaryEmbeddingThatDoesNotFit)

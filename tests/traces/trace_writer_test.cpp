@@ -44,6 +44,7 @@ TraceInfo small_info()
     info.prompt_texts.assign(20, "\xff");
     info.eval_ids = {1, 2, 3};
     info.eval_texts = {"x", "", "yz"};
+    info.next_id = 8;
     info.rope_attention_scaling = 1.25;
     info.layer_numbers = {4, 9};
     info.kv_head_numbers = {0, 5};
@@ -89,6 +90,7 @@ TEST(TraceWriter, IsReadBackAsItWas)
     EXPECT_EQ(trace.info().prompt_texts, info.prompt_texts);
     EXPECT_EQ(trace.info().eval_texts, info.eval_texts);
     EXPECT_EQ(trace.info().eval_ids, info.eval_ids);
+    EXPECT_EQ(trace.info().next_id, 8);
     EXPECT_EQ(trace.info().spans, info.spans);
     EXPECT_EQ(trace.info().weights_sha256, "abc");
     EXPECT_EQ(trace.info().rope_inv_freq, info.rope_inv_freq);

@@ -23,7 +23,7 @@ import h5py
 import numpy as np
 
 FORMAT_MAJOR = 1
-FORMAT_MINOR = 2
+FORMAT_MINOR = 3
 
 # The arrays of a layer, with the sizes of their axes ("Hq*d" is Hq times d). All but the first three are optional;
 # losses need q_eval, k_eval, v_eval and w_o, and `lava-trace verify` needs attn_out too.
