@@ -5,7 +5,7 @@
 #include "analysis/plot.h"
 #include "analysis/summary.h"
 #include "traces/error.h"
-#include "traces/output_file.h"
+#include "traces/output_guard.h"
 #include "traces/program.h"
 #include "traces/recorded_part.h"
 
@@ -73,6 +73,9 @@ std::string retained_text(const Options& options, std::span<const Cell> cells)
 
 std::string result(const Options& options)
 {
+    if (options.command == Command::curves) {
+        refuse_same_files({&options.output, 1}, options.reports);
+    }
     const std::vector<ReplayReport> reports = read_reports(options);
     if (options.command == Command::gain) {
         const auto& policies = options.filter.policies;
@@ -81,7 +84,6 @@ std::string result(const Options& options)
     }
     if (options.command == Command::curves) {
         const std::string& policy = options.filter.policies[0];
-        refuse_same_file(options.output, options.reports);
         if (!options.output.empty())
             write_npy(options.output, oracle_curves(reports, policy));
         return to_string(oracle_table(reports, policy), options.format);

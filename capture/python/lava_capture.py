@@ -14,6 +14,7 @@ softmax of scaled products over all earlier tokens, or those of a sliding window
 
 import argparse
 import math
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -357,6 +358,10 @@ def main():
     arguments = parser.parse_args()
     if (arguments.prompt_file is None) == (arguments.ids is None):
         parser.error("give --prompt-file or --ids")
+    inputs = [arguments.prompt_file or arguments.ids, *Path(arguments.model).glob("*")]
+    for path in filter(os.path.exists, inputs if os.path.exists(arguments.output) else []):
+        if os.path.samefile(path, arguments.output) and not str(path).endswith(".h5"):
+            parser.error(f"{arguments.output}: would be written over {path}")
 
     import json
 

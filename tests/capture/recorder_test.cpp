@@ -53,7 +53,7 @@ protected:
         info.prompt_ids = ids;
         RecordOptions options = more;
         options.window = window;
-        info = complete_info(info, *decoder_, evaluation, options);
+        info = complete_info(info, decoder_->config(), evaluation, options);
         store.trace = file_;
         record_trace(*decoder_, info, evaluation, options, store, nullptr, on_step);
         return Trace(file_);
