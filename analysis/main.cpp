@@ -6,7 +6,7 @@
 #include "analysis/report_set.h"
 #include "analysis/summary.h"
 #include "traces/error.h"
-#include "traces/output_file.h"
+#include "traces/output_guard.h"
 #include "traces/program.h"
 #include "traces/recorded_part.h"
 
@@ -131,7 +131,6 @@ std::string tables_text(const Options& options, std::span<const ReplayReport> re
 std::string curves_text(const Options& options, std::span<const ReplayReport> reports)
 {
     const std::string& policy = options.filter.policies[0];
-    refuse_same_file(options.output, options.reports);
     if (!options.output.empty())
         write_npy(options.output, oracle_curves(reports, policy));
     return to_string(oracle_table(reports, policy), options.format);
@@ -139,6 +138,9 @@ std::string curves_text(const Options& options, std::span<const ReplayReport> re
 
 std::string result(const Options& options)
 {
+    if (options.command == Command::curves) {
+        refuse_same_files({&options.output, 1}, options.reports);
+    }
     const std::vector<ReplayReport> reports = read_reports(options);
     const std::vector<Cell> cells = cells_of(options, reports);
     switch (options.command) {

@@ -17,7 +17,7 @@ struct NpyArray
 /// expected and found.
 NpyArray read_npy(const std::filesystem::path& file);
 
-/// Writes float32, format version 1, by way of `file`.part and a rename. Throws Error.
+/// Writes float32, format version 1, by way of an OutputFile. Throws Error.
 void write_npy(const std::filesystem::path& file, const NpyArray& array);
 
 } // namespace lava

@@ -472,7 +472,8 @@ void write_report(const std::filesystem::path& file, const ReplayReport& report,
 {
     check_report(file, report);
     OutputFile output(file);
-    write_root(Group::create_file(output.part()), report, rankings, threads); // the file is closed before it is renamed
+    write_root(
+        Group::create_file(output.part(), file), report, rankings, threads); // the file is closed before it is renamed
     output.commit();
 }
 

@@ -100,7 +100,7 @@ enum class Rankings
     left_out ///< a smaller file that does not say which entries stay, only how many and at what loss
 };
 
-/// Writes by way of `file`.part and a rename, the same bytes for any number of threads. Throws Error.
+/// Writes by way of an OutputFile, the same bytes for any number of threads. Throws Error.
 void write_report(
     const std::filesystem::path& file, const ReplayReport& report, Rankings rankings = Rankings::kept, int threads = 1);
 

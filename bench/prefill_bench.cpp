@@ -117,7 +117,7 @@ void bench_prefill(const Options& options, const std::filesystem::path& trace)
     for (std::int64_t i = 0; i < options.tokens; ++i) // any tokens take as long
         info.prompt_ids.push_back(i * 7919 % decoder.config().vocab_size);
     const Evaluation none{.steps = 0, .reference = {}};
-    info = complete_info(info, decoder, none, {});
+    info = complete_info(info, decoder.config(), none, {});
     const auto times = in_turn(
         options.runs,
         [&] {

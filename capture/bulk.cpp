@@ -1,13 +1,15 @@
 #include "capture/bulk.h"
 
+#include "capture/existing_trace.h"
+#include "capture/outputs.h"
 #include "capture/session.h"
-#include "traces/error.h"
 #include "traces/output_file.h"
 #include "traces/program.h"
 #include "traces/trace.h"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <iostream>
 #include <optional>
 
@@ -16,29 +18,6 @@ namespace lava {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// What a trace says of itself, or nothing where it cannot be read.
-std::optional<TraceInfo> existing(const std::filesystem::path& trace)
-{
-    try {
-        return std::filesystem::exists(trace) ? std::optional(Trace(trace).info()) : std::nullopt;
-    } catch (const Error&) {
-        return std::nullopt;
-    }
-}
-
-/// Whether a trace is what `job` would record.
-bool is_of(const TraceInfo& found, const PreparedJob& job, bool repeat_pass)
-{
-    const TraceInfo& wanted = job.info;
-    const auto& reference = job.evaluation.reference;
-    return found.format_minor == wanted.format_minor && found.prompt_ids == wanted.prompt_ids
-        && found.spans == wanted.spans && found.tokenization == wanted.tokenization
-        && found.weights_sha256 == wanted.weights_sha256 && found.run_dtype == wanted.run_dtype
-        && found.store_type == job.store.store && found.window == wanted.window && found.eval_len == wanted.eval_len
-        && found.continuation == wanted.continuation && found.has_repeat_maxima == repeat_pass
-        && (reference.empty() || found.eval_ids == reference);
-}
 
 Json entry_of(const PreparedJob& job, const TraceInfo& trace)
 {
@@ -62,12 +41,55 @@ void write_index(const std::filesystem::path& folder, const TraceInfo& info, con
     write_text_file(folder / "index.json", index.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-void make_folder(const std::filesystem::path& folder)
+/// What is kept and what is made, for each job.
+struct Plan
 {
-    std::error_code error;
-    std::filesystem::create_directory(folder, error);
-    if (!std::filesystem::is_directory(folder)) {
-        throw Error(folder.string() + ": cannot be made: " + (error ? error.message() : "there is a file"));
+    std::vector<std::optional<TraceInfo>> kept;
+    Forecast sizes; ///< of what is made
+    std::int64_t steps = 0; ///< on the way
+    std::size_t to_make = 0;
+};
+
+/// `verify`: a trace that does not verify is made again, too.
+Plan plan_of(const CaptureOptions& options, const Session& session, const std::vector<PreparedJob>& jobs, bool verify)
+{
+    const auto indexed = indexed_traces(options.output);
+    Plan plan;
+    for (const PreparedJob& job : jobs) {
+        ExistingTrace found = existing_trace(job, options.repeat_pass, indexed);
+        if (found.kept && verify) {
+            found.fault = verify_fault(job.store.trace);
+        }
+        if (!found.fault.empty()) {
+            found.kept.reset();
+            std::cerr << "lava-capture: note: " << job.store.trace.string() << " is made again: " << found.fault
+                      << '\n';
+        }
+        if (!found.kept) {
+            const Forecast one = session.forecast_of(job);
+            plan.sizes.trace += one.trace;
+            plan.sizes.weights = std::max(plan.sizes.weights, one.weights);
+            plan.sizes.resume = std::max(plan.sizes.resume, one.resume);
+            plan.steps += session.progress_of(job);
+            ++plan.to_make;
+        }
+        plan.kept.push_back(std::move(found.kept));
+    }
+    return plan;
+}
+
+/// Makes what is not kept, and the index.
+void make_traces(
+    const CaptureOptions& options, const Session& session, const std::vector<PreparedJob>& jobs, const Plan& plan)
+{
+    Progress progress("layers", plan.steps);
+    auto entries = Json::array();
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+        if (!plan.kept[i]) {
+            session.run(jobs[i], [&] { progress.step(); });
+        }
+        entries.push_back(entry_of(jobs[i], plan.kept[i] ? *plan.kept[i] : Trace(jobs[i].store.trace).info()));
+        write_index(options.output, jobs[i].info, entries, jobs.size());
     }
 }
 
@@ -77,48 +99,27 @@ void capture_all(const CaptureOptions& options)
 {
     const std::vector<CaptureJob> jobs = read_jobs(options.prompts_file);
     Session session(options, jobs);
-    const std::vector<PreparedJob> prepared = session.prepare(jobs);
-    std::vector<std::optional<TraceInfo>> infos;
-    Forecast sizes;
-    std::int64_t steps = 0;
-    for (const PreparedJob& job : prepared) {
-        auto found = existing(job.store.trace);
-        if (found && !is_of(*found, job, options.repeat_pass)) {
-            found.reset();
-        }
-        if (!found) {
-            const Forecast one = session.forecast_of(job);
-            sizes.trace += one.trace;
-            sizes.weights = std::max(sizes.weights, one.weights);
-            sizes.resume = std::max(sizes.resume, one.resume);
-            steps += session.progress_of(job);
-        }
-        infos.push_back(std::move(found));
+    std::vector<PreparedJob> prepared = session.prepare(jobs);
+    refuse_overwriting(options, prepared);
+    check_folder(options.output, false);
+    if (!options.dry_run) {
+        session.digest(prepared);
     }
+    const Plan plan = plan_of(options, session, prepared, !options.dry_run);
+    check_folder(options.output, !options.dry_run);
+    check_room(
+        plan.sizes, std::filesystem::is_directory(options.output) ? options.output / "index.json" : options.output);
     if (options.dry_run) {
-        std::cout << to_string(sizes) << '\n';
+        std::cout << to_string(plan.sizes) << '\n';
         return;
     }
-    make_folder(options.output);
     check_outputs(prepared.front().info, prepared.front().store);
-    check_room(sizes, options.output / "index.json");
-    std::cerr << "lava-capture: " << to_string(sizes) << '\n';
-
-    std::optional<Progress> progress(std::in_place, "layers", steps);
-    auto entries = Json::array();
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < prepared.size(); ++i) {
-        const bool is_there = infos[i].has_value();
-        if (!is_there) {
-            session.run(prepared[i], [&] { progress->step(); });
-            infos[i] = Trace(prepared[i].store.trace).info();
-        }
-        kept += is_there ? 1 : 0;
-        entries.push_back(entry_of(prepared[i], *infos[i]));
-        write_index(options.output, prepared[i].info, entries, prepared.size());
+    std::cerr << "lava-capture: " << to_string(plan.sizes) << '\n';
+    if (plan.to_make > 0) {
+        session.load();
     }
-    progress.reset();
-    std::cout << prepared.size() << " traces in " << options.output.string() << ", " << kept
+    make_traces(options, session, prepared, plan);
+    std::cout << prepared.size() << " traces in " << options.output.string() << ", " << prepared.size() - plan.to_make
               << " of them kept from before; " << (options.output / "index.json").string() << " lists them\n";
 }
 

@@ -1,15 +1,14 @@
 #include "capture/bulk.h"
 #include "capture/options.h"
+#include "capture/outputs.h"
 #include "capture/session.h"
 #include "capture/summary.h"
 #include "traces/error.h"
-#include "traces/output_file.h"
 #include "traces/program.h"
 #include "traces/trace.h"
 
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <iostream>
 #include <optional>
 
@@ -55,14 +54,18 @@ void capture_one(const CaptureOptions& options)
 {
     const std::vector<CaptureJob> jobs{job_of(options)};
     Session session(options, jobs);
-    const PreparedJob job = session.prepare(jobs).front();
+    std::vector<PreparedJob> prepared = session.prepare(jobs);
+    const PreparedJob& job = prepared.front();
+    refuse_overwriting(options, prepared);
     const Forecast sizes = session.forecast_of(job);
+    check_place(job.store.trace, sizes);
     if (options.dry_run) {
         std::cout << to_string(sizes) << '\n';
         return;
     }
+    session.digest(prepared);
     check_outputs(job.info, job.store);
-    check_room(sizes, job.store.trace);
+    session.load();
     if (::isatty(STDERR_FILENO) != 0) { // like progress, for who watches
         std::cerr << "lava-capture: " << to_string(sizes) << '\n';
     }
@@ -77,9 +80,6 @@ int capture(const CaptureOptions& options)
     if (options.threads > 0) {
         at::set_num_threads(options.threads);
     }
-    const std::array inputs{options.prompt_file, options.ids_file, options.prompts_file, options.haystack_file,
-        options.spans_file, options.reference_file};
-    refuse_same_file(options.output, inputs);
     if (options.prompts_file.empty()) {
         capture_one(options);
     } else {

@@ -3,6 +3,7 @@
 #include "model/tokenizer.h"
 #include "traces/error.h"
 #include "traces/output_file.h"
+#include "traces/output_guard.h"
 #include "traces/program.h"
 
 #include <boost/program_options.hpp>
@@ -129,6 +130,9 @@ int run(int argc, char** argv)
         std::cout << command.text;
         return 0;
     }
+    auto inputs = files_of_model(command.model);
+    inputs.push_back(command.book);
+    refuse_same_files({&command.output, 1}, inputs);
     const auto tokenizer = read_tokenizer(command.model);
     TaskRequest request;
     request.seed = command.seed;

@@ -249,20 +249,20 @@ void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluat
 }
 
 TraceInfo complete_info(
-    TraceInfo info, const Decoder& decoder, const Evaluation& evaluation, const RecordOptions& options)
+    TraceInfo info, const ModelConfig& config, const Evaluation& evaluation, const RecordOptions& options)
 {
-    info.shape = decoder.config().shape;
-    info.vocab_size = decoder.config().vocab_size;
+    info.shape = config.shape;
+    info.vocab_size = config.vocab_size;
     info.seq_len = std::ssize(info.prompt_ids);
     info.eval_len = evaluation.length();
     info.window = std::min(options.window, info.seq_len);
     if (info.eval_len > 0) {
         info.continuation = evaluation.reference.empty() ? "greedy" : "reference";
     }
-    const RopeParameters rope = decoder.rope_parameters(info.seq_len);
+    const RopeParameters rope = rope_parameters(config, info.seq_len);
     info.rope_inv_freq = rope.inverse_frequencies;
     info.rope_attention_scaling = rope.attention_scaling;
-    info.layer_windows = layer_windows(decoder.config());
+    info.layer_windows = layer_windows(config);
     return part_info(std::move(info), options.part);
 }
 
@@ -271,9 +271,9 @@ void check_outputs(const TraceInfo& info, const StoreOptions& store)
     const TraceWriter dropped(store.trace, info, writer_options(store));
 }
 
-std::int64_t progress_steps(const Decoder& decoder, const Evaluation& evaluation)
+std::int64_t progress_steps(const ModelConfig& config, const Evaluation& evaluation)
 {
-    return decoder.config().shape.num_layers * (evaluation.reference.empty() ? 1 + evaluation.steps : 1);
+    return config.shape.num_layers * (evaluation.reference.empty() ? 1 + evaluation.steps : 1);
 }
 
 void record_trace(const Decoder& decoder, const TraceInfo& info, const Evaluation& evaluation,

@@ -44,16 +44,17 @@ struct StoreOptions
 void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluation& evaluation,
     const std::optional<RepeatTexts>& repeat);
 
-/// What `info`, which holds what is known of prompt and run, becomes once model and options are known.
+/// What `info`, which holds what is known of prompt and run, becomes once model and options are known. No weights are
+/// read.
 TraceInfo complete_info(
-    TraceInfo info, const Decoder& decoder, const Evaluation& evaluation, const RecordOptions& options);
+    TraceInfo info, const ModelConfig& config, const Evaluation& evaluation, const RecordOptions& options);
 
 /// Opens the files that record_trace() will write and drops them again: a folder that is read only or a weights file of
 /// another model is told before the model runs.
 void check_outputs(const TraceInfo& info, const StoreOptions& store);
 
 /// Steps of work that record_trace() reports: one for each layer of each pass.
-std::int64_t progress_steps(const Decoder& decoder, const Evaluation& evaluation);
+std::int64_t progress_steps(const ModelConfig& config, const Evaluation& evaluation);
 
 /// Runs the prompt and its evaluation steps through the model and writes the trace; `info` as complete_info() gives it.
 /// All tokens of the prompt go through a layer, in chunks, before the next layer begins, and a layer is written while

@@ -9,9 +9,15 @@
 
 #include <ATen/ATen.h>
 
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 namespace lava {
 
@@ -29,7 +35,7 @@ void write_file(const std::filesystem::path& file, const std::function<void(cons
 {
     OutputFile output(file);
     {
-        const auto root = h5::Group::create_file(output.part());
+        const auto root = h5::Group::create_file(output.part(), file);
         write(root);
         root.flush();
     }
@@ -47,16 +53,21 @@ bool is_of_the_run(const LayerDataset& dataset)
     return dataset.role == Role::required || dataset.role == Role::evaluation;
 }
 
+/// Whether a file of this name is one that a capture makes, half-written ones of a killed process included.
+bool is_own(const std::string& name)
+{
+    const bool is_part = name.starts_with('.') && name.ends_with(".part");
+    const std::string whole = is_part ? name.substr(1) : name;
+    return whole.starts_with("key.json") || whole.starts_with("layer") || whole.starts_with("streams");
+}
+
 } // namespace
 
 ResumeFolder::ResumeFolder(std::filesystem::path folder, const TraceInfo& info, const std::string& key)
     : folder_(std::move(folder))
     , info_(info)
 {
-    std::error_code error;
-    std::filesystem::create_directory(folder_, error);
-    if (!std::filesystem::is_directory(folder_))
-        throw Error(folder_.string() + ": cannot be made: " + (error ? error.message() : "there is a file"));
+    lock();
     if (std::filesystem::exists(folder_ / "key.json"))
         check_key(key);
     else
@@ -64,6 +75,34 @@ ResumeFolder::ResumeFolder(std::filesystem::path folder, const TraceInfo& info, 
     for (std::int64_t layer = 0; std::filesystem::exists(layer_file(layer)); ++layer)
         if (std::filesystem::exists(streams_file(layer + 1)))
             done_ = layer + 1;
+}
+
+ResumeFolder::~ResumeFolder()
+{
+    if (lock_ >= 0)
+        ::close(lock_);
+}
+
+/// The lock ends with the process, however that ends. Where the file system has no locks, none is held.
+void ResumeFolder::lock()
+{
+    for (struct stat here = {}, locked = {}; lock_ < 0;) {
+        std::error_code error;
+        std::filesystem::create_directory(folder_, error);
+        lock_ = ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (lock_ < 0)
+            throw Error(folder_.string() + ": cannot be made: " + (error ? error.message() : std::strerror(errno)));
+        if (::flock(lock_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+            ::close(lock_);
+            throw Error(folder_.string() + ": another lava-capture is making the same trace there: wait for it");
+        }
+        const bool same = ::fstat(lock_, &locked) == 0 && ::stat(folder_.c_str(), &here) == 0
+            && here.st_ino == locked.st_ino && here.st_dev == locked.st_dev;
+        if (!same) { // another process has finished and removed it in between
+            ::close(lock_);
+            lock_ = -1;
+        }
+    }
 }
 
 void ResumeFolder::check_key(const std::string& key) const
@@ -131,7 +170,14 @@ std::vector<at::Tensor> ResumeFolder::streams() const
 
 void ResumeFolder::remove()
 {
-    std::filesystem::remove_all(folder_);
+    std::vector<std::filesystem::path> own;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_))
+        if (is_own(entry.path().filename().string()))
+            own.push_back(entry.path());
+    for (const auto& file : own)
+        std::filesystem::remove(file);
+    std::error_code not_empty;
+    std::filesystem::remove(folder_, not_empty);
 }
 
 } // namespace lava

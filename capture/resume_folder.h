@@ -15,9 +15,12 @@ namespace lava {
 class ResumeFolder
 {
 public:
-    /// Opens or makes the folder. `key` says all that the numbers depend on. Throws Error where the folder is of a
-    /// capture with another key.
+    /// Opens or makes the folder, for this process alone. `key` says all that the numbers depend on. Throws Error where
+    /// the folder is of a capture with another key, or where another process works in it.
     ResumeFolder(std::filesystem::path folder, const TraceInfo& info, const std::string& key);
+    ~ResumeFolder();
+    ResumeFolder(const ResumeFolder&) = delete;
+    ResumeFolder& operator=(const ResumeFolder&) = delete;
 
     std::int64_t layers_done() const { return done_; }
     /// A finished layer; its cache has room for the steps. Tensors are in the dtype and on the device of `like`.
@@ -25,9 +28,11 @@ public:
     std::vector<at::Tensor> streams() const;
     /// The layer after those that are done.
     void save(const LayerView& view, const std::vector<at::Tensor>& streams);
+    /// Removes what a capture has put there, and the folder unless something else lies in it.
     void remove();
 
 private:
+    void lock();
     std::filesystem::path layer_file(std::int64_t layer) const;
     std::filesystem::path streams_file(std::int64_t layers_done) const;
     void check_key(const std::string& key) const;
@@ -35,6 +40,7 @@ private:
     std::filesystem::path folder_;
     const TraceInfo& info_;
     std::int64_t done_ = 0;
+    int lock_ = -1; ///< the folder, open and locked
 };
 
 } // namespace lava

@@ -69,31 +69,39 @@ Session::Session(const CaptureOptions& options, const std::vector<CaptureJob>& j
     record_.chunk = options.chunk;
     record_.part = options.part;
     devices_of_layers(parse_devices(options.device), checkpoint_.config().shape.num_layers); // before much is read
+    run_ = with_dtype({.device = options.device, .dtype = options.dtype}, checkpoint_.config());
     if (options.repeat_pass) {
         record_.repeat = repeat_texts(*tokenizer_);
     }
 }
 
-std::vector<PreparedJob> Session::prepare(const std::vector<CaptureJob>& jobs)
+std::vector<PreparedJob> Session::prepare(const std::vector<CaptureJob>& jobs) const
 {
-    std::vector<std::pair<Prompt, Evaluation>> checked;
+    std::vector<PreparedJob> prepared;
     for (const CaptureJob& job : jobs) {
-        checked.push_back(at_job(job, [&] {
+        const auto [prompt, evaluation] = at_job(job, [&] {
             std::pair<Prompt, Evaluation> pair{prompt_of(job), evaluation_of(job)};
             check_prompt(checkpoint_.config(), pair.first, pair.second, record_.repeat);
             return pair;
-        }));
-    }
-    weights_sha256_ = checkpoint_.sha256();
-    decoder_
-        = std::make_unique<Decoder>(checkpoint_, DecoderOptions{.device = options_.device, .dtype = options_.dtype});
-    std::vector<PreparedJob> prepared;
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-        TraceInfo info = complete_info(info_of(checked[i].first), *decoder_, checked[i].second, record_);
-        const StoreOptions store = store_of(jobs[i], info);
-        prepared.push_back({jobs[i].id, checked[i].second, std::move(info), store});
+        });
+        TraceInfo info = complete_info(info_of(prompt), checkpoint_.config(), evaluation, record_);
+        const StoreOptions store = store_of(job, info);
+        prepared.push_back({job.id, evaluation, std::move(info), store});
     }
     return prepared;
+}
+
+void Session::digest(std::vector<PreparedJob>& jobs) const
+{
+    const std::string sha256 = checkpoint_.sha256();
+    for (PreparedJob& job : jobs) {
+        job.info.weights_sha256 = sha256;
+    }
+}
+
+void Session::load()
+{
+    decoder_ = std::make_unique<Decoder>(checkpoint_, run_);
 }
 
 Prompt Session::prompt_of(const CaptureJob& job) const
@@ -121,9 +129,8 @@ TraceInfo Session::info_of(const Prompt& prompt) const
     info.generator = "lava-capture " + std::string(version());
     info.model_name = model_name(options_.model);
     info.model_config = checkpoint_.config().text;
-    info.weights_sha256 = weights_sha256_;
-    info.device = decoder_->options().device;
-    info.run_dtype = decoder_->options().dtype;
+    info.device = run_.device;
+    info.run_dtype = run_.dtype;
     info.tokenization = prompt.tokenization;
     info.prompt_ids = prompt.ids;
     info.prompt_texts = prompt.texts;
@@ -147,12 +154,13 @@ StoreOptions Session::store_of(const CaptureJob& job, const TraceInfo& info) con
 
 Forecast Session::forecast_of(const PreparedJob& job) const
 {
-    return forecast(job.info, decoder_->config().shape, record_, job.store, decoder_->b_o(0).defined());
+    const ModelConfig& config = checkpoint_.config();
+    return forecast(job.info, config.shape, record_, job.store, config.output_bias);
 }
 
 std::int64_t Session::progress_of(const PreparedJob& job) const
 {
-    return progress_steps(*decoder_, job.evaluation);
+    return progress_steps(checkpoint_.config(), job.evaluation);
 }
 
 void Session::run(const PreparedJob& job, const std::function<void()>& on_step) const

@@ -29,9 +29,12 @@ public:
     /// Reads the model's files; loads no weights yet. Throws Error where they cannot be used for `jobs`.
     Session(const CaptureOptions& options, const std::vector<CaptureJob>& jobs);
 
-    /// Tokenizes and checks each prompt, and loads the weights. A prompt that the model cannot take is an Error before
-    /// any is run.
-    std::vector<PreparedJob> prepare(const std::vector<CaptureJob>& jobs);
+    /// Tokenizes and checks each prompt. A prompt that the model cannot take is an Error before any is run.
+    std::vector<PreparedJob> prepare(const std::vector<CaptureJob>& jobs) const;
+    /// Reads all weights once for their digest, which `jobs` get. Whatever can be refused without a model is refused
+    /// between this and load().
+    void digest(std::vector<PreparedJob>& jobs) const;
+    void load(); ///< the weights, for run()
 
     Forecast forecast_of(const PreparedJob& job) const;
     std::int64_t progress_of(const PreparedJob& job) const; ///< how often run() will call `on_step`
@@ -46,10 +49,10 @@ private:
 
     const CaptureOptions& options_;
     Checkpoint checkpoint_;
-    std::string weights_sha256_;
     std::unique_ptr<Tokenizer> tokenizer_; ///< null where nothing but its texts would be wanted and it cannot be read
     RecordOptions record_;
-    std::unique_ptr<Decoder> decoder_;
+    DecoderOptions run_; ///< device and dtype
+    std::unique_ptr<Decoder> decoder_; ///< null before load()
 };
 
 } // namespace lava

@@ -3,8 +3,11 @@
 #include "gui/pictures.h"
 
 #include "traces/error.h"
+#include "traces/output_file.h"
+#include "traces/output_guard.h"
 
 #include <algorithm>
+#include <memory>
 #include <system_error>
 
 namespace lava::gui {
@@ -46,23 +49,32 @@ QString unused_stem(const QString& stem, std::vector<QString>& used)
 } // namespace
 
 std::size_t export_report(const SharedReport& report, const std::filesystem::path& folder,
-    std::optional<std::size_t> policy, std::optional<std::int64_t> budget)
+    std::optional<std::size_t> policy, std::optional<std::int64_t> budget,
+    const std::vector<std::filesystem::path>& inputs)
 {
     std::error_code failure;
     std::filesystem::create_directories(folder, failure);
     if (failure)
         throw Error(folder.string() + ": the folder cannot be made: " + failure.message());
     const auto grid = budget_grid(*report);
+    const auto drawn = pictures(report, policy, budget.value_or(grid[grid.size() / 2]));
     std::vector<QString> used;
-    std::size_t files = 0;
-    for (const auto& picture : pictures(report, policy, budget.value_or(grid[grid.size() / 2]))) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& picture : drawn) {
         const auto stem = unused_stem(picture.stem, used).toStdString();
-        write_png(picture, folder / (stem + ".png"));
-        write_svg(picture, folder / (stem + ".svg"));
-        write_csv(picture, folder / (stem + ".csv"));
-        files += 3;
+        for (const char* kind : {".png", ".svg", ".csv"})
+            files.push_back(folder / (stem + kind));
     }
-    return files;
+    refuse_same_files(files, inputs);
+    std::vector<std::unique_ptr<OutputFile>> outputs; // all are written before any appears
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        const auto& picture = drawn[i / 3];
+        outputs.push_back(std::make_unique<OutputFile>(files[i]));
+        outputs.back()->write(i % 3 == 0 ? png_text(picture) : i % 3 == 1 ? svg_text(picture) : picture.csv);
+    }
+    for (const auto& output : outputs)
+        output->commit();
+    return files.size();
 }
 
 } // namespace lava::gui

@@ -5,6 +5,7 @@
 
 #include "traces/error.h"
 #include "traces/output_file.h"
+#include "traces/output_guard.h"
 #include "traces/program.h"
 
 #include <QApplication>
@@ -65,6 +66,7 @@ void write_screenshot(MainWindow& window, const std::filesystem::path& file)
 
 int show(const Options& options)
 {
+    refuse_same_files({&options.screenshot, 1}, {&options.report, 1});
     SharedReport report;
     if (!options.report.empty()) {
         report = std::make_shared<const ReplayReport>(compared_at(read_report(options.report), options.match));
@@ -79,7 +81,8 @@ int show(const Options& options)
     if (!options.export_folder.empty()) {
         const auto policy = options.policy ? std::optional(window.cell().policy) : std::nullopt;
         const auto budget = options.budget ? std::optional(window.budget()) : std::nullopt;
-        const auto files = export_report(report, options.export_folder, policy, budget);
+        const auto files = export_report(
+            report, options.export_folder, policy, budget, {options.report, options.screenshot});
         std::cout << files << " files in " << options.export_folder.string() << '\n';
     }
     if (options.is_headless())

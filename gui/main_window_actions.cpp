@@ -4,6 +4,7 @@
 
 #include "analysis/selection.h"
 #include "traces/error.h"
+#include "traces/output_guard.h"
 #include "traces/recorded_part.h"
 
 #include <QApplication>
@@ -170,7 +171,11 @@ void MainWindow::ask_and_write(const QString& ending, void (*write)(const Pictur
     const auto file = QFileDialog::getSaveFileName(this, QStringLiteral("Export"),
         picture.stem + QLatin1Char('.') + ending, QStringLiteral("%1 (*.%2)").arg(ending.toUpper(), ending));
     if (!file.isEmpty())
-        guarded([&] { write(picture, file.toStdString()); });
+        guarded([&] {
+            const std::filesystem::path chosen = file.toStdString(), read = report_->file;
+            refuse_same_files({&chosen, 1}, {&read, 1});
+            write(picture, chosen);
+        });
 }
 
 void MainWindow::ask_and_export_all()
@@ -179,7 +184,7 @@ void MainWindow::ask_and_export_all()
     if (folder.isEmpty())
         return;
     QApplication::setOverrideCursor(Qt::WaitCursor);
-    guarded([&] { export_report(report_, folder.toStdString(), std::nullopt, budget()); });
+    guarded([&] { export_report(report_, folder.toStdString(), std::nullopt, budget(), {report_->file}); });
     QApplication::restoreOverrideCursor();
 }
 

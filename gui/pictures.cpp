@@ -92,7 +92,7 @@ Picture text_picture(
     return {cell_stem("text", cell), size, std::move(draw), to_csv(text_table(cell, choice))};
 }
 
-void write_png(const Picture& picture, const std::filesystem::path& file)
+std::string png_text(const Picture& picture)
 {
     QImage image(picture.size * dots_per_pixel, QImage::Format_RGB32);
     image.setDevicePixelRatio(dots_per_pixel);
@@ -104,11 +104,11 @@ void write_png(const Picture& picture, const std::filesystem::path& file)
     QByteArray bytes;
     QBuffer buffer(&bytes);
     if (!buffer.open(QIODevice::WriteOnly) || !image.save(&buffer, "PNG"))
-        throw Error(file.string() + ": the picture could not be encoded as PNG");
-    write_text_file(file, bytes.toStdString());
+        throw Error(picture.stem.toStdString() + ": the picture could not be encoded as PNG");
+    return bytes.toStdString();
 }
 
-void write_svg(const Picture& picture, const std::filesystem::path& file)
+std::string svg_text(const Picture& picture)
 {
     QByteArray bytes;
     QBuffer buffer(&bytes);
@@ -121,7 +121,17 @@ void write_svg(const Picture& picture, const std::filesystem::path& file)
     QPainter painter(&generator);
     picture.draw(painter, QRectF(QPointF(0, 0), picture.size));
     painter.end();
-    write_text_file(file, bytes.toStdString());
+    return bytes.toStdString();
+}
+
+void write_png(const Picture& picture, const std::filesystem::path& file)
+{
+    write_text_file(file, png_text(picture));
+}
+
+void write_svg(const Picture& picture, const std::filesystem::path& file)
+{
+    write_text_file(file, svg_text(picture));
 }
 
 void write_csv(const Picture& picture, const std::filesystem::path& file)

@@ -35,7 +35,11 @@ Picture layer_picture(const SharedReport& report, std::size_t policy, std::size_
 Picture text_picture(
     const Cell& cell, const HeadChoice& choice, QSize size, std::function<void(QPainter&, const QRectF&)> draw);
 
-/// Each writes by way of `file`.part and a rename; throws Error.
+/// A picture's file as bytes; throws Error.
+std::string png_text(const Picture& picture);
+std::string svg_text(const Picture& picture);
+
+/// Each writes by way of an OutputFile; throws Error.
 void write_png(const Picture& picture, const std::filesystem::path& file);
 void write_svg(const Picture& picture, const std::filesystem::path& file);
 void write_csv(const Picture& picture, const std::filesystem::path& file);

@@ -21,14 +21,6 @@ namespace lava {
 
 namespace {
 
-DecoderOptions resolve(DecoderOptions options, const ModelConfig& config, const std::vector<at::Device>& devices)
-{
-    const bool only_cpu = std::ranges::all_of(devices, [](const at::Device& device) { return device.is_cpu(); });
-    if (options.dtype.empty())
-        options.dtype = only_cpu || config.dtype.empty() ? "float32" : config.dtype;
-    return options;
-}
-
 /// Token ids as a tensor [n], all of them in the vocabulary and within the context.
 at::Tensor checked_ids(std::span<const std::int64_t> ids, const KvCache& cache, const ModelConfig& config)
 {
@@ -109,6 +101,15 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
 
 } // namespace
 
+DecoderOptions with_dtype(DecoderOptions options, const ModelConfig& config)
+{
+    const bool only_cpu
+        = std::ranges::all_of(parse_devices(options.device), [](const at::Device& device) { return device.is_cpu(); });
+    if (options.dtype.empty())
+        options.dtype = only_cpu || config.dtype.empty() ? "float32" : config.dtype;
+    return options;
+}
+
 struct Decoder::StreamedLayer
 {
     std::mutex mutex;
@@ -119,7 +120,7 @@ struct Decoder::StreamedLayer
 Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
     : config_(checkpoint.config())
     , devices_(devices_of_layers(parse_devices(options.device), config_.shape.num_layers))
-    , options_(resolve(std::move(options), config_, devices_))
+    , options_(with_dtype(std::move(options), config_))
     , streamed_(std::make_shared<StreamedLayer>())
 {
     const c10::InferenceMode guard;
@@ -232,14 +233,14 @@ at::Tensor Decoder::logits(const at::Tensor& normalized) const
     return at::cat(parts, -1);
 }
 
-RopeParameters Decoder::rope_parameters(std::int64_t seq_len) const
+RopeParameters rope_parameters(const ModelConfig& config, std::int64_t seq_len)
 {
-    if (std::ranges::find(config_.layer_has_rope, false) != config_.layer_has_rope.end())
+    if (std::ranges::find(config.layer_has_rope, false) != config.layer_has_rope.end())
         return {};
-    const auto frequencies = inverse_frequencies(config_.rope, seq_len).to(at::kDouble);
+    const auto frequencies = inverse_frequencies(config.rope, seq_len).to(at::kDouble);
     const auto* begin = frequencies.const_data_ptr<double>();
-    return {.inverse_frequencies = {begin, begin + frequencies.numel()},
-        .attention_scaling = config_.rope.attention_factor};
+    return {
+        .inverse_frequencies = {begin, begin + frequencies.numel()}, .attention_scaling = config.rope.attention_factor};
 }
 
 at::Tensor Decoder::w_o(std::int64_t layer) const

@@ -60,6 +60,12 @@ struct RopeParameters
     double attention_scaling = 1; ///< what queries and keys are multiplied by, too
 };
 
+/// The rotary embedding of a model as it is in a run of `seq_len` tokens.
+RopeParameters rope_parameters(const ModelConfig& config, std::int64_t seq_len);
+
+/// `options` with the dtype that a decoder of `config` takes where none is given. Throws UsageError as parse_devices().
+DecoderOptions with_dtype(DecoderOptions options, const ModelConfig& config);
+
 struct LlamaLayer;
 
 /// Attention of n fresh tokens: their q [num_heads, n, head_dim], k and v [num_kv_heads, n, head_dim] (q, k after RoPE)
@@ -108,9 +114,6 @@ public:
     at::Tensor w_o(std::int64_t layer) const;
     /// [hidden_size], its bias; undefined where the model has none.
     at::Tensor b_o(std::int64_t layer) const;
-
-    /// The rotary embedding as it is in a run of `seq_len` tokens.
-    RopeParameters rope_parameters(std::int64_t seq_len) const;
 
     /// Called after each layer of a forward pass, with (layers done, num_layers); for progress.
     std::function<void(std::int64_t, std::int64_t)> on_layer;

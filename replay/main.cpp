@@ -7,11 +7,13 @@
 #include "replay/replay.h"
 #include "traces/error.h"
 #include "traces/output_file.h"
+#include "traces/output_guard.h"
 #include "traces/program.h"
 #include "traces/recorded_part.h"
 
 #include <ATen/Parallel.h>
 
+#include <array>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -21,21 +23,37 @@ namespace {
 
 using namespace lava;
 
+// Files that the policies read, those of policies inside policies included.
+void add_files(const PolicySpec& spec, std::vector<std::filesystem::path>& files)
+{
+    for (const auto& parameter : spec.info->parameters) {
+        if (!spec.params.has(parameter.name)) {
+            continue;
+        }
+        const std::string& value = spec.params.text(parameter.name);
+        if (parameter.kind == ParameterInfo::Kind::file) {
+            files.emplace_back(value);
+        } else if (parameter.kind == ParameterInfo::Kind::policy) {
+            add_files(parse_policy(value), files);
+        }
+    }
+}
+
 // Before any work: an output that cannot be written, or that would replace what is read.
 void check_outputs(const ReplayCommand& command)
 {
-    std::vector<std::filesystem::path> taken{command.trace};
-    for (const auto& spec : command.policies) {
-        if (spec.params.has("file")) {
-            taken.emplace_back(spec.params.text("file"));
-        }
+    std::vector<std::filesystem::path> inputs = files_of_trace(command.trace);
+    if (!command.model.empty()) {
+        const auto model = files_of_model(command.model);
+        inputs.insert(inputs.end(), model.begin(), model.end());
     }
-    for (const auto& output : {command.output, command.csv, command.json}) {
-        refuse_same_file(output, taken);
-        taken.push_back(output);
-        const auto type = std::filesystem::status(output).type();
-        if (!output.empty()
-            && (type == std::filesystem::file_type::regular || type == std::filesystem::file_type::not_found)) {
+    for (const auto& spec : command.policies) {
+        add_files(spec, inputs);
+    }
+    const std::array outputs{command.output, command.csv, command.json};
+    refuse_same_files(outputs, inputs);
+    for (const auto& output : outputs) {
+        if (!output.empty() && !is_device_or_pipe(output)) {
             const OutputFile writable(output);
         }
     }

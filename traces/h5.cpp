@@ -303,12 +303,12 @@ Group Group::open_file(const std::filesystem::path& file)
     return Group(std::make_shared<State>(State{std::move(handle), std::move(root), name, "/"}));
 }
 
-Group Group::create_file(const std::filesystem::path& file)
+Group Group::create_file(const std::filesystem::path& file, const std::filesystem::path& shown)
 {
     const auto guard = lock_library();
-    const auto name = file.string();
+    const auto name = (shown.empty() ? file : shown).string();
     const auto access = access_properties();
-    auto handle = std::make_shared<Handle>(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
+    auto handle = std::make_shared<Handle>(H5Fcreate(file.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access), H5Fclose);
     if (!handle->valid())
         throw Error(name + ": cannot be created: " + last_reason());
     Handle root(H5Gopen2(*handle, "/", H5P_DEFAULT), H5Gclose);

@@ -77,7 +77,8 @@ class Group
 public:
     /// Throws Error where the file is missing, unreadable, truncated or not HDF5.
     static Group open_file(const std::filesystem::path& file);
-    static Group create_file(const std::filesystem::path& file); ///< replaces what is there
+    /// Replaces what is there. Messages name `shown`, what the file will be called, or `file` where that is empty.
+    static Group create_file(const std::filesystem::path& file, const std::filesystem::path& shown = {});
 
     const std::string& file() const; ///< the file's path, for messages
     const std::string& path() const; ///< the group's path in the file: "/", "/layers/00"

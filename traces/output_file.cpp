@@ -6,10 +6,13 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
+#include <random>
 #include <string>
+#include <sys/stat.h>
 #include <system_error>
 #include <unistd.h>
 
@@ -17,21 +20,21 @@ namespace lava {
 
 namespace {
 
-// The handler may only look at what is ready beforehand: fixed buffers, published by `used`.
+// The handler may only look at what is ready beforehand: buffers that are never freed, published by `used`.
 constexpr std::size_t longest_path = 4096;
 struct Slot
 {
     std::atomic<bool> taken = false;
     std::atomic<bool> used = false;
-    std::array<char, longest_path> path{};
+    std::array<char, longest_path>* path = nullptr; // made when the slot is first taken
 };
-std::array<Slot, 32> slots;
+std::array<Slot, 4096> slots; // an export of charts holds all of its files at once
 
 void remove_parts_and_die(int signal)
 {
     for (auto& slot : slots)
         if (slot.used)
-            ::unlink(slot.path.data());
+            ::unlink(slot.path->data());
     ::signal(signal, SIG_DFL);
     ::raise(signal);
 }
@@ -60,7 +63,9 @@ int take_slot(const std::string& path)
     for (std::size_t i = 0; i < slots.size(); ++i) {
         if (slots[i].taken.exchange(true))
             continue;
-        std::memcpy(slots[i].path.data(), path.c_str(), path.size() + 1);
+        if (slots[i].path == nullptr)
+            slots[i].path = new std::array<char, longest_path>;
+        std::memcpy(slots[i].path->data(), path.c_str(), path.size() + 1);
         slots[i].used = true;
         return static_cast<int>(i);
     }
@@ -103,9 +108,10 @@ void write_all(int descriptor, std::string_view text, const std::filesystem::pat
 }
 
 /// Opens, writes and closes; every step may be where a full disk shows.
-void write_to(const std::filesystem::path& file, std::string_view text, const std::filesystem::path& shown)
+void write_to(
+    const std::filesystem::path& file, std::string_view text, const std::filesystem::path& shown, int flags = O_TRUNC)
 {
-    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666);
     if (descriptor < 0)
         fail(shown, errno);
     try {
@@ -118,6 +124,42 @@ void write_to(const std::filesystem::path& file, std::string_view text, const st
         fail(shown, errno);
 }
 
+/// A name beside `real` that nothing else is likely to have.
+std::filesystem::path part_of(const std::filesystem::path& real)
+{
+    constexpr std::size_t most = 200; // of the target's name, so that the whole stays a name
+    std::random_device random;
+    char tail[60];
+    std::snprintf(tail, sizeof tail, ".%ld-%08x%08x.part", static_cast<long>(::getpid()), random(), random());
+    return real.parent_path() / ("." + real.filename().string().substr(0, most) + tail);
+}
+
+/// A file cannot be written where its name is too long for the file system.
+void check_name(const std::filesystem::path& target, const std::filesystem::path& real)
+{
+    struct stat status = {};
+    if (::lstat(real.c_str(), &status) != 0 && errno != ENOENT)
+        fail(target, errno);
+}
+
+/// Renames unless there is a `to`; false where there is one.
+bool rename_if_absent(const std::filesystem::path& from, const std::filesystem::path& to)
+{
+    if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno == EINVAL || errno == ENOSYS) { // file systems that know no such renaming know hard links
+        if (::link(from.c_str(), to.c_str()) == 0) {
+            ::unlink(from.c_str());
+            return true;
+        }
+    }
+    if (errno == EEXIST)
+        return false;
+    throw std::system_error(errno, std::generic_category());
+}
+
+} // namespace
+
 bool is_device_or_pipe(const std::filesystem::path& file)
 {
     std::error_code error;
@@ -126,24 +168,31 @@ bool is_device_or_pipe(const std::filesystem::path& file)
     return type == file_type::character || type == file_type::fifo || type == file_type::socket;
 }
 
-} // namespace
+std::filesystem::path real_path(const std::filesystem::path& file)
+{
+    std::filesystem::path path = std::filesystem::absolute(file);
+    std::error_code error;
+    for (int links = 0; links < 40 && std::filesystem::is_symlink(path, error); ++links)
+        path = path.parent_path() / std::filesystem::read_symlink(path); // an absolute one replaces the whole
+    return std::filesystem::weakly_canonical(path);
+}
 
 OutputFile::OutputFile(std::filesystem::path target)
     : target_(std::move(target))
 {
     if (target_.empty())
         throw Error("an output file needs a name");
-    std::error_code error;
-    // absolute: a bare name that is not there yet has no folder; canonical: through a symbolic link, not over it
-    auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(target_), error);
-    if (error)
-        fail(target_, error.value());
-    check_folder(target_, real);
-    part_ = real;
-    part_ += ".part";
+    try {
+        real_ = real_path(target_);
+    } catch (const std::filesystem::filesystem_error& error) {
+        fail(target_, error.code().value());
+    }
+    check_folder(target_, real_);
+    check_name(target_, real_);
+    part_ = part_of(real_);
     slot_ = take_slot(part_.string());
     try {
-        write_to(part_, "", target_);
+        write_to(part_, "", target_, O_CREAT | O_EXCL); // never over what is there, nor through a link
     } catch (...) {
         free_slot(slot_);
         throw;
@@ -167,7 +216,12 @@ void OutputFile::begin_writing() const
     ::close(descriptor);
 }
 
-void OutputFile::commit()
+void OutputFile::write(std::string_view text) const
+{
+    write_to(part_, text, target_);
+}
+
+void OutputFile::sync() const
 {
     // Some file systems tell of a full disk only here.
     const int descriptor = ::open(part_.c_str(), O_RDONLY | O_CLOEXEC);
@@ -176,24 +230,33 @@ void OutputFile::commit()
     const bool closed = descriptor >= 0 && ::close(descriptor) == 0;
     if (!synced || !closed)
         fail(target_, synced ? errno : error);
-    auto real = part_;
-    real.replace_extension();
-    if (::rename(part_.c_str(), real.c_str()) != 0)
-        fail(target_, errno);
+}
+
+void OutputFile::forget_part()
+{
     committed_ = true;
     free_slot(slot_);
 }
 
-void refuse_same_file(const std::filesystem::path& output, std::span<const std::filesystem::path> others)
+void OutputFile::commit()
 {
-    if (output.empty() || is_device_or_pipe(output))
-        return;
-    std::error_code error;
-    for (const auto& other : others) {
-        const bool same_name = !other.empty() && std::filesystem::absolute(other) == std::filesystem::absolute(output);
-        if (same_name || std::filesystem::equivalent(output, other, error))
-            throw UsageError(output.string() + ": would be written over " + other.string());
+    sync();
+    if (::rename(part_.c_str(), real_.c_str()) != 0)
+        fail(target_, errno);
+    forget_part();
+}
+
+bool OutputFile::commit_if_absent()
+{
+    sync();
+    try {
+        if (!rename_if_absent(part_, real_))
+            return false;
+    } catch (const std::system_error& error) {
+        fail(target_, error.code().value());
     }
+    forget_part();
+    return true;
 }
 
 void write_text_file(const std::filesystem::path& file, std::string_view text)
@@ -201,7 +264,7 @@ void write_text_file(const std::filesystem::path& file, std::string_view text)
     if (is_device_or_pipe(file)) // /dev/stdout: there is nothing to rename
         return write_to(file, text, file);
     OutputFile output(file);
-    write_to(output.part(), text, file);
+    output.write(text);
     output.commit();
 }
 

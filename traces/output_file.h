@@ -1,14 +1,13 @@
 #pragma once
 
 #include <filesystem>
-#include <span>
 #include <string_view>
 
 namespace lava {
 
-/// A file that appears whole or not at all: write to part(), then commit() renames it over the target. Destroyed
-/// uncommitted, or on SIGINT, SIGTERM and SIGHUP, the part is removed. Throws Error where the folder is missing or not
-/// writable.
+/// A file that appears whole or not at all: write to part(), a new file of its own beside the target, then commit()
+/// renames it over the target; a symbolic link is followed. Destroyed uncommitted, or on SIGINT, SIGTERM and SIGHUP,
+/// the part is removed. Throws Error where the folder is missing or not writable.
 class OutputFile
 {
 public:
@@ -17,25 +16,35 @@ public:
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
 
+    /// ".NAME.PROCESS-RANDOM.part": no other process has it.
     const std::filesystem::path& part() const { return part_; }
     const std::filesystem::path& target() const { return target_; }
+    /// The part becomes `text`.
+    void write(std::string_view text) const;
     /// Asks the system to begin writing to the disk what the part holds, so that little is left for commit() to wait
     /// for.
     void begin_writing() const;
     void commit();
+    /// commit() unless the target is there by now: then false, and the target stays as it is.
+    bool commit_if_absent();
 
 private:
+    void sync() const;
+    void forget_part();
+
     std::filesystem::path target_;
+    std::filesystem::path real_; ///< the target, symbolic links followed
     std::filesystem::path part_;
     int slot_ = -1; ///< where the signal handler finds the part's name
     bool committed_ = false;
 };
 
-/// Throws UsageError where `output` is one of the files that are read, or where another output goes. Empty paths and
-/// devices are passed over.
-void refuse_same_file(const std::filesystem::path& output, std::span<const std::filesystem::path> others);
+/// The absolute path that a file to be written would have, symbolic links followed, even one whose target is missing.
+std::filesystem::path real_path(const std::filesystem::path& file);
 
-/// Writes `text` to `file` by way of an OutputFile.
+/// Writes `text` to `file` by way of an OutputFile; to a device or a pipe, as it is.
 void write_text_file(const std::filesystem::path& file, std::string_view text);
+
+bool is_device_or_pipe(const std::filesystem::path& file);
 
 } // namespace lava

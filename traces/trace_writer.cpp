@@ -91,6 +91,7 @@ struct TraceWriter::State
     { }
 
     void open_weights();
+    void finish_weights();
     void check_layer(const LayerView& view, const Part& part) const;
     void write_part(const LayerView& view, Part& part);
     void write_weight(const h5::Group& group, const LayerDataset& dataset, const LayerView& view);
@@ -106,7 +107,7 @@ void TraceWriter::State::open_weights()
         throw Error(path.string() + ": a weights file needs the checkpoint's weights_sha256, found none");
     const auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(path));
     if (real == std::filesystem::weakly_canonical(std::filesystem::absolute(file)))
-        throw Error(path.string() + ": expected a weights file beside the trace, found the trace itself");
+        throw UsageError(path.string() + ": expected a weights file beside the trace, found the trace itself");
     weights.emplace();
     weights->link = real.lexically_relative(output.part().parent_path()).string();
     if (std::filesystem::exists(path)) {
@@ -115,7 +116,7 @@ void TraceWriter::State::open_weights()
         return;
     }
     weights->output.emplace(path);
-    weights->root = h5::Group::create_file(weights->output->part());
+    weights->root = h5::Group::create_file(weights->output->part(), path);
     write_weights_metadata(*weights->root, info);
     weights->root->create_group("layers");
 }
@@ -182,12 +183,31 @@ void TraceWriter::State::write_part(const LayerView& view, Part& part)
     output.begin_writing();
 }
 
+/// Of several processes that write the same weights, the first one's file stays and the others link to it.
+void TraceWriter::State::finish_weights()
+{
+    if (!weights || !weights->output || !weights->has_weights)
+        return;
+    weights->root->flush();
+    weights->root.reset();
+    if (weights->output->commit_if_absent())
+        return;
+    const auto& path = options.weights_file;
+    check_weights_file(path, info);
+    const auto found = h5::Group::open_file(path);
+    for (const auto& dataset : layer_datasets())
+        if (dataset.role == Role::weight && prompt.contents->contains(dataset.name))
+            for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer)
+                check_tensor(found.group("layers/" + layer_name(layer, info.shape.num_layers)), dataset.name,
+                    dataset.extents(info));
+}
+
 TraceWriter::TraceWriter(std::filesystem::path file, const TraceInfo& info, Options options)
 {
     check_metadata(info, file.string());
     state_ = std::make_unique<State>(std::move(file), info, std::move(options));
     state_->open_weights();
-    state_->root = h5::Group::create_file(state_->output.part());
+    state_->root = h5::Group::create_file(state_->output.part(), state_->file);
     write_metadata(*state_->root, info);
     state_->layers = state_->root->create_group("layers");
 }
@@ -240,12 +260,7 @@ void TraceWriter::finish()
             throw Error(state_->file.string() + ": /layers: expected " + std::to_string(state_->info.shape.num_layers)
                 + " layers, found " + std::to_string(found) + (part->of_steps ? " with their evaluation steps" : ""));
     write_tokens(*state_->root, state_->info);
-    auto& weights = state_->weights;
-    if (weights && weights->output && weights->has_weights) {
-        weights->root->flush();
-        weights->root.reset();
-        weights->output->commit();
-    }
+    state_->finish_weights();
     state_->root->flush();
     state_->layers.reset();
     state_->root.reset();

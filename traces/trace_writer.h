@@ -16,8 +16,7 @@ namespace lava {
 /// that `contents` names.
 std::int64_t bytes_of_layers(const TraceInfo& info, StoreType store, const std::set<std::string_view>& contents);
 
-/// Writes a trace (traces/FORMAT.md) to `file`.part and renames it when finished; destroyed before that, it leaves
-/// nothing behind.
+/// Writes a trace (traces/FORMAT.md) by way of an OutputFile; destroyed unfinished, it leaves nothing behind.
 class TraceWriter
 {
 public:

@@ -140,10 +140,14 @@ def parse(words):
         if getattr(arguments, first) not in (None, False) and getattr(arguments, second) not in (None, False, ""):
             words = [f"--{name}".replace("steps", "continue").replace("_", "-") for name in (first, second)]
             parser.error(f"{words[0]} and {words[1]} contradict each other: give one")
-    inputs = [arguments.prompt_file, arguments.ids, arguments.prompts, arguments.spans, arguments.reference]
-    if os.path.realpath(arguments.output) in [os.path.realpath(file) for file in inputs if file is not None] \
-            or os.path.realpath(os.path.dirname(arguments.output) or ".") == os.path.realpath(arguments.model):
-        parser.error(f"{arguments.output}: expected an output that is no input, and not in the model's folder")
+    inputs = [arguments.prompt_file, arguments.ids, arguments.prompts, arguments.spans, arguments.reference,
+              *Path(arguments.model).glob("*")]
+    if os.path.exists(arguments.output):
+        for path in (path for path in inputs if path is not None and os.path.exists(path)):
+            if os.path.samefile(path, arguments.output):
+                parser.error(f"{arguments.output}: would be written over {path}")
+    if os.path.realpath(os.path.dirname(arguments.output) or ".") == os.path.realpath(arguments.model):
+        parser.error(f"{arguments.output}: expected an output that is not in the model's folder")
     for name, least in (("steps", 0), ("window", 1), ("chunk", 1)):
         if getattr(arguments, name) is not None and getattr(arguments, name) < least:
             parser.error(f"--{name.replace('steps', 'continue')}: expected at least {least}, found {getattr(arguments, name)}")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +47,14 @@ def unpermute_rope_rows(weight, heads):
 
 
 def write_folder(folder, files):
-    """Writes {name: writer(path)}, each through NAME.part. config.json goes last, so a folder that has one is whole."""
+    """Writes {name: writer(path)}, each through a part of its own. config.json goes last, so a folder that has one is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "config.json"
     config.unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == "config.json"):
-        part = folder / f"{name}.part"
+        descriptor, path = tempfile.mkstemp(".part", f".{name}.", folder)
+        os.close(descriptor)
+        part = Path(path)
         try:
             files[name](part)
             part.chmod(0o644)  # safetensors makes its files readable for their owner alone

@@ -131,7 +131,7 @@ protected:
         options.window = 16;
         options.chunk = 128;
         options.repeat = capture.repeat;
-        info = complete_info(info, decoder, capture.evaluation, options);
+        info = complete_info(info, decoder.config(), capture.evaluation, options);
         StoreOptions store;
         store.trace = folder_ / "trace.h5";
         store.resume = capture.resume;

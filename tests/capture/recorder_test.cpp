@@ -53,7 +53,7 @@ protected:
         info.prompt_ids = ids;
         RecordOptions options = more;
         options.window = window;
-        info = complete_info(info, *decoder_, evaluation, options);
+        info = complete_info(info, decoder_->config(), evaluation, options);
         store.trace = file_;
         record_trace(*decoder_, info, evaluation, options, store, nullptr, on_step);
         return Trace(file_);
@@ -383,6 +383,25 @@ TEST_F(StoriesRecording, ThatWasInterruptedGoesOnToTheSameBytes)
         EXPECT_TRUE(bytes_of(file_) == expected) << reference.size();
         EXPECT_FALSE(std::filesystem::exists(folder));
     }
+}
+
+TEST_F(StoriesRecording, DoesNotShareItsFinishedLayersWithAnotherProcess)
+{
+    const std::filesystem::path folder = file_.string() + ".resume";
+    std::filesystem::remove_all(folder);
+    StoreOptions store;
+    store.resume = true;
+    int steps = 0;
+    recorded(prompt_ids, {}, 8, store, {}, [&] {
+        if (++steps == 2) {
+            std::ofstream(folder / "mine.txt") << "stays";
+            EXPECT_THAT([&] { recorded(prompt_ids, {}, 8, store); },
+                ThrowsMessage<Error>(HasSubstr(".resume: another lava-capture is making the same trace there")));
+        }
+    });
+    EXPECT_TRUE(std::filesystem::remove(folder / "mine.txt"));
+    EXPECT_TRUE(std::filesystem::is_empty(folder));
+    std::filesystem::remove_all(folder);
 }
 
 TEST_F(StoriesRecording, NeverGoesOnFromAnotherCapture)

@@ -36,7 +36,7 @@ protected:
         TraceInfo info;
         info.run_dtype = "float32";
         info.prompt_ids = prompt_;
-        info = complete_info(info, *decoder_, evaluation, options);
+        info = complete_info(info, decoder_->config(), evaluation, options);
         record_trace(
             *decoder_, info, evaluation, options, {.trace = folder_ / "trace.h5", .weights = {}}, nullptr, [] {});
         return Trace(folder_ / "trace.h5");

@@ -31,7 +31,7 @@ inline void record_story(const std::filesystem::path& file, const std::vector<st
     const Evaluation evaluation{.steps = story_steps, .reference = reference};
     RecordOptions options;
     options.window = 32;
-    info = complete_info(info, decoder, evaluation, options);
+    info = complete_info(info, decoder.config(), evaluation, options);
     record_trace(decoder, info, evaluation, options, {.trace = file, .weights = {}}, nullptr, [] {});
 }
 

@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <fstream>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +17,9 @@ namespace lava::test {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::EndsWith;
+using ::testing::StartsWith;
 
 TEST(OutputFile, AppearsOnlyWhenCommitted)
 {
@@ -25,13 +28,62 @@ TEST(OutputFile, AppearsOnlyWhenCommitted)
     std::ofstream(target) << "before";
     {
         OutputFile output(target);
-        EXPECT_EQ(output.part().filename(), "x.txt.part");
+        EXPECT_EQ(output.part().parent_path(), folder.path());
+        EXPECT_THAT(output.part().filename().string(), AllOf(StartsWith(".x.txt."), EndsWith(".part")));
         std::ofstream(output.part()) << "after";
         EXPECT_EQ(file_bytes(target), "before");
         output.commit();
     }
     EXPECT_EQ(file_bytes(target), "after");
-    EXPECT_FALSE(fs::exists(folder / "x.txt.part"));
+    fs::remove(target);
+    EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(OutputFile, LeavesAUsersPartAlone)
+{
+    const TemporaryFolder folder;
+    std::ofstream(folder / "x.txt.part") << "mine";
+    std::ofstream(folder / "precious") << "mine, too";
+    fs::create_symlink(folder / "precious", folder / "y.txt.part");
+    write_text_file(folder / "x.txt", "text");
+    write_text_file(folder / "y.txt", "text");
+    EXPECT_EQ(file_bytes(folder / "x.txt.part"), "mine");
+    EXPECT_EQ(file_bytes(folder / "precious"), "mine, too");
+    EXPECT_TRUE(fs::is_symlink(folder / "y.txt.part"));
+}
+
+TEST(OutputFile, OfSeveralProcessesIsThatOfOne)
+{
+    const TemporaryFolder folder;
+    std::vector<pid_t> children;
+    for (char letter = 'a'; letter < 'i'; ++letter) {
+        children.push_back(::fork());
+        if (children.back() == 0) {
+            for (int round = 0; round < 20; ++round)
+                write_text_file(folder / "x", std::string(100'000, letter));
+            ::_exit(0);
+        }
+    }
+    for (const auto child : children) {
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    }
+    const auto bytes = file_bytes(folder / "x");
+    EXPECT_EQ(bytes, std::string(100'000, bytes.front()));
+    fs::remove(folder / "x");
+    EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(OutputFile, LeavesWhatCameFirstWhereAsked)
+{
+    const TemporaryFolder folder;
+    OutputFile first(folder / "x"), second(folder / "x");
+    first.write("first");
+    second.write("second");
+    EXPECT_TRUE(first.commit_if_absent());
+    EXPECT_FALSE(second.commit_if_absent());
+    EXPECT_EQ(file_bytes(folder / "x"), "first");
 }
 
 TEST(OutputFile, LeavesNothingUncommitted)
@@ -71,6 +123,18 @@ TEST(OutputFile, WritesThroughASymbolicLink)
     write_text_file(folder / "link", "after");
     EXPECT_TRUE(fs::is_symlink(folder / "link"));
     EXPECT_EQ(file_bytes(folder / "elsewhere/real"), "after");
+    fs::create_symlink("elsewhere/new", folder / "dangling"); // relative to the link's folder
+    write_text_file(folder / "dangling", "new");
+    EXPECT_TRUE(fs::is_symlink(folder / "dangling"));
+    EXPECT_EQ(file_bytes(folder / "elsewhere/new"), "new");
+}
+
+TEST(OutputFile, HasTheRightsThatAFileHas)
+{
+    const TemporaryFolder folder;
+    write_text_file(folder / "x", "text");
+    std::ofstream(folder / "y") << "text";
+    EXPECT_EQ(fs::status(folder / "x").permissions(), fs::status(folder / "y").permissions());
 }
 
 TEST(OutputFile, SaysWhyItCannotBeWritten)
@@ -102,6 +166,27 @@ TEST(OutputFile, AReadOnlyFolderIsAnError)
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
     fs::permissions(folder.path(), fs::perms::owner_all);
+}
+
+TEST(WriteTextFile, LeavesWhatWasThereWhereTheDiskIsFull)
+{
+    const TemporaryFolder folder;
+    write_text_file(folder / "x", "before");
+    const auto child = ::fork();
+    if (child == 0) {
+        const rlimit limit{1000, 1000}; // a limit on the size of files fails a write as a full disk does
+        ::signal(SIGXFSZ, SIG_IGN);
+        if (::setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            ::_exit(2);
+        const auto message = error_of([&] { write_text_file(folder / "x", std::string(5000, 'x')); });
+        ::_exit(message == (folder / "x").string() + ": cannot be written: File too large" ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_EQ(file_bytes(folder / "x"), "before");
+    fs::remove(folder / "x");
+    EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 TEST(WriteTextFile, NoticesAFullDevice)

@@ -78,7 +78,7 @@ TEST(TraceWriter, WritesWhatPlainHdf5CallsRead)
     const auto* values = k.const_data_ptr<float>();
     EXPECT_EQ(raw_read_floats(id, "/layers/01/k"), std::vector<float>(values, values + k.numel()));
     H5Fclose(id);
-    EXPECT_FALSE(fs::exists(folder / "x.h5.part"));
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
 }
 
 TEST(TraceWriter, IsReadBackAsItWas)
@@ -229,6 +229,39 @@ int write_with_limit(const fs::path& file, rlim_t limit)
     return 2;
 }
 
+TEST(TraceWriter, OfTwoThatWriteTheSameWeightsTheFirstOnesStay)
+{
+    const TemporaryFolder folder;
+    const auto weights = folder / "w.h5";
+    const TraceWriter::Options options{.store = StoreType::f32, .weights_file = weights};
+    TraceWriter first(folder / "a.h5", small_info(), options), second(folder / "b.h5", small_info(), options);
+    for (const std::int64_t layer : {0, 1}) {
+        first.write_layer(synthesize_layer(small(), layer));
+        second.write_layer(synthesize_layer(small(), layer));
+    }
+    first.finish();
+    const auto bytes = file_bytes(weights);
+    second.finish();
+    EXPECT_EQ(file_bytes(weights), bytes);
+    for (const char* name : {"a.h5", "b.h5"})
+        EXPECT_TRUE(at::equal(Trace(folder / name).layer(1).w_o, synthesize_layer(small(), 1).w_o)) << name;
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 3);
+}
+
+TEST(TraceWriter, RefusesAnothersWeightsThatCameFirst)
+{
+    const TemporaryFolder folder;
+    const TraceWriter::Options options{.store = StoreType::f32, .weights_file = folder / "w.h5"};
+    TraceWriter writer(folder / "a.h5", small_info(), options);
+    for (const std::int64_t layer : {0, 1})
+        writer.write_layer(synthesize_layer(small(), layer));
+    auto other = small_info();
+    other.weights_sha256 = "another";
+    write(folder / "b.h5", other, options);
+    EXPECT_THAT(error_of([&] { writer.finish(); }), ::testing::HasSubstr("weights of another model"));
+    EXPECT_FALSE(fs::exists(folder / "a.h5"));
+}
+
 TEST(TraceWriter, AFullDiskIsAnErrorAndLeavesNothing)
 {
     const TemporaryFolder folder;
@@ -241,7 +274,7 @@ TEST(TraceWriter, AFullDiskIsAnErrorAndLeavesNothing)
         int status = 0;
         ASSERT_EQ(::waitpid(child, &status, 0), child);
         EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "limit " << limit << ", status " << status;
-        EXPECT_FALSE(fs::exists(folder / "x.h5") || fs::exists(folder / "x.h5.part")) << limit;
+        EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1) << limit; // whole.h5
     }
 }
 

@@ -17,6 +17,7 @@ rows of the prompt's end, T evaluation steps after the prompt, V vocabulary.
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 
 import h5py
@@ -259,13 +260,19 @@ class Layer(Mapping):
 
 
 class _Output:
-    """An HDF5 file that appears whole or not at all."""
+    """An HDF5 file that appears whole or not at all; one that is there by then stays unless `replace`."""
 
-    def __init__(self, path):
+    def __init__(self, path, replace=True):
         self._path = os.path.realpath(os.fspath(path))
-        self._part = self._path + ".part"
+        self._replace = replace
 
     def __enter__(self):
+        folder, name = os.path.split(self._path)
+        descriptor, self._part = tempfile.mkstemp(".part", f".{name[:200]}.", folder)  # no other process has it
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(descriptor, 0o666 & ~mask)  # mkstemp makes its files readable for their owner alone
+        os.close(descriptor)
         self._file = h5py.File(self._part, "w")
         return self._file
 
@@ -273,10 +280,20 @@ class _Output:
         try:
             self._file.close()
             if kind is None:
-                os.replace(self._part, self._path)
+                self._publish()
         finally:
             if os.path.exists(self._part):
                 os.remove(self._part)
+
+    def _publish(self):
+        if not self._replace:
+            try:
+                return os.link(self._part, self._path)
+            except FileExistsError:
+                return None
+            except OSError:  # a file system without hard links
+                pass
+        return os.replace(self._part, self._path)
 
 
 def _real_numbers(name, value):
@@ -538,16 +555,8 @@ def _share_weights(writer, path, weights_file, layers, strings):
     weights_file, sizes = os.path.realpath(os.fspath(weights_file)), writer.sizes
     expected = {"weights_sha256": strings["weights_sha256"], "num_layers": sizes["L"], "num_heads": sizes["Hq"],
                 "head_dim": sizes["d"], "hidden_size": sizes["D"]}
-    if os.path.exists(weights_file):
-        with h5py.File(weights_file, "r") as file:
-            _check_format(file, "lava-weights", weights_file)
-            for key, value in expected.items():
-                found = (_string_attribute if isinstance(value, str) else _number_attribute)(file, key)
-                if found != value:
-                    raise ValueError(f"{weights_file}: weights of another model: {key}: expected {value}, "
-                                     f"found {found}")
-    else:
-        with _Output(weights_file) as file:
+    if not os.path.exists(weights_file):
+        with _Output(weights_file, replace=False) as file:
             _mark(file, "lava-weights", writer.generator)
             file.attrs["model"] = strings.get("model", "")
             for key, value in expected.items():
@@ -557,6 +566,12 @@ def _share_weights(writer, path, weights_file, layers, strings):
                 for key in WEIGHT_KEYS:
                     if key in layer:
                         _write_array(group, f"layer {index}", key, layer[key], writer.store)
+    with h5py.File(weights_file, "r") as file:  # another process may have been first
+        _check_format(file, "lava-weights", weights_file)
+        for key, value in expected.items():
+            found = (_string_attribute if isinstance(value, str) else _number_attribute)(file, key)
+            if found != value:
+                raise ValueError(f"{weights_file}: weights of another model: {key}: expected {value}, found {found}")
     return os.path.relpath(weights_file, os.path.dirname(os.path.realpath(os.fspath(path))))
 
 
