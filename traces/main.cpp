@@ -38,7 +38,7 @@ Json to_json(const TraceInfo& info)
         {"window", info.window}, {"spans", spans}, {"has_losses", info.has_losses}, {"has_outputs", info.has_outputs},
         {"has_observed_attention", info.has_observed_attention}, {"has_query_statistics", info.has_query_statistics},
         {"has_repeat_maxima", info.has_repeat_maxima}, {"has_repeat_maxima_plus", info.has_repeat_maxima_plus},
-        {"has_logits", info.has_logits}, {"rope_inv_freq", info.rope_inv_freq},
+        {"has_logits", info.has_logits}, {"has_digests", info.has_digests}, {"rope_inv_freq", info.rope_inv_freq},
         {"rope_attention_scaling", info.rope_attention_scaling}, {"layer_numbers", info.layer_numbers},
         {"kv_head_numbers", info.kv_head_numbers}, {"layer_windows", info.layer_windows}};
 }
@@ -84,7 +84,10 @@ void print_info(const TraceInfo& info)
               << ", logits: " << answer(info.has_logits)
               << "\n             query statistics: " << answer(info.has_query_statistics)
               << ", rotary embedding: " << answer(!info.rope_inv_freq.empty())
-              << ", repeat pass: " << answer(info.has_repeat_maxima) << '\n';
+              << ", repeat pass: " << answer(info.has_repeat_maxima) << "\ndigests      "
+              << (info.has_digests ? "of all datasets and attributes, compared when they are read"
+                                   : "none (of the trace or of its weights file): changed bytes are not noticed")
+              << '\n';
 }
 
 int run(const PrintText& command)

@@ -10,7 +10,7 @@ namespace lava {
 
 /// The format this build writes. A reader refuses a newer major version; a newer minor version only adds.
 inline constexpr std::int64_t trace_format_major = 1;
-inline constexpr std::int64_t trace_format_minor = 2;
+inline constexpr std::int64_t trace_format_minor = 3;
 
 /// A named stretch of prompt tokens, half open.
 struct Span
@@ -75,6 +75,7 @@ struct TraceInfo
     bool has_repeat_maxima_plus = false; ///< the same for KVzip+
     bool has_layer_outputs = false; ///< resid_mid and mlp_out too, for losses of layer outputs; not part of a report
     bool has_logits = false;
+    bool has_digests = false; ///< of every dataset and attribute, linked weights included; not part of a report
 };
 
 } // namespace lava

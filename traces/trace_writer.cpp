@@ -236,10 +236,12 @@ void TraceWriter::finish()
     write_tokens(*state_->root, state_->info);
     auto& weights = state_->weights;
     if (weights && weights->output && weights->has_weights) {
+        weights->root->seal();
         weights->root->flush();
         weights->root.reset();
         weights->output->commit();
     }
+    state_->root->seal();
     state_->root->flush();
     state_->layers.reset();
     state_->root.reset();
