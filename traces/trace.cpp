@@ -142,6 +142,10 @@ LayerView sized_view(const TraceInfo& info, std::int64_t layer)
     view.eval_len = info.eval_len;
     if (!info.layer_windows.empty())
         view.sliding_window = info.layer_windows[static_cast<std::size_t>(layer)];
+    for (const auto type : {StoreType::f16, StoreType::bf16})
+        if (info.run_dtype == to_string(type))
+            view.run_roundoff = roundoff_of(type);
+    view.roundoff = view.run_roundoff; // numbers of a coarse run stay that in a finer type
     return view;
 }
 
@@ -154,8 +158,11 @@ LayerView Trace::layer(std::int64_t layer) const
     LayerView view = sized_view(info_, layer);
     for (const auto& dataset : layer_datasets()) {
         const bool is_empty = dataset.role == Role::evaluation && info_.eval_len == 0;
-        if (!is_empty && group.has(dataset.name))
-            view.*dataset.tensor = read_tensor(group, dataset.name, dataset.extents(info_));
+        if (is_empty || !group.has(dataset.name))
+            continue;
+        view.*dataset.tensor = read_tensor(group, dataset.name, dataset.extents(info_));
+        auto& roundoff = dataset.role == Role::weight ? view.w_o_roundoff : view.roundoff;
+        roundoff = std::max(roundoff, roundoff_of(check_tensor(group, dataset.name, dataset.extents(info_))));
     }
     return view;
 }

@@ -259,7 +259,7 @@ class PythonTraces(unittest.TestCase):
             file.attrs["format_major"] = 2
         with self.assertRaisesRegex(ValueError, "format version 2.2 is newer than 1.2"):
             lava_trace.read_trace(self.path("x.h5"))
-        self.assertIn("format version 2.2 is newer than 1.2", run("info", self.path("x.h5"), expect=1))
+        self.assertIn("format version 2.2 is newer than 1.3", run("info", self.path("x.h5"), expect=1))
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ TEST(TraceReader, RefusesANewerMajorVersionAndNamesBoth)
         raw_attribute(file, "/", "format_major", std::int64_t(2));
         raw_attribute(file, "/", "format_minor", std::int64_t(3));
     }),
-        "format version 2.3 is newer than 1.2, the newest that this program reads");
+        "format version 2.3 is newer than 1.3, the newest that this program reads");
     const TemporaryFolder folder;
     const Trace trace(raw_trace(folder / "x.h5", [](hid_t file) {
         raw_attribute(file, "/", "format_minor", std::int64_t(7));
@@ -219,7 +219,7 @@ TEST(TraceReader, RefusesSizesThatContradictEachOther)
     EXPECT_EQ(
         refusal([](hid_t file) { raw_delete_attribute(file, "/run", "window"); }), "/run: attribute window: missing");
     EXPECT_EQ(refusal([](hid_t file) { raw_attribute(file, "/run", "window", "two"); }),
-        "/run: attribute window: expected an integer, found a value of another type");
+        "/run: attribute window: expected an integer, found a string");
 }
 
 TEST(TraceReader, RefusesDatasetsThatDoNotFit)
@@ -253,7 +253,8 @@ TEST(TraceReader, RefusesTypesThatItDoesNotKnow)
     EXPECT_EQ(refusal([&](hid_t file) {
         raw_dataset(file, "/layers/00/k", H5T_IEEE_F64LE, {2, 6, 3}, doubles.data());
     }),
-        "/layers/00/k: expected float32, float16 or uint16 with the attribute dtype = bfloat16, found float64");
+        "/layers/00/k: expected float32, float16, bfloat16 or uint16 with the attribute dtype = bfloat16, found "
+        "float64");
     EXPECT_EQ(refusal([&](hid_t file) {
         raw_dataset(file, "/layers/00/k", H5T_IEEE_F32BE, {2, 6, 3}, doubles.data());
     }),
