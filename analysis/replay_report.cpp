@@ -418,6 +418,7 @@ void write_root(const Group& root, const ReplayReport& report, Rankings rankings
     const Group policies = root.create_group("policies");
     for (std::size_t i = 0; i < report.policies.size(); ++i)
         write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings, options);
+    root.seal();
     root.flush();
 }
 

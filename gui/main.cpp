@@ -81,8 +81,8 @@ int show(const Options& options)
     if (!options.export_folder.empty()) {
         const auto policy = options.policy ? std::optional(window.cell().policy) : std::nullopt;
         const auto budget = options.budget ? std::optional(window.budget()) : std::nullopt;
-        const auto files = export_report(
-            report, options.export_folder, policy, budget, {options.report, options.screenshot});
+        const auto files
+            = export_report(report, options.export_folder, policy, budget, {options.report, options.screenshot});
         std::cout << files << " files in " << options.export_folder.string() << '\n';
     }
     if (options.is_headless())

@@ -121,19 +121,12 @@ void place_norms(const LayerNorms& of_layer, UncompressedNorms& norms, std::int6
 
 double verified(const LayerView& view, const TraceInfo& info)
 {
-    const auto deviation = verify_layer(view).worst_step;
-    const auto tolerance = verify_tolerance(info.store_type);
-    if (!(deviation <= tolerance)) {
-        char text[160];
-        std::snprintf(text, sizeof text,
-            "the attention output recomputed with the full cache deviates by %.3g of the recorded one, expected at "
-            "most %.3g",
-            deviation, tolerance);
-        throw Error(info.file + ": layer " + std::to_string(view.layer) + ": " + text
+    const auto deviation = verify_layer(view);
+    if (const auto fault = fault_of(deviation, check_identities(view, info)); !fault.empty())
+        throw Error(info.file + ": layer " + std::to_string(view.layer) + ": " + fault
             + ": no loss is computed from such a trace, unless --no-verify insists (lava-trace verify shows every "
               "layer)");
-    }
-    return deviation;
+    return deviation.worst_step;
 }
 
 // Those of a layer are not needed soon again.

@@ -17,55 +17,9 @@ namespace {
 constexpr std::uint64_t deflate_max_ratio = 1032;
 constexpr std::uint64_t chunk_bytes = 1 << 20;
 
-Handle half_type()
-{
-    Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
-    H5Tset_fields(type, 15, 10, 5, 0, 10); // sign, exponent and mantissa of IEEE binary16, as h5py looks for them
-    H5Tset_size(type, 2);
-    H5Tset_ebias(type, 15);
-    return type;
-}
-
-Handle make_type(Type type)
-{
-    switch (type) {
-    case Type::u8:
-        return {H5Tcopy(H5T_STD_U8LE), H5Tclose};
-    case Type::u16:
-        return {H5Tcopy(H5T_STD_U16LE), H5Tclose};
-    case Type::u32:
-        return {H5Tcopy(H5T_STD_U32LE), H5Tclose};
-    case Type::i32:
-        return {H5Tcopy(H5T_STD_I32LE), H5Tclose};
-    case Type::i64:
-        return {H5Tcopy(H5T_STD_I64LE), H5Tclose};
-    case Type::f16:
-        return half_type();
-    case Type::f32:
-        return {H5Tcopy(H5T_IEEE_F32LE), H5Tclose};
-    case Type::f64:
-        return {H5Tcopy(H5T_IEEE_F64LE), H5Tclose};
-    }
-    throw std::logic_error("h5: unknown type");
-}
-
-std::string describe_type(hid_t type)
-{
-    const auto bits = std::to_string(8 * H5Tget_size(type)) + " bits";
-    switch (H5Tget_class(type)) {
-    case H5T_INTEGER:
-        return "integers of " + bits + (H5Tget_order(type) == H5T_ORDER_BE ? ", big endian" : "");
-    case H5T_FLOAT:
-        return "floating-point numbers of " + bits + (H5Tget_order(type) == H5T_ORDER_BE ? ", big endian" : "");
-    case H5T_STRING:
-        return "strings";
-    default:
-        return "values that are no plain numbers";
-    }
-}
-
 Handle open_dataset(const Group& group, hid_t id, std::string_view name)
 {
+    refuse_links(group, id, name, true);
     Handle dataset(H5Dopen2(id, std::string(name).c_str(), H5P_DEFAULT), H5Dclose);
     if (!dataset.valid())
         group.fail(name, why_not_opened(id, group.file(), name, "a dataset"));
@@ -75,10 +29,11 @@ Handle open_dataset(const Group& group, hid_t id, std::string_view name)
 Type stored_type(const Group& group, hid_t dataset, std::string_view name)
 {
     const Handle stored(H5Dget_type(dataset), H5Tclose);
-    for (const auto type : {Type::u8, Type::u16, Type::u32, Type::i32, Type::i64, Type::f16, Type::f32, Type::f64})
+    for (const auto type :
+        {Type::u8, Type::u16, Type::u32, Type::i32, Type::i64, Type::f16, Type::f32, Type::f64, Type::bf16})
         if (H5Tequal(stored, make_type(type)) > 0)
             return type;
-    group.fail(name, "expected little-endian numbers, found " + describe_type(stored));
+    group.fail(name, "expected " + wanted_type(stored) + ", found " + describe_type(stored));
 }
 
 std::vector<std::int64_t> stored_shape(const Group& group, hid_t dataset, std::string_view name)
@@ -104,12 +59,29 @@ std::int64_t array_bytes(std::span<const std::int64_t> shape, std::size_t elemen
     return bytes;
 }
 
+/// Filters that this library cannot undo are named.
+void check_filters(const Group& group, hid_t creation, std::string_view name)
+{
+    for (int i = 0; i < H5Pget_nfilters(creation); ++i) {
+        char words[64] = "";
+        unsigned flags = 0, settings = 0;
+        std::size_t count = 0;
+        const auto filter = H5Pget_filter2(
+            creation, static_cast<unsigned>(i), &flags, &count, nullptr, sizeof words, words, &settings);
+        if (filter > 0 && H5Zfilter_avail(filter) <= 0)
+            group.fail(name,
+                "expected HDF5's own filters (deflate, shuffle, fletcher32), found filter " + std::to_string(filter)
+                    + (words[0] != 0 ? std::string(", ") + words : ""));
+    }
+}
+
 /// How often larger than its storage a dataset of this layout can be.
 std::uint64_t expansion(const Group& group, hid_t dataset, std::string_view name)
 {
     const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
     if (H5Pget_layout(creation) == H5D_VIRTUAL || H5Pget_external_count(creation) > 0)
         group.fail(name, "expected data in the file itself, found raw data kept in other files");
+    check_filters(group, creation, name);
     return H5Pget_nfilters(creation) > 0 ? deflate_max_ratio : 1;
 }
 
@@ -243,43 +215,11 @@ std::string damage(const std::filesystem::path& file)
     if (const auto at = reason.find(mark); reason.starts_with("truncated file") && at != std::string::npos)
         return "a truncated HDF5 file: expected " + reason.substr(at + mark.size()) + " bytes, found "
             + std::to_string(size);
-    return "a damaged HDF5 file: " + reason;
+    const auto words = in_plain_words(reason);
+    return words.empty() ? "a damaged HDF5 file: " + reason : "cannot be opened: " + words;
 }
 
 } // namespace
-
-std::size_t size_of(Type type)
-{
-    switch (type) {
-    case Type::u8:
-        return 1;
-    case Type::u16:
-    case Type::f16:
-        return 2;
-    case Type::u32:
-    case Type::i32:
-    case Type::f32:
-        return 4;
-    case Type::i64:
-    case Type::f64:
-        return 8;
-    }
-    throw std::logic_error("h5: unknown type");
-}
-
-std::string to_string(Type type)
-{
-    constexpr const char* names[] = {"uint8", "uint16", "uint32", "int32", "int64", "float16", "float32", "float64"};
-    return names[static_cast<std::size_t>(type)];
-}
-
-std::string to_string(std::span<const std::int64_t> shape)
-{
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i)
-        text += (i == 0 ? "" : ", ") + (shape[i] < 0 ? "any" : std::to_string(shape[i]));
-    return text + "]";
-}
 
 Group::Group(std::shared_ptr<State> state)
     : state_(std::move(state))
@@ -300,7 +240,9 @@ Group Group::open_file(const std::filesystem::path& file)
     Handle root(H5Gopen2(*handle, "/", H5P_DEFAULT), H5Gclose);
     if (!root.valid())
         throw Error(name + ": " + damage(file));
-    return Group(std::make_shared<State>(State{std::move(handle), std::move(root), name, "/"}));
+    Group group(std::make_shared<State>(State{std::move(handle), std::move(root), name, "/"}));
+    check_digests(group, group.state_->group);
+    return group;
 }
 
 Group Group::create_file(const std::filesystem::path& file, const std::filesystem::path& shown)
@@ -334,7 +276,13 @@ void Group::fail(std::string_view name, const std::string& message) const
 bool Group::has(std::string_view name) const
 {
     const auto guard = lock_library();
-    return H5Oexists_by_name(state_->group, std::string(name).c_str(), H5P_DEFAULT) > 0;
+    const std::string whole(name);
+    for (std::size_t end = 0; end < whole.size();) {
+        end = std::min(whole.find('/', end + 1), whole.size());
+        if (H5Lexists(state_->group, whole.substr(0, end).c_str(), H5P_DEFAULT) <= 0)
+            return false;
+    }
+    return true;
 }
 
 std::vector<std::string> Group::names() const
@@ -354,11 +302,14 @@ std::vector<std::string> Group::names() const
 Group Group::group(std::string_view name) const
 {
     const auto guard = lock_library();
+    h5::refuse_links(*this, state_->group, name, false);
     Handle handle(H5Gopen2(state_->group, std::string(name).c_str(), H5P_DEFAULT), H5Gclose);
     if (!handle.valid())
         fail(name, why_not_opened(state_->group, file(), name, "a group"));
     const auto full = (path() == "/" ? "" : path()) + "/" + std::string(name);
-    return Group(std::make_shared<State>(State{state_->file_handle, std::move(handle), file(), full}));
+    Group group(std::make_shared<State>(State{state_->file_handle, std::move(handle), file(), full}));
+    check_digests(group, group.state_->group);
+    return group;
 }
 
 Group Group::create_group(std::string_view name) const
@@ -398,12 +349,13 @@ void Group::read_raw(std::string_view name, void* data, std::size_t size) const
     const auto bytes = static_cast<std::size_t>(array_bytes(found.shape, size_of(found.type)));
     if (bytes != size)
         fail(name, "expected " + std::to_string(size) + " bytes, found " + std::to_string(bytes));
+    const auto dataset = open_dataset(*this, state_->group, name);
     if (bytes == 0)
         return;
-    const auto dataset = open_dataset(*this, state_->group, name);
     const auto type = make_type(found.type);
     if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0)
         fail(name, "cannot be read: " + last_reason());
+    check_digest(*this, dataset, name, data, size);
 }
 
 void Group::write_raw(
@@ -417,8 +369,16 @@ void Group::write_raw(std::string_view name, Type type, std::span<const std::int
 {
     const auto guard = lock_library();
     const auto created = create_dataset(*this, state_->group, name, type, shape, options);
-    if (!write_values(created, type, shape, data, options, done))
+    const auto bytes = static_cast<std::size_t>(array_bytes(shape, size_of(type)));
+    const auto row = done && shape.front() > 0 ? bytes / static_cast<std::size_t>(shape.front()) : 0;
+    std::uint32_t digest = done ? 0 : digest_more(0, data, bytes);
+    const auto next = [&](std::int64_t index) { // before its part of the data may leave memory
+        digest = digest_more(digest, static_cast<const std::byte*>(data) + row * static_cast<std::size_t>(index), row);
+        done(index);
+    };
+    if (!write_values(created, type, shape, data, options, done ? std::function<void(std::int64_t)>(next) : done))
         fail(name, "cannot be written: " + last_reason());
+    write_digest(*this, created.dataset, values_digest, digest);
 }
 
 void Group::flush() const

@@ -25,7 +25,8 @@ enum class Type
     i64,
     f16,
     f32,
-    f64
+    f64,
+    bf16 ///< the real type of HDF5 2.0; our own files hold uint16 with an attribute
 };
 
 template <typename T> struct TypeOf;
@@ -83,7 +84,7 @@ public:
     const std::string& file() const; ///< the file's path, for messages
     const std::string& path() const; ///< the group's path in the file: "/", "/layers/00"
 
-    bool has(std::string_view name) const; ///< a group or dataset that can be reached (a dangling link is not)
+    bool has(std::string_view name) const; ///< a group, a dataset or a link, wherever that leads
     std::vector<std::string> names() const; ///< children, sorted
     Group group(std::string_view name) const;
     Group create_group(std::string_view name) const;
@@ -106,7 +107,8 @@ public:
     std::string dataset_attribute(std::string_view name, std::string_view attribute) const;
     void set_dataset_attribute(std::string_view name, std::string_view attribute, std::string_view value) const;
 
-    /// The dataset's bytes as stored, without conversion; `size` must be what info() says.
+    /// The dataset's bytes as stored, without conversion; `size` must be what info() says. Throws Error where they do
+    /// not match the digest that was written with them.
     void read_raw(std::string_view name, void* data, std::size_t size) const;
     void write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
         WriteOptions options = {}) const;
@@ -139,6 +141,16 @@ public:
     {
         write(name, std::span<const std::int64_t>(shape.begin(), shape.size()), values, options);
     }
+
+    /// Notes what this group and those in it hold, names and a digest of every attribute, which are compared when they
+    /// are opened. Comes before the last flush().
+    void seal() const;
+    bool is_sealed() const; ///< has the digests that seal() leaves
+
+    /// Throws Error where `name`, or a group on the way to it, is a link, be it to this file or another. Everything
+    /// that is opened is checked so; only the last part of a path may be the link of a layer's weights to the same
+    /// place in another file.
+    void refuse_links(std::string_view name) const;
 
     void flush() const;
 

@@ -22,6 +22,24 @@ Handle scalar_type(const Group& group, hid_t attribute, std::string_view name)
     return {H5Aget_type(attribute), H5Tclose};
 }
 
+std::string kind_of(hid_t type)
+{
+    switch (H5Tget_class(type)) {
+    case H5T_INTEGER:
+        return "an integer";
+    case H5T_FLOAT:
+        return "a floating-point number";
+    case H5T_STRING:
+        return "a string";
+    case H5T_COMPOUND:
+        return "a compound value";
+    case H5T_ENUM:
+        return "an enumeration (as h5py stores bool)";
+    default:
+        return "a value of another type";
+    }
+}
+
 std::string read_variable_string(hid_t attribute, hid_t type, bool& done)
 {
     char* text = nullptr;
@@ -36,7 +54,7 @@ std::string read_string(const Group& group, hid_t attribute, std::string_view na
 {
     const auto type = scalar_type(group, attribute, name);
     if (H5Tget_class(type) != H5T_STRING)
-        group.fail("", attribute_text(name) + ": expected a string, found a value of another type");
+        group.fail("", attribute_text(name) + ": expected a string, found " + kind_of(type));
     bool done = false;
     std::string text;
     if (H5Tis_variable_str(type) > 0) {
@@ -61,8 +79,8 @@ void read_number(const Group& group, hid_t id, std::string_view name, hid_t memo
     const auto kind = H5Tget_class(type);
     if (kind != H5T_INTEGER && !(fractions && kind == H5T_FLOAT))
         group.fail("",
-            attribute_text(name) + ": expected " + (fractions ? "a number" : "an integer")
-                + ", found a value of another type");
+            attribute_text(name) + ": expected " + (fractions ? "a number" : "an integer") + ", found "
+                + kind_of(type));
     if (H5Aread(attribute, memory_type, value) < 0)
         group.fail("", attribute_text(name) + ": cannot be read: " + last_reason());
 }
@@ -145,13 +163,16 @@ void Group::set_attribute(std::string_view name, double value) const
 std::string Group::dataset_attribute(std::string_view name, std::string_view attribute) const
 {
     const auto guard = lock_library();
+    h5::refuse_links(*this, state_->group, name, true);
     const Handle dataset(H5Dopen2(state_->group, std::string(name).c_str(), H5P_DEFAULT), H5Dclose);
     if (!dataset.valid())
         fail(name, why_not_opened(state_->group, file(), name, "a dataset"));
     if (H5Aexists(dataset, std::string(attribute).c_str()) <= 0)
         return {};
     const Handle handle(H5Aopen(dataset, std::string(attribute).c_str(), H5P_DEFAULT), H5Aclose);
-    return read_string(*this, handle, attribute);
+    auto text = read_string(*this, handle, attribute);
+    check_digest(*this, dataset, name, attribute, text);
+    return text;
 }
 
 void Group::set_dataset_attribute(std::string_view name, std::string_view attribute, std::string_view value) const
@@ -161,6 +182,7 @@ void Group::set_dataset_attribute(std::string_view name, std::string_view attrib
     if (!dataset.valid())
         fail(name, why_not_opened(state_->group, file(), name, "a dataset"));
     write_string(*this, dataset, attribute, value);
+    write_digest(*this, dataset, std::string(attribute) + text_digest, digest_more(0, value.data(), value.size()));
 }
 
 } // namespace lava::h5

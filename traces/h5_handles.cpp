@@ -1,5 +1,6 @@
 #include "traces/h5_handles.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -60,7 +61,68 @@ std::string external_target(hid_t group, const std::string& name, const H5L_info
         + (there ? ", which does not hold it" : ", but there is no such file");
 }
 
+std::string link_text(hid_t group, const std::string& name, const H5L_info_t& link)
+{
+    if (link.type == H5L_TYPE_EXTERNAL) {
+        const auto [file, path] = external_value(group, name, link);
+        return "a link to " + path + " of " + file;
+    }
+    std::vector<char> value(link.u.val_size + 1);
+    if (link.type == H5L_TYPE_SOFT && H5Lget_val(group, name.c_str(), value.data(), value.size(), H5P_DEFAULT) >= 0)
+        return std::string("a link to ") + value.data();
+    return "a link";
+}
+
+/// W_O and b_o may lie in a file of their own, at the same place.
+bool is_weights_link(const Group& group, hid_t id, const std::string& name, const H5L_info_t& link)
+{
+    const auto leaf = name.substr(name.rfind('/') + 1);
+    const auto own = (group.path() == "/" ? "" : group.path()) + "/" + name;
+    return link.type == H5L_TYPE_EXTERNAL && (leaf == "w_o" || leaf == "b_o")
+        && external_value(id, name, link).second == own;
+}
+
 } // namespace
+
+void refuse_links(const Group& group, hid_t id, std::string_view name, bool weights_may)
+{
+    const std::string whole(name);
+    for (std::size_t end = 0; end < whole.size();) {
+        end = std::min(whole.find('/', end + 1), whole.size());
+        const auto part = whole.substr(0, end);
+        H5L_info_t link{};
+        if (H5Lexists(id, part.c_str(), H5P_DEFAULT) <= 0 || H5Lget_info(id, part.c_str(), &link, H5P_DEFAULT) < 0)
+            return; // missing, which is said elsewhere
+        if (link.type == H5L_TYPE_HARD || (weights_may && is_weights_link(group, id, part, link)))
+            continue;
+        group.fail(part,
+            "expected it in the file itself, found " + link_text(id, part, link)
+                + ": only w_o and b_o of a layer may be links, to the same place in a weights file");
+    }
+}
+
+void Group::refuse_links(std::string_view name) const
+{
+    const auto guard = lock_library();
+    h5::refuse_links(*this, state_->group, name, false);
+}
+
+std::string in_plain_words(const std::string& reason)
+{
+    if (reason.find("already open for write") != std::string::npos
+        || reason.find("already open for SWMR") != std::string::npos
+        || reason.find("consistency flags") != std::string::npos)
+        return "another program has it open for writing, or ended without closing it (h5clear -s FILE takes the mark "
+               "away)";
+    if (reason.find("version") != std::string::npos || reason.find("unknown message") != std::string::npos) {
+        unsigned major = 0, minor = 0, release = 0;
+        H5get_libversion(&major, &minor, &release);
+        return "its layout is newer than HDF5 " + std::to_string(major) + "." + std::to_string(minor) + "."
+            + std::to_string(release) + " reads, or it is damaged: " + reason
+            + " (h5repack of the newer HDF5, with --high=V110, writes the older layout)";
+    }
+    return {};
+}
 
 std::unique_lock<std::recursive_mutex> lock_library()
 {
@@ -106,7 +168,8 @@ std::string why_not_opened(hid_t group, const std::string& file, std::string_vie
         if (object.type != H5O_TYPE_GROUP && wanted == "a group")
             return "expected a group, found a dataset";
     }
-    return "cannot be opened: " + reason;
+    const auto words = in_plain_words(reason);
+    return "cannot be opened: " + (words.empty() ? reason : words);
 }
 
 std::filesystem::path Group::external_file(std::string_view name) const

@@ -90,4 +90,10 @@ std::string_view to_string(StoreType type)
     return names[static_cast<std::size_t>(type)];
 }
 
+double roundoff_of(StoreType type)
+{
+    constexpr double values[] = {float_roundoff, 0x1p-11, 0x1p-8};
+    return values[static_cast<std::size_t>(type)];
+}
+
 } // namespace lava

@@ -37,4 +37,7 @@ std::string layer_name(std::int64_t layer, std::int64_t num_layers);
 /// "float32", "float16", "bfloat16"
 std::string_view to_string(StoreType type);
 
+/// The largest relative error of a number rounded to the type.
+double roundoff_of(StoreType type);
+
 } // namespace lava

@@ -7,6 +7,8 @@
 
 namespace lava {
 
+inline constexpr double float_roundoff = 0x1p-24;
+
 /// Everything recorded of one layer: fp32, contiguous, on the CPU. Tensors that a trace lacks are undefined.
 struct LayerView
 {
@@ -16,6 +18,12 @@ struct LayerView
     std::int64_t window = 0; ///< W, query rows recorded
     std::int64_t eval_len = 0; ///< T
     std::int64_t sliding_window = 0; ///< positions that a query sees, up to its own; 0: all
+
+    // The largest relative error of a rounding to the types that these are stored in, and of those that the run
+    // computes with.
+    double roundoff = float_roundoff; ///< of the coarsest tensor other than w_o and b_o
+    double w_o_roundoff = float_roundoff;
+    double run_roundoff = float_roundoff;
 
     /// First position that the query of an evaluation step sees; entry i of the steps is at position seq_len + i.
     std::int64_t first_seen_by(std::int64_t step) const { return first_seen(seq_len + step, sliding_window); }

@@ -8,9 +8,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <iomanip>
 #include <iostream>
 #include <map>
-#include <sstream>
 
 namespace lava {
 
@@ -38,10 +38,10 @@ Json to_json(const TraceInfo& info)
         {"window", info.window}, {"spans", spans}, {"has_losses", info.has_losses}, {"has_outputs", info.has_outputs},
         {"has_observed_attention", info.has_observed_attention}, {"has_query_statistics", info.has_query_statistics},
         {"has_repeat_maxima", info.has_repeat_maxima}, {"has_repeat_maxima_plus", info.has_repeat_maxima_plus},
-        {"has_logits", info.has_logits}, {"next_id", info.next_id < 0 ? Json() : Json(info.next_id)},
-        {"rope_inv_freq", info.rope_inv_freq}, {"rope_attention_scaling", info.rope_attention_scaling},
-        {"layer_numbers", info.layer_numbers}, {"kv_head_numbers", info.kv_head_numbers},
-        {"layer_windows", info.layer_windows}};
+        {"has_logits", info.has_logits}, {"has_digests", info.has_digests},
+        {"next_id", info.next_id < 0 ? Json() : Json(info.next_id)}, {"rope_inv_freq", info.rope_inv_freq},
+        {"rope_attention_scaling", info.rope_attention_scaling}, {"layer_numbers", info.layer_numbers},
+        {"kv_head_numbers", info.kv_head_numbers}, {"layer_windows", info.layer_windows}};
 }
 
 std::string or_unknown(const std::string& text)
@@ -91,7 +91,10 @@ void print_info(const TraceInfo& info)
               << ", logits: " << answer(info.has_logits)
               << "\n             query statistics: " << answer(info.has_query_statistics)
               << ", rotary embedding: " << answer(!info.rope_inv_freq.empty())
-              << ", repeat pass: " << answer(info.has_repeat_maxima) << '\n';
+              << ", repeat pass: " << answer(info.has_repeat_maxima) << "\ndigests      "
+              << (info.has_digests ? "of all datasets and attributes, compared when they are read"
+                                   : "none (of the trace or of its weights file): changed bytes are not noticed")
+              << '\n';
 }
 
 int run(const PrintText& command)
@@ -117,48 +120,77 @@ int run(const InfoCommand& command)
     return 0;
 }
 
-std::vector<LayerDeviation> deviations_of(const Trace& trace)
+struct VerifiedLayer
+{
+    LayerDeviation deviation;
+    std::vector<Identity> identities;
+};
+
+std::vector<VerifiedLayer> verified_layers(const Trace& trace)
 {
     if (!trace.info().has_outputs)
         throw Error(trace.info().file + ": cannot be verified: "
             + (trace.info().has_losses ? "attn_out was not recorded"
                                        : "it has no loss part (q_eval, k_eval, v_eval and w_o of evaluation steps)"));
     Progress progress("layers", trace.info().shape.num_layers);
-    std::vector<LayerDeviation> deviations;
-    for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer, progress.step())
-        deviations.push_back(verify_layer(trace.layer(layer)));
-    return deviations;
+    std::vector<VerifiedLayer> layers;
+    for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer, progress.step()) {
+        const auto view = trace.layer(layer);
+        layers.push_back({verify_layer(view), check_identities(view, trace.info())});
+    }
+    return layers;
 }
 
-void print_deviations(const TraceInfo& info, const std::vector<LayerDeviation>& deviations, double tolerance, bool json)
+/// Of each identity, the layer that comes nearest to its tolerance or lies farthest beyond it.
+std::vector<Identity> worst_identities(const std::vector<VerifiedLayer>& layers)
 {
-    auto rows = Json::array();
-    for (const auto& [layer, worst_step] : deviations)
-        rows.push_back({{"layer", layer}, {"deviation", worst_step}});
-    if (json) {
-        std::cout << dump(
-            {{"file", info.file}, {"store", to_string(info.store_type)}, {"tolerance", tolerance}, {"layers", rows}});
-        return;
-    }
-    std::cout << "layer  deviation\n";
-    for (const auto& [layer, worst_step] : deviations)
-        std::cout << layer_name(layer, info.shape.num_layers) << "     " << worst_step << '\n';
-    std::cout << "tolerance " << tolerance << " (stored as " << to_string(info.store_type) << ")\n";
+    auto worst = layers.front().identities;
+    for (const auto& layer : layers)
+        for (std::size_t i = 0; i < worst.size(); ++i) {
+            const auto& here = layer.identities[i];
+            if (!(here.deviation * worst[i].tolerance <= worst[i].deviation * here.tolerance))
+                worst[i] = here;
+        }
+    return worst;
+}
+
+Json verification_json(const TraceInfo& info, const std::vector<VerifiedLayer>& layers)
+{
+    auto rows = Json::array(), identities = Json::array();
+    for (const auto& layer : layers)
+        rows.push_back({{"layer", layer.deviation.layer}, {"deviation", layer.deviation.deviation},
+            {"tolerance", layer.deviation.tolerance}});
+    for (const auto& identity : worst_identities(layers))
+        identities.push_back(
+            {{"what", identity.what}, {"deviation", identity.deviation}, {"tolerance", identity.tolerance}});
+    return {{"file", info.file}, {"store", to_string(info.store_type)}, {"layers", rows}, {"identities", identities},
+        {"not_checked", not_checkable(info)}};
+}
+
+void print_verification(const TraceInfo& info, const std::vector<VerifiedLayer>& layers)
+{
+    std::cout << "layer  deviation    tolerance (of attn_out, stored as " << to_string(info.store_type) << ")\n";
+    for (const auto& [deviation, identities] : layers)
+        std::cout << std::left << std::setw(7) << layer_name(deviation.layer, info.shape.num_layers) << std::setw(13)
+                  << deviation.deviation << deviation.tolerance << '\n';
+    for (const auto& [what, deviation, tolerance] : worst_identities(layers))
+        std::cout << what << ": " << deviation << " in the worst layer, at most " << tolerance << " is expected\n";
+    for (const auto& line : not_checkable(info))
+        std::cout << "not checked: " << line << '\n';
 }
 
 int run(const VerifyCommand& command)
 {
     const Trace trace(command.trace);
-    const auto deviations = deviations_of(trace);
-    const auto tolerance = verify_tolerance(trace.info().store_type);
-    print_deviations(trace.info(), deviations, tolerance, command.json);
-    for (const auto& [layer, worst_step] : deviations)
-        if (!(worst_step <= tolerance)) {
-            std::ostringstream text;
-            text << command.trace.string() << ": does not verify: layer " << layer
-                 << ": expected a deviation of at most " << tolerance << ", found " << worst_step;
-            throw Error(text.str());
-        }
+    const auto layers = verified_layers(trace);
+    if (command.json)
+        std::cout << dump(verification_json(trace.info(), layers));
+    else
+        print_verification(trace.info(), layers);
+    for (const auto& [deviation, identities] : layers)
+        if (const auto fault = fault_of(deviation, identities); !fault.empty())
+            throw Error(
+                command.trace.string() + ": does not verify: layer " + std::to_string(deviation.layer) + ": " + fault);
     return 0;
 }
 

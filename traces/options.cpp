@@ -31,7 +31,7 @@ Says what a trace holds: model, run, tokens, spans and which tensors were record
 )";
 
 constexpr const char* verify_help = R"(Usage: lava-trace verify [options] TRACE
-Recomputes the attention output of every evaluation step with the full cache and compares it with the recorded one. Exit status 1 where a layer deviates by more than the stored type allows.
+Recomputes the attention output of every evaluation step with the full cache and compares it with the recorded one. Checks what policies score with, too, as far as the trace holds what it follows from: the window's queries against the column sums, the query statistics, the residual stream. Exit status 1 where a layer deviates by more than rounding to the stored types can explain.
 )";
 
 constexpr const char* print_help = R"(Usage: lava-trace print [options] FILE DATASET

@@ -77,6 +77,8 @@ std::string format(const char* bytes, h5::Type type, bool is_bfloat16)
     case h5::Type::u16:
         return is_bfloat16 ? shortest(bfloat16_to_float(load<std::uint16_t>(bytes)))
                            : shortest(load<std::uint16_t>(bytes));
+    case h5::Type::bf16:
+        return shortest(bfloat16_to_float(load<std::uint16_t>(bytes)));
     case h5::Type::u32:
         return shortest(load<std::uint32_t>(bytes));
     case h5::Type::i32:

@@ -84,6 +84,8 @@ std::optional<StoreType> store_type(const h5::Group& group, std::string_view nam
         return StoreType::f32;
     if (type == h5::Type::f16)
         return StoreType::f16;
+    if (type == h5::Type::bf16)
+        return StoreType::bf16;
     if (type == h5::Type::u16 && group.dataset_attribute(name, dtype_attribute) == to_string(StoreType::bf16))
         return StoreType::bf16;
     return std::nullopt;
@@ -97,7 +99,7 @@ StoreType check_tensor(const h5::Group& group, std::string_view name, std::span<
     const auto type = store_type(group, name, found.type);
     if (!type)
         group.fail(name,
-            "expected float32, float16 or uint16 with the attribute dtype = bfloat16, found "
+            "expected float32, float16, bfloat16 or uint16 with the attribute dtype = bfloat16, found "
                 + h5::to_string(found.type));
     if (!std::equal(found.shape.begin(), found.shape.end(), extents.begin(), extents.end()))
         group.fail(name, "expected " + h5::to_string(extents) + ", found " + h5::to_string(found.shape));

@@ -347,6 +347,7 @@ LayerView synthesize_layer(const SynthesisOptions& options, std::int64_t layer)
     view.window = options.window;
     view.sliding_window = options.sliding_window;
     view.eval_len = options.eval_len;
+    view.roundoff = view.w_o_roundoff = roundoff_of(options.store);
     view.k = keys(options, layer, {0, options.seq_len});
     view.v = values(options, layer, {0, options.seq_len});
     view.q_window = queries(options, layer, {options.seq_len - options.window, options.seq_len});

@@ -6,6 +6,7 @@
 #include "traces/weights_file.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace lava {
@@ -45,17 +46,22 @@ void check_alike(const h5::Group& group, const std::set<std::string_view>& here,
                                             : "missing, expected one as in " + first.path());
 }
 
+using WeightsFiles = std::map<std::filesystem::path, h5::Group>;
+
 /// A linked weights file must be where the link says, and of this model. (HDF5 would also look in the current folder.)
-void check_link(const h5::Group& group, std::string_view name, const TraceInfo& info,
-    std::set<std::filesystem::path>& checked_files)
+void check_link(const h5::Group& group, std::string_view name, TraceInfo& info, WeightsFiles& weights)
 {
     const auto file = group.external_file(name);
-    if (file.empty() || checked_files.contains(file))
+    if (file.empty())
         return;
-    if (!std::filesystem::exists(file))
-        group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
-    check_weights_file(file, info);
-    checked_files.insert(file);
+    if (!weights.contains(file)) {
+        if (!std::filesystem::exists(file))
+            group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
+        check_weights_file(file, info);
+        weights.emplace(file, h5::Group::open_file(file));
+        info.has_digests = info.has_digests && weights.at(file).is_sealed();
+    }
+    weights.at(file).refuse_links(group.path().substr(1) + "/" + std::string(name)); // the end of the chain
 }
 
 /// Checks one dataset and returns how coarsely it is stored.
@@ -74,7 +80,8 @@ void check_layers(const h5::Group& root, TraceInfo& info)
     const auto layers = root.group("layers");
     const auto first = layer_group(root, info, 0);
     const auto first_names = datasets_of(first);
-    std::set<std::filesystem::path> weights_files;
+    WeightsFiles weights;
+    info.has_digests = root.is_sealed();
     for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
         const auto group = layer_group(root, info, layer);
         const auto names = datasets_of(group);
@@ -83,7 +90,7 @@ void check_layers(const h5::Group& root, TraceInfo& info)
             if (!names.contains(dataset.name))
                 continue;
             if (dataset.role == Role::weight)
-                check_link(group, dataset.name, info, weights_files);
+                check_link(group, dataset.name, info, weights);
             info.store_type = std::max(info.store_type, check_dataset(group, dataset, info));
         }
     }
@@ -135,6 +142,10 @@ LayerView sized_view(const TraceInfo& info, std::int64_t layer)
     view.eval_len = info.eval_len;
     if (!info.layer_windows.empty())
         view.sliding_window = info.layer_windows[static_cast<std::size_t>(layer)];
+    for (const auto type : {StoreType::f16, StoreType::bf16})
+        if (info.run_dtype == to_string(type))
+            view.run_roundoff = roundoff_of(type);
+    view.roundoff = view.run_roundoff; // numbers of a coarse run stay that in a finer type
     return view;
 }
 
@@ -147,8 +158,11 @@ LayerView Trace::layer(std::int64_t layer) const
     LayerView view = sized_view(info_, layer);
     for (const auto& dataset : layer_datasets()) {
         const bool is_empty = dataset.role == Role::evaluation && info_.eval_len == 0;
-        if (!is_empty && group.has(dataset.name))
-            view.*dataset.tensor = read_tensor(group, dataset.name, dataset.extents(info_));
+        if (is_empty || !group.has(dataset.name))
+            continue;
+        view.*dataset.tensor = read_tensor(group, dataset.name, dataset.extents(info_));
+        auto& roundoff = dataset.role == Role::weight ? view.w_o_roundoff : view.roundoff;
+        roundoff = std::max(roundoff, roundoff_of(check_tensor(group, dataset.name, dataset.extents(info_))));
     }
     return view;
 }

@@ -79,6 +79,7 @@ struct TraceInfo
     bool has_repeat_maxima_plus = false; ///< the same for KVzip+
     bool has_layer_outputs = false; ///< resid_mid and mlp_out too, for losses of layer outputs; not part of a report
     bool has_logits = false;
+    bool has_digests = false; ///< of every dataset and attribute, linked weights included; not part of a report
 };
 
 } // namespace lava

@@ -92,6 +92,7 @@ struct TraceWriter::State
 
     void open_weights();
     void finish_weights();
+    void check_precision() const;
     void check_layer(const LayerView& view, const Part& part) const;
     void write_part(const LayerView& view, Part& part);
     void write_weight(const h5::Group& group, const LayerDataset& dataset, const LayerView& view);
@@ -113,12 +114,27 @@ void TraceWriter::State::open_weights()
     if (std::filesystem::exists(path)) {
         check_weights_file(path, info);
         weights->root = h5::Group::open_file(path);
+        check_precision();
         return;
     }
     weights->output.emplace(path);
     weights->root = h5::Group::create_file(weights->output->part(), path);
     write_weights_metadata(*weights->root, info);
     weights->root->create_group("layers");
+}
+
+/// A coarser W_O would be the coarsest part of the trace, and nothing would say so.
+void TraceWriter::State::check_precision() const
+{
+    const auto name = "layers/" + layer_name(0, info.shape.num_layers) + "/w_o";
+    if (!weights->root->has(name))
+        return; // said where it is needed
+    const std::int64_t extents[] = {info.shape.hidden_size, info.shape.num_heads * info.shape.head_dim};
+    const auto found = check_tensor(*weights->root, name, extents);
+    if (roundoff_of(found) > roundoff_of(options.store))
+        weights->root->fail(name,
+            "expected " + std::string(to_string(options.store)) + ", as the trace is to be stored, or finer, found "
+                + std::string(to_string(found)) + ": store the trace as that, or name or make another weights file");
 }
 
 void TraceWriter::State::check_layer(const LayerView& view, const Part& part) const
@@ -188,6 +204,7 @@ void TraceWriter::State::finish_weights()
 {
     if (!weights || !weights->output || !weights->has_weights)
         return;
+    weights->root->seal();
     weights->root->flush();
     weights->root.reset();
     if (weights->output->commit_if_absent())
@@ -261,6 +278,7 @@ void TraceWriter::finish()
                 + " layers, found " + std::to_string(found) + (part->of_steps ? " with their evaluation steps" : ""));
     write_tokens(*state_->root, state_->info);
     state_->finish_weights();
+    state_->root->seal();
     state_->root->flush();
     state_->layers.reset();
     state_->root.reset();

@@ -13,17 +13,29 @@ namespace lava {
 class RawFile
 {
 public:
-    explicit RawFile(const std::filesystem::path& file)
+    enum class Digests
+    {
+        dropped, ///< by the first change, as if the file never had any
+        kept
+    };
+
+    explicit RawFile(const std::filesystem::path& file, Digests digests = Digests::dropped)
         : id_(H5Fopen(file.c_str(), H5F_ACC_RDWR, H5P_DEFAULT))
+        , digests_(digests)
     { }
     ~RawFile() { H5Fclose(id_); }
     RawFile(const RawFile&) = delete;
     RawFile& operator=(const RawFile&) = delete;
 
-    void remove(const std::string& path) const { H5Ldelete(id_, path.c_str(), H5P_DEFAULT); }
+    void remove(const std::string& path) const
+    {
+        drop_digests();
+        H5Ldelete(id_, path.c_str(), H5P_DEFAULT);
+    }
 
     void set_attribute(const std::string& object, const std::string& name, std::int64_t value) const
     {
+        drop_digests();
         H5Adelete_by_name(id_, object.c_str(), name.c_str(), H5P_DEFAULT);
         const hid_t space = H5Screate(H5S_SCALAR);
         const hid_t attribute = H5Acreate_by_name(
@@ -35,6 +47,7 @@ public:
 
     void remove_attribute(const std::string& object, const std::string& name) const
     {
+        drop_digests();
         H5Adelete_by_name(id_, object.c_str(), name.c_str(), H5P_DEFAULT);
     }
 
@@ -53,6 +66,7 @@ public:
     /// Writes all values of a dataset, converted to what it stores.
     template <typename T> void write(const std::string& path, const std::vector<T>& values) const
     {
+        drop_digests();
         const hid_t dataset = H5Dopen2(id_, path.c_str(), H5P_DEFAULT);
         H5Dwrite(dataset, memory_type(T{}), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data());
         H5Dclose(dataset);
@@ -91,12 +105,26 @@ public:
     }
 
 private:
+    void drop_digests() const
+    {
+        if (digests_ == Digests::kept)
+            return;
+        const auto visit = [](hid_t root, const char* name, const H5O_info_t*, void*) -> herr_t {
+            for (const char* digest : {"digests", "crc32"})
+                if (H5Aexists_by_name(root, name, digest, H5P_DEFAULT) > 0)
+                    H5Adelete_by_name(root, name, digest, H5P_DEFAULT);
+            return 0;
+        };
+        H5Ovisit2(id_, H5_INDEX_NAME, H5_ITER_NATIVE, visit, nullptr, H5O_INFO_BASIC);
+    }
+
     static hid_t memory_type(std::int64_t) { return H5T_NATIVE_INT64; }
     static hid_t memory_type(std::uint32_t) { return H5T_NATIVE_UINT32; }
     static hid_t memory_type(float) { return H5T_NATIVE_FLOAT; }
     static hid_t memory_type(double) { return H5T_NATIVE_DOUBLE; }
 
     hid_t id_;
+    Digests digests_;
 };
 
 } // namespace lava

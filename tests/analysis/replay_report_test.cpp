@@ -221,12 +221,34 @@ TEST(Report, StoresRankingsOfLongPromptsAsU32)
 TEST(Report, RefusesANewerFormatNamingBothVersions)
 {
     EXPECT_THAT(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_major", 2); }),
-        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.2"), HasSubstr("newer")));
+        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.3"), HasSubstr("newer")));
 }
 
 TEST(Report, AcceptsANewerMinorVersion)
 {
     EXPECT_EQ(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_minor", 7); }), "no error");
+}
+
+TEST(Report, RefusesAChangedNumberInAnyDatasetAndNamesIt)
+{
+    const TemporaryFolder folder;
+    const auto refused = [&](const std::function<void(const RawFile&)>& edit) {
+        write_report(folder / "report.h5", example_report());
+        edit(RawFile(folder / "report.h5", RawFile::Digests::kept));
+        return message_of([&] { (void)read_report(folder / "report.h5"); });
+    };
+    for (const std::string path : {"/policies/0001/head_l1", "/policies/0002/attn_out_l1", "/policies/0000/counts",
+             "/policies/0000/nominal", "/policies/0001/ranking", "/norms/head_output_l1", "/trace/prompt_ids"})
+        EXPECT_THAT(refused([&](const RawFile& raw) {
+            auto values = raw.read<double>(path);
+            values[values.size() / 2] += 1;
+            raw.write(path, values);
+        }),
+            HasSubstr("report.h5: " + path + ": does not match its digest"));
+    EXPECT_THAT(refused([](const RawFile& raw) { raw.set_attribute("/trace", "window", 5); }),
+        HasSubstr("report.h5: /trace: attribute window: does not match its digest"));
+    EXPECT_THAT(refused([](const RawFile& raw) { raw.remove("/policies/0001/nominal"); }),
+        HasSubstr("report.h5: /policies/0001/nominal: missing, though it was written"));
 }
 
 TEST(Report, KeepsARankingForEachBudgetAndSharesOneBetweenTwins)

@@ -70,6 +70,7 @@ TEST(LavaTrace, InfoSaysWhatIsInATrace)
     const auto file = raw_trace(folder / "x.h5").string();
     const auto info = run("info " + file);
     EXPECT_EQ(info.status, 0) << info.err;
+    EXPECT_THAT(info.out, HasSubstr("digests      none (of the trace or of its weights file)"));
     EXPECT_THAT(info.out, HasSubstr("2 layers, 4 query heads, 2 KV heads, head_dim 3, hidden_size 5, vocab_size 7"));
     EXPECT_THAT(info.out, HasSubstr("span         needle [1, 3)"));
     EXPECT_THAT(run("info --json " + file).out, HasSubstr("\"seq_len\": 6,"));
@@ -94,11 +95,13 @@ TEST(LavaTrace, VerifyFailsWhereTheOutputIsNotThatOfTheTensors)
     EXPECT_EQ(run("synth --layers 2 --seq-len 100 --window 9 --store f16 -o " + sound).status, 0);
     const auto verified = run("verify " + sound);
     EXPECT_EQ(verified.status, 0) << verified.err;
-    EXPECT_THAT(verified.out, HasSubstr("tolerance 0.01 (stored as float16)"));
+    EXPECT_THAT(verified.out, HasSubstr("tolerance (of attn_out, stored as float16)"));
     const auto wrong = raw_trace(folder / "wrong.h5").string(); // its attn_out is a ramp
     const auto refused = run("verify " + wrong);
     EXPECT_EQ(refused.status, 1);
-    EXPECT_THAT(refused.err, HasSubstr("wrong.h5: does not verify: layer 0: expected a deviation of at most 0.0001"));
+    EXPECT_THAT(refused.err,
+        HasSubstr("wrong.h5: does not verify: layer 0: the attention output recomputed with the full cache deviates "
+                  "by "));
     EXPECT_THAT(refused.out, HasSubstr("layer  deviation"));
 }
 

@@ -236,7 +236,7 @@ TEST(TraceReader, RefusesSizesThatContradictEachOther)
     EXPECT_EQ(
         refusal([](hid_t file) { raw_delete_attribute(file, "/run", "window"); }), "/run: attribute window: missing");
     EXPECT_EQ(refusal([](hid_t file) { raw_attribute(file, "/run", "window", "two"); }),
-        "/run: attribute window: expected an integer, found a value of another type");
+        "/run: attribute window: expected an integer, found a string");
 }
 
 TEST(TraceReader, RefusesDatasetsThatDoNotFit)
@@ -270,7 +270,8 @@ TEST(TraceReader, RefusesTypesThatItDoesNotKnow)
     EXPECT_EQ(refusal([&](hid_t file) {
         raw_dataset(file, "/layers/00/k", H5T_IEEE_F64LE, {2, 6, 3}, doubles.data());
     }),
-        "/layers/00/k: expected float32, float16 or uint16 with the attribute dtype = bfloat16, found float64");
+        "/layers/00/k: expected float32, float16, bfloat16 or uint16 with the attribute dtype = bfloat16, found "
+        "float64");
     EXPECT_EQ(refusal([&](hid_t file) {
         raw_dataset(file, "/layers/00/k", H5T_IEEE_F32BE, {2, 6, 3}, doubles.data());
     }),

@@ -147,11 +147,26 @@ TEST(TraceWriter, NeverOverwritesOrLinksAnotherModelsWeights)
     EXPECT_FALSE(fs::exists(folder / "b.h5"));
     const hid_t id = H5Fopen(weights.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
     raw_attribute(id, "/", "weights_sha256", "def");
+    raw_delete_attribute(id, "/", "digests");
     H5Fclose(id);
     EXPECT_THAT(error_of([&] { Trace trace(folder / "a.h5"); }), HasSubstr("weights_sha256: expected abc, found def"));
     other.weights_sha256.clear();
     EXPECT_THAT(error_of([&] { write(folder / "b.h5", other, {.store = StoreType::f32, .weights_file = weights}); }),
         EndsWith("a weights file needs the checkpoint's weights_sha256, found none"));
+}
+
+TEST(TraceWriter, DoesNotLinkWeightsThatAreCoarserThanTheTrace)
+{
+    const TemporaryFolder folder;
+    const auto weights = folder / "w.h5";
+    write(folder / "a.h5", small_info(), {.store = StoreType::bf16, .weights_file = weights});
+    EXPECT_EQ(
+        error_of([&] { write(folder / "b.h5", small_info(), {.store = StoreType::f32, .weights_file = weights}); }),
+        weights.string()
+            + ": /layers/00/w_o: expected float32, as the trace is to be stored, or finer, found bfloat16: store the "
+              "trace as that, or name or make another weights file");
+    EXPECT_FALSE(fs::exists(folder / "b.h5"));
+    write(folder / "c.h5", small_info(), {.store = StoreType::bf16, .weights_file = weights});
 }
 
 TEST(TraceWriter, RefusesTensorsThatDoNotFit)

@@ -2,6 +2,7 @@
 
 #include "tests/traces/raw_h5.h"
 #include "traces/error.h"
+#include "traces/layer_datasets.h"
 #include "traces/synthesize.h"
 
 #include <ATen/ATen.h>
@@ -94,10 +95,45 @@ TEST(Verify, PassesASoundLayerOfAnyStoreTypeAndNoticesAChangedOne)
         auto options = shape_of(4, 2);
         options.store = store;
         auto layer = synthesize_layer(options, 0);
-        EXPECT_LE(verify_layer(layer).worst_step, verify_tolerance(store));
+        EXPECT_TRUE(verify_layer(layer).holds());
         layer.v = layer.v.clone();
         layer.v[1].mul_(1.3);
-        EXPECT_GT(verify_layer(layer).worst_step, verify_tolerance(store));
+        EXPECT_FALSE(verify_layer(layer).holds());
+    }
+}
+
+at::Tensor rounded(const at::Tensor& tensor, at::ScalarType type)
+{
+    return tensor.to(type).to(at::kFloat);
+}
+
+TEST(Verify, AllowsWhatRoundingDoesAndNoMore)
+{
+    at::manual_seed(1);
+    for (const auto store : {StoreType::f16, StoreType::bf16}) {
+        const auto type = store == StoreType::f16 ? at::kHalf : at::kBFloat16;
+        for (const double sharpness : {0.3, 1.0, 4.0}) { // of the attention: rounding moves a sharp one most
+            auto options = shape_of(6, 2);
+            options.shape.head_dim = 32;
+            options.shape.hidden_size = 64;
+            options.seq_len = 300;
+            options.eval_len = 8;
+            auto layer = synthesize_layer(options, 0); // float32
+            layer.q_eval = layer.q_eval * sharpness;
+            layer.attn_out = recompute_attn_out(layer);
+            for (auto* tensor :
+                {&layer.k, &layer.v, &layer.q_eval, &layer.k_eval, &layer.v_eval, &layer.w_o, &layer.attn_out})
+                *tensor = rounded(*tensor, type);
+            layer.roundoff = layer.w_o_roundoff = roundoff_of(store);
+            const auto sound = verify_layer(layer);
+            EXPECT_TRUE(sound.holds()) << sharpness << ": " << sound.deviation << " against " << sound.tolerance;
+            EXPECT_LT(sound.tolerance, 60 * roundoff_of(store)) << sharpness;
+            auto noisy = layer;
+            noisy.v = layer.v * (1 + 0.1 * at::randn_like(layer.v));
+            EXPECT_FALSE(verify_layer(noisy).holds()) << sharpness;
+            layer.roundoff = float_roundoff; // only W_O is coarse
+            EXPECT_FALSE(verify_layer(layer).holds()) << sharpness;
+        }
     }
 }
 
