@@ -1,5 +1,6 @@
 #include "replay/changed_values.h"
 
+#include "replay/contract.h"
 #include "replay/layer_stream.h"
 #include "traces/verify.h"
 
@@ -68,7 +69,8 @@ at::Tensor ChangedValues::head_difference(std::int64_t kv_head, std::span<const 
     const auto kept_mass = kept_weights.sum(1, true) + decode.sum(1, true);
     const auto evicted_mass = evicted_weights.sum(1, true);
     const auto kept_sum = at::mm(kept_weights, v) + at::mm(decode, layer_.v_eval[kv_head].to(at::kDouble));
-    const auto moved = at::mm(kept_weights, v - values[kv_head].to(at::kDouble));
+    const auto change = (v - values[kv_head].to(at::kDouble)).masked_fill_(mask.eq(0).unsqueeze(1), 0);
+    const auto moved = at::mm(kept_weights, change);
     evicted_share = evicted_mass / (evicted_mass + kept_mass);
     const auto evicted
         = (at::mm(evicted_weights, v) - evicted_mass / kept_mass * kept_sum) / (evicted_mass + kept_mass);
@@ -131,7 +133,9 @@ void measure_layer(
         const auto layer_of_budget = static_cast<std::int64_t>(g) * view.shape.num_layers + view.layer;
         const KeptEntries kept{report.ranking(index, g, view.layer),
             std::span(replay.counts).subspan(static_cast<std::size_t>(layer_of_budget) * heads, heads)};
-        place(changed.losses(kept, policy.values(inputs, kept)), replay, layer_of_budget);
+        const auto values = policy.values(inputs, kept);
+        check_values(replay.policy, inputs, kept, values);
+        place(changed.losses(kept, values), replay, layer_of_budget);
     }
 }
 

@@ -213,6 +213,15 @@ Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, std:
     return ids;
 }
 
+void check_ids(const std::string& file, const char* dataset, const Ids& ids, std::int64_t vocab)
+{
+    for (const auto id : ids) {
+        if (id < 0 || id >= vocab)
+            throw Error(file + ": " + dataset + ": expected token ids from 0 to " + std::to_string(vocab - 1)
+                + " (the model's vocabulary), found " + std::to_string(id));
+    }
+}
+
 } // namespace
 
 Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
@@ -236,6 +245,8 @@ Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
     if (found != info.weights_sha256)
         throw Error("--model: " + folder.string() + " is not the model of " + info.file
             + ": expected weights with SHA-256 " + info.weights_sha256 + ", found " + found);
+    check_ids(info.file, "/tokens/prompt_ids", info.prompt_ids, checkpoint.config().vocab_size);
+    check_ids(info.file, "/tokens/eval_ids", info.eval_ids, checkpoint.config().vocab_size);
     return Decoder(checkpoint, {.device = "cpu", .dtype = "float32"});
 }
 

@@ -1,6 +1,7 @@
 #include "replay/plan.h"
 
 #include "model/parallel.h"
+#include "replay/contract.h"
 #include "replay/layer_stream.h"
 #include "replay/protection.h"
 #include "replay/retention.h"
@@ -63,6 +64,10 @@ std::string obstacle(const Policy& policy, const std::string& name, const TraceI
 
 void check_length(const Policy& policy, const std::string& name, const TraceInfo& info)
 {
+    if (policy.window() < 0 || policy.query_rows() < 0) {
+        throw Error(name + ": expected a window and query rows of at least 0, found "
+            + std::to_string(std::min(policy.window(), policy.query_rows())));
+    }
     if (policy.window() >= info.seq_len) {
         throw Error(info.file + ": the prompt's " + plural(info.seq_len, "token") + " are no more than the window of "
             + std::to_string(policy.window()) + " that " + name + " keeps, so there is nothing to evict");
@@ -82,14 +87,16 @@ BudgetRequest request_for(const Run& run, const Budget& budget, const TraceInfo&
 }
 
 // One layer's scores, sorted: for all budgets, or for each.
-void rank_layer_of(Run& run, const LayerInputs& inputs, const std::vector<Budget>& budgets, const TraceInfo& info,
-    const ReplayDevice* device)
+void rank_layer_of(Run& run, const LayerInputs& inputs, const TraceInfo& info, const ReplayDevice* device)
 {
-    const auto scores = run.policy->score(inputs);
+    const auto& name = run.spec.canonical;
+    const auto scores = run.policy->score(inputs.seen_by(name, run.policy->query_rows()));
     for (std::size_t i = 0; i < run.rankings.size(); ++i) {
         const bool anew = run.policy->ranks_by_budget();
-        auto ranked = rank_layer(anew ? run.policy->at_budget(scores, request_for(run, budgets[i], info)) : scores,
-            info.seq_len, run.policy->window(), run.protected_entries, device);
+        const auto request = request_for(run, anew ? run.budgets[i] : Budget(), info);
+        const auto ranked_by = anew ? run.policy->at_budget(scores, request) : scores;
+        check_scores(*run.policy, name, inputs.layer(), ranked_by, request);
+        auto ranked = rank_layer(ranked_by, info.seq_len, run.policy->window(), run.protected_entries, device);
         if (!run.policy->compares_heads()) {
             ranked.sorted = LargeVector<float>(); // `= {}` would keep the memory
         }
@@ -131,6 +138,7 @@ void add_budget(PolicyReplay& replay, const Run& run, std::size_t g, const Budge
 {
     const auto request = request_for(run, nominal, info);
     const auto allocation = run.policy->allocate(layers_at(run, g), request);
+    check_allocation(run.spec.canonical, allocation, request);
     const auto reserved = request.window * request.heads();
     replay.nominal.push_back(nominal.entries);
     replay.budgets.push_back(wanted.entries);
@@ -158,6 +166,7 @@ std::vector<std::int64_t> retained_totals(const Run& run, const TraceInfo& info)
     for (auto budget = run.reserved() + 1; budget <= info.seq_len; ++budget) {
         const auto request = request_for(run, {budget, {}}, info);
         const auto allocation = run.policy->allocate(run.rankings.front(), request);
+        check_allocation(run.spec.canonical, allocation, request);
         totals.push_back(sum(allocation.retained) + request.window * request.heads());
     }
     return totals;
@@ -171,8 +180,9 @@ std::int64_t matching_budget(const std::vector<std::int64_t>& totals, std::int64
     return reserved + 1 + (std::min_element(totals.begin(), totals.end(), nearer) - totals.begin());
 }
 
-PolicyReplay plan_nominal(const Run& run, const std::vector<Budget>& budgets, const TraceInfo& info)
+PolicyReplay plan_nominal(const Run& run, const TraceInfo& info)
 {
+    const auto& budgets = run.budgets;
     PolicyReplay replay;
     describe(replay, run, info.shape);
     if (run.policy->ignores_budget()) {
@@ -185,8 +195,9 @@ PolicyReplay plan_nominal(const Run& run, const std::vector<Budget>& budgets, co
     return replay;
 }
 
-PolicyReplay plan_matched(const Run& run, const std::vector<Budget>& budgets, const TraceInfo& info)
+PolicyReplay plan_matched(const Run& run, const TraceInfo& info)
 {
+    const auto& budgets = run.budgets;
     PolicyReplay replay;
     describe(replay, run, info.shape);
     replay.match = "retained";
@@ -249,35 +260,71 @@ std::vector<Run> make_runs(const TraceInfo& info, const ReplayOptions& options, 
     return runs;
 }
 
-std::vector<Budget> make_budgets(const TraceInfo& info, const ReplayOptions& options, const std::vector<Run>& runs)
+namespace {
+
+std::string nothing_to_choose(const Run& run, const Budget& budget)
 {
-    std::int64_t reserved = 0;
-    for (const auto& run : runs) {
-        reserved = std::max(reserved, run.reserved());
-    }
-    if (options.budgets.empty()) {
-        return default_budgets(info.seq_len, reserved);
-    }
-    const auto budgets = parse_budgets(options.budgets, info.seq_len);
-    for (const auto& run : runs) {
-        if (budgets.front().entries <= run.reserved() && !run.policy->ignores_budget()) {
-            throw Error("--budget: " + std::to_string(budgets.front().entries) + " leaves nothing to choose: "
-                + run.spec.canonical + (run.reserved() == run.policy->window() ? " keeps a window of " : " reserves ")
-                + std::to_string(run.reserved()) + "; expected more than that");
-        }
-    }
-    return budgets;
+    return std::to_string(budget.entries) + " leaves nothing to choose: " + run.spec.canonical
+        + (run.reserved() == run.policy->window() ? " keeps a window of " : " reserves ")
+        + std::to_string(run.reserved());
 }
 
-void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets,
-    const ReplayOptions& options, const ReplayObserver& observer)
+// Gives the run the budgets above what it reserves; the others are left out with a note.
+void take_budgets(Run& run, const std::vector<Budget>& budgets, const ReplayObserver& observer)
+{
+    for (const auto& budget : budgets) {
+        if (budget.entries > run.reserved()) {
+            run.budgets.push_back(budget);
+        } else {
+            observer.note("left out: a budget of " + nothing_to_choose(run, budget));
+        }
+    }
+}
+
+} // namespace
+
+void make_budgets(
+    const TraceInfo& info, const ReplayOptions& options, std::vector<Run>& runs, const ReplayObserver& observer)
+{
+    const auto ignores = [](const Run& run) { return run.policy->ignores_budget(); };
+    if (options.budgets.empty()) {
+        std::int64_t reserved = 0;
+        for (const auto& run : runs) {
+            reserved = std::max(reserved, run.reserved());
+        }
+        for (auto& run : runs) {
+            run.budgets = default_budgets(info.seq_len, reserved);
+        }
+        return;
+    }
+    const auto budgets = parse_budgets(options.budgets, info.seq_len);
+    const auto chooses = [&](const Run& run) { return ignores(run) || budgets.back().entries > run.reserved(); };
+    if (!runs.empty() && std::ranges::none_of(runs, chooses)) {
+        throw Error("--budget: " + nothing_to_choose(runs.front(), budgets.back()) + "; expected more than that");
+    }
+    if (!runs.empty() && std::ranges::all_of(runs, ignores)) {
+        observer.note("--budget has no effect: what " + runs.front().spec.canonical
+            + (runs.size() > 1 ? " and the other policies keep" : " keeps") + " does not follow from a budget");
+    }
+    for (auto& run : runs) {
+        if (ignores(run)) {
+            run.budgets = budgets;
+        } else {
+            take_budgets(run, budgets, observer);
+        }
+    }
+    std::erase_if(runs, [](const Run& run) { return run.budgets.empty(); });
+}
+
+void rank_layers(
+    const Trace& trace, std::vector<Run>& runs, const ReplayOptions& options, const ReplayObserver& observer)
 {
     const auto& info = trace.info();
     std::int64_t query_rows = 0;
     bool any_per_query_head = false;
     for (auto& run : runs) {
         const auto layers = static_cast<std::size_t>(info.shape.num_layers);
-        run.rankings.assign(run.policy->ranks_by_budget() ? budgets.size() : 1, std::vector<RankedLayer>(layers));
+        run.rankings.assign(run.policy->ranks_by_budget() ? run.budgets.size() : 1, std::vector<RankedLayer>(layers));
         run.ranking.resize(
             run.rankings.size() * layers * static_cast<std::size_t>(cache_heads(run, info.shape) * info.seq_len));
         query_rows = std::max(query_rows, run.policy->query_rows());
@@ -291,13 +338,13 @@ void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<B
         const auto expanded = inputs.seen_by_query_heads(expanded_view);
         parallel_items(static_cast<std::int64_t>(runs.size()), threads_each, [&](std::int64_t index) {
             auto& run = runs[static_cast<std::size_t>(index)];
-            rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, budgets, info, options.device);
+            rank_layer_of(run, run.policy->per_query_head() ? expanded : inputs, info, options.device);
         });
         observer.step();
     });
 }
 
-void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budgets, BudgetMatch match)
+void add_plans(ReplayReport& report, Run& run, BudgetMatch match)
 {
     const auto& info = report.trace;
     if (run.policy->compares_heads()) {
@@ -309,13 +356,13 @@ void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budget
             }
         }
     }
-    auto nominal = plan_nominal(run, budgets, info);
+    auto nominal = plan_nominal(run, info);
     // one ranking for each budget: the rule is asked again for none that was not scored
     const bool fixed = run.policy->ignores_budget() || run.policy->ranks_by_budget();
     const bool exact = retains_what_is_asked(nominal);
     std::optional<PolicyReplay> matched;
     if (!exact && match != BudgetMatch::nominal && !fixed) {
-        matched = plan_matched(run, budgets, info);
+        matched = plan_matched(run, info);
     }
     if (exact || (matched && matched->counts == nominal.counts)) {
         nominal.match = "both";

@@ -17,6 +17,7 @@ struct Run
     std::vector<std::vector<RankedLayer>>
         rankings; ///< [1, or G where it ranks by budget][L], their own rankings moved to `ranking`
     LargeVector<std::uint32_t> ranking = {}; ///< [1 or G, L, heads, seq_len]
+    std::vector<Budget> budgets = {}; ///< [G], ascending: those that leave the policy something to choose
 
     /// Entries of a head that no budget may evict: the policy's own and the protected ones.
     std::int64_t reserved() const;
@@ -26,15 +27,17 @@ struct Run
 /// where one that was asked for and the trace do not fit.
 std::vector<Run> make_runs(const TraceInfo& info, const ReplayOptions& options, const ReplayObserver& observer);
 
-/// The budgets asked for, or the default grid. Throws where one leaves a policy nothing to choose.
-std::vector<Budget> make_budgets(const TraceInfo& info, const ReplayOptions& options, const std::vector<Run>& runs);
+/// Gives every run the budgets asked for, or the default grid. A budget that leaves a policy nothing to choose is left
+/// out for it, with a note, and so is a policy without any; throws Error where no cell is left.
+void make_budgets(
+    const TraceInfo& info, const ReplayOptions& options, std::vector<Run>& runs, const ReplayObserver& observer);
 
 /// Every policy ranks the entries of every layer.
-void rank_layers(const Trace& trace, std::vector<Run>& runs, const std::vector<Budget>& budgets,
-    const ReplayOptions& options, const ReplayObserver& observer);
+void rank_layers(
+    const Trace& trace, std::vector<Run>& runs, const ReplayOptions& options, const ReplayObserver& observer);
 
 /// Adds what a ranked policy keeps at every budget, and its twin at equal retention where `match` asks for one and it
 /// differs (method: section 3.2). Takes the rankings out of `run`.
-void add_plans(ReplayReport& report, Run& run, const std::vector<Budget>& budgets, BudgetMatch match);
+void add_plans(ReplayReport& report, Run& run, BudgetMatch match);
 
 } // namespace lava

@@ -130,6 +130,9 @@ public:
     /// A larger budget's ranking is another one, so that at_budget() is asked for every budget.
     virtual bool ranks_by_budget() const { return false; }
 
+    /// Scores may be +inf, as those of entries that rank above all others; otherwise they must be finite.
+    virtual bool scores_infinity() const { return false; }
+
     /// Changes the values of what it keeps, so that values() is asked at every budget.
     virtual bool changes_values() const { return false; }
 

@@ -33,6 +33,7 @@
 #include "traces/error.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 #include <tuple>
 
@@ -333,6 +334,19 @@ std::string_view trimmed(std::string_view text)
 // base=[snapkv:window=16] names its policy without the brackets, in canonical spelling.
 std::string canonical_base(std::string_view text)
 {
+    constexpr int most = 8;
+    static thread_local int around = 0; // policies whose base is being read
+    struct Level
+    {
+        Level() { ++around; }
+        ~Level() { --around; }
+        Level(const Level&) = delete;
+        Level& operator=(const Level&) = delete;
+    };
+    const Level level;
+    if (around > most) {
+        throw UsageError("base: expected at most " + std::to_string(most) + " policies around one, found more");
+    }
     return parse_policy(without_brackets(text)).canonical;
 }
 
@@ -415,6 +429,23 @@ std::span<const PolicyInfo> policies()
 {
     static const auto rows = make_policies();
     return rows;
+}
+
+std::unique_ptr<Policy> PolicySpec::make() const
+{
+    for (const auto& parameter : info->parameters) {
+        if (parameter.kind == ParameterInfo::Kind::file && params.has(parameter.name)) {
+            const auto& file = params.text(parameter.name);
+            std::error_code ignored; // what is not there is named where it is read
+            const auto type = std::filesystem::status(file, ignored).type();
+            if (type == std::filesystem::file_type::character || type == std::filesystem::file_type::block
+                || type == std::filesystem::file_type::fifo || type == std::filesystem::file_type::socket) {
+                throw Error(file + ": cannot be read: policy " + info->name
+                    + " expects a regular file, found a device, a pipe or a socket");
+            }
+        }
+    }
+    return maker(params);
 }
 
 PolicySpec parse_policy(std::string_view text)

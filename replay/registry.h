@@ -49,7 +49,8 @@ struct PolicySpec
 
     std::unique_ptr<Policy> (*maker)(const PolicyParams&) = nullptr;
 
-    std::unique_ptr<Policy> make() const { return maker(params); }
+    /// Throws Error where a file parameter names what is no regular file: a device may never end.
+    std::unique_ptr<Policy> make() const;
 };
 
 /// Parses NAME[@VARIANT][:key=value,...]. A file parameter takes the rest of the string. Throws UsageError for an

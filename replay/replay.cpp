@@ -202,15 +202,15 @@ ReplayReport replay(const Trace& trace, const ReplayOptions& options, const Repl
 {
     const auto& info = trace.info();
     auto runs = make_runs(info, options, observer);
-    const auto budgets = make_budgets(info, options, runs);
+    make_budgets(info, options, runs, observer);
     observer.begin((info.has_losses ? 2 : 1) * static_cast<long>(info.shape.num_layers));
-    rank_layers(trace, runs, budgets, options, observer);
+    rank_layers(trace, runs, options, observer);
 
     ReplayReport report;
     report.generator = "lava-replay " + std::string(version());
     report.trace = info;
     for (auto& run : runs) {
-        add_plans(report, run, budgets, options.match);
+        add_plans(report, run, options.match);
     }
     if (!info.has_losses) {
         observer.note(info.file + ": no evaluation steps or no W_O recorded: retained sets only, no losses");

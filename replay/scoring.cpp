@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -49,12 +50,14 @@ LayerInputs::LayerInputs(
     : layer_(layer)
     , shared_(std::make_shared<Shared>(layer, query_rows, threads, device))
     , rope_(std::move(rope))
+    , rows_declared_(query_rows)
 { }
 
 LayerInputs::LayerInputs(const LayerView& layer, std::shared_ptr<Shared> shared, RotaryEmbedding rope)
     : layer_(layer)
     , shared_(std::move(shared))
     , rope_(std::move(rope))
+    , rows_declared_(shared_->query_rows)
 { }
 
 LayerInputs LayerInputs::seen_by_query_heads(const LayerView& expanded) const
@@ -62,8 +65,26 @@ LayerInputs LayerInputs::seen_by_query_heads(const LayerView& expanded) const
     return {expanded, shared_, rope_};
 }
 
+LayerInputs LayerInputs::seen_by(std::string name, std::int64_t query_rows) const
+{
+    auto seen = *this;
+    seen.policy_ = std::move(name);
+    seen.rows_declared_ = std::min(query_rows, shared_->query_rows);
+    return seen;
+}
+
+void LayerInputs::check_rows(std::int64_t asked, std::int64_t there, const char* expected) const
+{
+    if (asked < 0 || asked > there) {
+        throw Error((policy_.empty() ? std::string() : policy_ + ": ") + "layer " + std::to_string(layer())
+            + ": expected at most " + std::to_string(there) + " query rows (" + expected + "), found that it asks for "
+            + std::to_string(asked));
+    }
+}
+
 at::Tensor LayerInputs::queries(std::int64_t window) const
 {
+    check_rows(window, layer_.q_window.size(1), "what the trace records");
     return layer_.q_window.narrow(1, layer_.q_window.size(1) - window, window);
 }
 
@@ -74,6 +95,7 @@ const at::Tensor& LayerInputs::observed_attention(bool diagonal) const
 
 at::Tensor LayerInputs::window_attention(std::int64_t window) const
 {
+    check_rows(window, rows_declared_, "what query_rows() says");
     const std::lock_guard lock(shared_->mutex);
     auto& rows = shared_->rows;
     if (!rows.defined()) {
@@ -84,6 +106,7 @@ at::Tensor LayerInputs::window_attention(std::int64_t window) const
 
 at::Tensor LayerInputs::mean_window_attention(std::int64_t window) const
 {
+    check_rows(window, layer_.q_window.size(1), "what the trace records");
     const std::lock_guard lock(shared_->mutex);
     auto& means = shared_->means[window];
     if (!means.defined()) {

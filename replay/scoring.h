@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 namespace lava {
@@ -42,6 +43,10 @@ public:
     /// The same layer where every query head has a cache of its own: `expanded` is per_query_head(layer) and must
     /// outlive what is returned.
     LayerInputs seen_by_query_heads(const LayerView& expanded) const;
+
+    /// The same layer for the policy `name`, which may ask for the attention of its own query_rows() only, whatever
+    /// others ask for.
+    LayerInputs seen_by(std::string name, std::int64_t query_rows) const;
 
     const at::Tensor& k() const { return layer_.k; } ///< [num_kv_heads, seq_len, head_dim], after RoPE
     const at::Tensor& v() const { return layer_.v; } ///< [num_kv_heads, seq_len, head_dim]
@@ -86,9 +91,14 @@ private:
 
     LayerInputs(const LayerView& layer, std::shared_ptr<Shared> shared, RotaryEmbedding rope);
 
+    /// Throws Error where so many rows were not declared, or not recorded.
+    void check_rows(std::int64_t asked, std::int64_t there, const char* expected) const;
+
     const LayerView& layer_;
     std::shared_ptr<Shared> shared_;
     RotaryEmbedding rope_;
+    std::string policy_; // empty: any
+    std::int64_t rows_declared_;
 };
 
 /// A layer as a policy with a cache for every query head sees it: num_kv_heads = num_heads, keys and values of the

@@ -13,6 +13,7 @@ public:
 
     PolicyNeeds needs() const override;
     bool ranks_by_budget() const override { return true; }
+    bool scores_infinity() const override { return true; } ///< a marked entry's score, scaled or summed again
     LayerScores score(const LayerInputs& layer) const override;
     LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
     Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;

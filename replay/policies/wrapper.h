@@ -21,6 +21,8 @@ public:
     bool per_query_head() const override { return base_->per_query_head(); }
     bool ranks_by_budget() const override { return base_->ranks_by_budget(); }
 
+    bool scores_infinity() const override { return base_->scores_infinity(); }
+
     LayerScores score(const LayerInputs& layer) const override;
     LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
 

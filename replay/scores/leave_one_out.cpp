@@ -239,6 +239,12 @@ at::Tensor output_norms(const LayerInputs& layer, const at::Tensor& attention)
     return written.square().sum(1);
 }
 
+// Where the layer writes nothing, an entry that changes nothing scores 0.
+at::Tensor nonzero(const at::Tensor& norms)
+{
+    return at::where(norms.eq(0), std::numeric_limits<float>::min(), norms);
+}
+
 at::Tensor reduce_rows(const at::Tensor& errors, LeaveOneOutRule::Reduce reduce)
 {
     switch (reduce) {
@@ -258,7 +264,8 @@ at::Tensor leave_one_out_scores(const LayerInputs& layer, const LeaveOneOutRule&
 {
     const auto& shape = layer.shape();
     const auto attention = layer.window_attention(rule.query_rows);
-    const auto norms = rule.relative ? output_norms(layer, attention).unsqueeze(1) : at::ones({rule.query_rows, 1});
+    const auto norms
+        = rule.relative ? nonzero(output_norms(layer, attention)).unsqueeze(1) : at::ones({rule.query_rows, 1});
     const auto q = layer.queries(rule.query_rows);
     const auto together = rule.error == LeaveOneOutRule::Error::layer ? shape.group_size() : 1;
     std::vector<at::Tensor> scores;
