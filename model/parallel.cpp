@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -41,7 +42,9 @@ void parallel_items(std::int64_t count, int workers, const std::function<void(st
     std::vector<std::exception_ptr> errors(static_cast<std::size_t>(count));
     std::atomic<std::int64_t> next = 0;
     std::atomic<bool> failed = false;
-    const auto run = [&] {
+    std::exception_ptr not_started; // where a thread's own memory ran out
+    std::mutex mutex; // of not_started
+    const auto work_on = [&] {
         const SingleThreaded single;
         const c10::InferenceMode inference;
         while (!failed) {
@@ -57,6 +60,15 @@ void parallel_items(std::int64_t count, int workers, const std::function<void(st
             }
         }
     };
+    const auto run = [&] { // an exception that leaves a thread would end the program
+        try {
+            work_on();
+        } catch (...) {
+            const std::lock_guard lock(mutex);
+            not_started = std::current_exception();
+            failed = true;
+        }
+    };
     std::vector<std::jthread> threads;
     for (std::int64_t i = 1; i < std::min<std::int64_t>(workers, count); ++i) {
         threads.emplace_back(run);
@@ -67,6 +79,9 @@ void parallel_items(std::int64_t count, int workers, const std::function<void(st
         if (error) {
             std::rethrow_exception(error);
         }
+    }
+    if (not_started) {
+        std::rethrow_exception(not_started);
     }
 }
 
