@@ -65,7 +65,9 @@ protected:
         EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
         EXPECT_EQ(result.out, "");
         EXPECT_FALSE(std::filesystem::exists(folder_ / "t.h5"));
-        EXPECT_FALSE(std::filesystem::exists(folder_ / "t.h5.part"));
+        for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+            EXPECT_NE(entry.path().extension(), ".part") << entry.path();
+        }
     }
 
     void write(const std::string& name, const std::string& text) const
@@ -234,6 +236,44 @@ TEST_F(CaptureProgram, CapturesAFileOfPromptsAndGoesOnWhereItStopped)
     EXPECT_EQ(read_file(folder_ / "traces/index.json"), index);
     EXPECT_THAT(stories("--prompts p.jsonl --continue 4 --window 2 -o traces").out, HasSubstr("1 of them kept"))
         << "other options, another trace";
+}
+
+TEST_F(CaptureProgram, KeepsOnlyTracesThatAreWhatItWouldRecord)
+{
+    write("p.jsonl", "{\"id\": \"a\", \"prompt\": \"Once upon a time\"}\n");
+    const std::string command = "--prompts p.jsonl --continue 2 -o traces ";
+    const auto trace = folder_ / "traces/a.h5";
+    ASSERT_EQ(stories(command + "--layers 0-1").status, 0);
+    const Result other = stories(command + "--layers 2-3");
+    EXPECT_THAT(other.out, HasSubstr("0 of them kept"));
+    EXPECT_THAT(other.err, HasSubstr("note: traces/a.h5 is made again: part: expected layers 2-3, found layers 0-1"));
+    EXPECT_EQ(Trace(trace).info().layer_numbers, (std::vector<std::int64_t>{2, 3}));
+    for (const char* options : {"--layers 2-3 --heads 1", "", "--embed-weights", "--store bf16", "--window 3"}) {
+        EXPECT_THAT(stories(command + options).out, HasSubstr("0 of them kept")) << options;
+        EXPECT_THAT(stories(command + options).out, HasSubstr("1 of them kept")) << options;
+    }
+    write("traces/a.h5", "damaged");
+    EXPECT_THAT(stories(command).err, HasSubstr("traces/a.h5 is made again: traces/a.h5: not an HDF5 file"));
+    EXPECT_THAT(stories(command).out, HasSubstr("1 of them kept"));
+    write("p.jsonl", "{\"id\": \"b\", \"prompt\": \"Once upon a time\"}\n");
+    write("traces/b.h5", "somebody's");
+    expect_failure(stories(command), 2, "traces/b.h5: is there and no trace that a capture made");
+    EXPECT_EQ(read_file(folder_ / "traces/b.h5"), "somebody's");
+}
+
+TEST_F(CaptureProgram, ForecastsAndChecksWithoutTheWeights)
+{
+    namespace fs = std::filesystem;
+    fs::copy(LAVA_SOURCE_DIR "/models/stories260K", folder_ / "model", fs::copy_options::recursive);
+    const auto weights = folder_ / "model/model.safetensors";
+    const auto size = fs::file_size(weights);
+    fs::resize_file(weights, size - 600'000);
+    std::ofstream(weights, std::ios::binary | std::ios::app) << std::string(600'000, '\xff'); // NaN
+    const std::string command = "--model model --prompt Once -o ";
+    EXPECT_THAT(run(command + "t.h5 --dry-run").out, HasSubstr("trace "));
+    expect_failure(run(command + "nowhere/t.h5 --dry-run"), 1, "there is no folder");
+    expect_failure(run(command + "model/config.json --dry-run"), 2, "would be written over model/config.json");
+    expect_failure(run(command + "t.h5"), 1, "found NaN or infinity");
 }
 
 TEST_F(CaptureProgram, ChecksEveryPromptOfAFileBeforeItRunsOne)

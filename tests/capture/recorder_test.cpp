@@ -375,6 +375,25 @@ TEST_F(StoriesRecording, ThatWasInterruptedGoesOnToTheSameBytes)
     }
 }
 
+TEST_F(StoriesRecording, DoesNotShareItsFinishedLayersWithAnotherProcess)
+{
+    const std::filesystem::path folder = file_.string() + ".resume";
+    std::filesystem::remove_all(folder);
+    StoreOptions store;
+    store.resume = true;
+    int steps = 0;
+    recorded(prompt_ids, {}, 8, store, {}, [&] {
+        if (++steps == 2) {
+            std::ofstream(folder / "mine.txt") << "stays";
+            EXPECT_THAT([&] { recorded(prompt_ids, {}, 8, store); },
+                ThrowsMessage<Error>(HasSubstr(".resume: another lava-capture is making the same trace there")));
+        }
+    });
+    EXPECT_TRUE(std::filesystem::remove(folder / "mine.txt"));
+    EXPECT_TRUE(std::filesystem::is_empty(folder));
+    std::filesystem::remove_all(folder);
+}
+
 TEST_F(StoriesRecording, NeverGoesOnFromAnotherCapture)
 {
     const std::filesystem::path folder = file_.string() + ".resume";

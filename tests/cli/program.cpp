@@ -88,7 +88,9 @@ void CommandLine::expect_refusal(
 void CommandLine::expect_no_output(std::string_view name) const
 {
     EXPECT_FALSE(std::filesystem::exists(path(name)));
-    EXPECT_FALSE(std::filesystem::exists(path(std::string(name) + ".part")));
+    const std::string part = "." + std::string(name) + ".";
+    for (const auto& entry : std::filesystem::directory_iterator(folder_))
+        EXPECT_FALSE(entry.path().filename().string().starts_with(part)) << entry.path();
 }
 
 std::string program_of(const std::string& command)

@@ -37,7 +37,7 @@ protected:
     /// The command fails with `status`, silent on stdout, and with one sentence on stderr: "PROGRAM: ..." in which each
     /// of `parts` occurs.
     void expect_refusal(const std::string& command, int status, std::initializer_list<std::string_view> parts) const;
-    /// Neither `name` nor its half-written ".part" is there.
+    /// Neither `name` nor a half-written part of it is there.
     void expect_no_output(std::string_view name) const;
 
 private:
