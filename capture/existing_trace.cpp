@@ -1,6 +1,7 @@
 #include "capture/existing_trace.h"
 
 #include "traces/error.h"
+#include "traces/layer_datasets.h"
 #include "traces/output_guard.h"
 #include "traces/recorded_part.h"
 #include "traces/trace.h"
