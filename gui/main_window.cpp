@@ -65,7 +65,7 @@ QString status_text(const ReplayReport& report)
         .arg(trace.shape.num_layers)
         .arg(trace.shape.num_kv_heads)
         .arg(trace.shape.num_heads)
-        .arg(part + at, QString::fromStdString(trace.file));
+        .arg(QString(part + at), QString::fromStdString(trace.file));
 }
 
 QChartView* chart_view(QChart* chart)
