@@ -133,17 +133,12 @@ std::string verify_fault(const std::filesystem::path& file)
 {
     try {
         const Trace trace(file);
-        const double tolerance = verify_tolerance(trace.info().store_type);
         for (std::int64_t layer = 0; layer < trace.info().shape.num_layers; ++layer) {
             const LayerView view = trace.layer(layer);
-            if (!trace.info().has_outputs) {
-                continue; // what is read is checked for what numbers may be
-            }
-            if (const double worst = verify_layer(view).worst_step; !(worst <= tolerance)) {
-                std::ostringstream text;
-                text << "layer " << layer << " does not verify: expected a deviation of at most " << tolerance
-                     << ", found " << worst;
-                return text.str();
+            const LayerDeviation deviation = trace.info().has_outputs ? verify_layer(view) : LayerDeviation{};
+            const std::string fault = fault_of(deviation, check_identities(view, trace.info()));
+            if (!fault.empty()) {
+                return "layer " + number(layer) + " does not verify: " + fault;
             }
         }
         if (trace.info().has_logits) {
