@@ -46,7 +46,7 @@ void check_alike(const h5::Group& group, const std::set<std::string_view>& here,
                                             : "missing, expected one as in " + first.path());
 }
 
-using WeightsFiles = std::map<std::filesystem::path, h5::Group>;
+using WeightsFiles = std::set<std::filesystem::path>;
 
 /// A linked weights file must be where the link says, and of this model. (HDF5 would also look in the current folder.)
 void check_link(const h5::Group& group, std::string_view name, TraceInfo& info, WeightsFiles& weights)
@@ -54,14 +54,15 @@ void check_link(const h5::Group& group, std::string_view name, TraceInfo& info, 
     const auto file = group.external_file(name);
     if (file.empty())
         return;
-    if (!weights.contains(file)) {
-        if (!std::filesystem::exists(file))
-            group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
+    if (!weights.contains(file) && !std::filesystem::exists(file))
+        group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
+    // Closed before the link is followed: HDF5 1.10 follows none into a file that is open without locks.
+    const auto root = h5::Group::open_file(file);
+    if (weights.insert(file).second) {
         check_weights_file(file, info);
-        weights.emplace(file, h5::Group::open_file(file));
-        info.has_digests = info.has_digests && weights.at(file).is_sealed();
+        info.has_digests = info.has_digests && root.is_sealed();
     }
-    weights.at(file).refuse_links(group.path().substr(1) + "/" + std::string(name)); // the end of the chain
+    root.refuse_links(group.path().substr(1) + "/" + std::string(name)); // the end of the chain
 }
 
 /// Checks one dataset and returns how coarsely it is stored.

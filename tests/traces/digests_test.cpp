@@ -106,7 +106,7 @@ TEST(Digests, AFlippedBitInAnyDatasetOfTraceAndWeightsIsRefusedByName)
                 flip(folder / name, offset);
                 ++count;
             }
-        EXPECT_EQ(count, 2 * 16 + 9 + 2); // layers, what belongs to the whole run, w_o in its own file
+        EXPECT_EQ(count, 2 * 16 + 9 + 3); // layers, what belongs to the whole run, w_o in its own file
     }
 }
 
