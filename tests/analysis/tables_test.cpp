@@ -321,8 +321,10 @@ TEST(GainTable, BringsPromptsOfSeveralLengthsTogetherByShare)
 {
     std::vector<ReplayReport> reports = {example_report(), example_report()};
     reports[1].trace.seq_len = 48;
-    for (PolicyReplay& replay : reports[1].policies)
+    for (PolicyReplay& replay : reports[1].policies) {
         replay.budgets = {12, 24, 48};
+        replay.ranking.clear(); // of 24 positions
+    }
     const Table table = gain_table(reports, {"snapkv", "lava", {}, {0}});
     ASSERT_EQ(table.rows.size(), 3U); // 25, 50 and 100 %
     EXPECT_EQ(at(table, 0, "kept_percent"), Value(std::int64_t{25}));
