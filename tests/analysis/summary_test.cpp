@@ -81,7 +81,7 @@ TEST(Summary, AnAnswerWhoseFirstTokenIsWrongIsNotExact)
     std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 9, 5})};
     reports[0].closed_loop.next_id = 7;
     reports[1].closed_loop.next_id = 6; // the prompt leads elsewhere
-    const Table table = summary_table(select_cells(reports, {}), "");
+    const Table table = summary_table(select_cells(reports, {}));
     EXPECT_EQ(at(table, 2, "exact"), Value(std::int64_t{1}));
     EXPECT_EQ(at(table, 2, "dense_exact"), Value(std::int64_t{1}));
 }
@@ -91,7 +91,7 @@ TEST(Summary, LeavesExactAnswersOpenWhereTheFirstTokenIsNotKnown)
     std::vector<ReplayReport> reports = {answered_report({8, 9, 5}), answered_report({8, 9, 5})};
     reports[1].trace.continuation = "reference";
     reports[1].trace.eval_len = 3;
-    const Table table = summary_table(select_cells(reports, {}), "");
+    const Table table = summary_table(select_cells(reports, {}));
     EXPECT_EQ(at(table, 2, "exact"), Value());
     EXPECT_EQ(at(table, 2, "dense_exact"), Value());
     EXPECT_EQ(at(table, 2, "kl"), Value(4.0));
