@@ -210,7 +210,9 @@ LayerScores Composed::score(const LayerInputs& layer) const
 LayerScores Composed::at_budget(const LayerScores& scores, const BudgetRequest& request) const
 {
     const auto recent = request.share(request.seq_len) / 2;
-    return {ranked_first(scores.entries, request.seq_len - recent, recent), scores.weight};
+    // Behind a window that the scores leave out there may be fewer entries than the recent half, or none.
+    const auto entries = scores.entries.size(1), first = std::min(request.seq_len - recent, entries);
+    return {ranked_first(scores.entries, first, entries - first), scores.weight};
 }
 
 std::vector<std::int64_t> Composed::layer_numbers(

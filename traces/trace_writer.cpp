@@ -209,6 +209,7 @@ void TraceWriter::State::finish_weights()
     weights->root.reset();
     if (weights->output->commit_if_absent())
         return;
+    weights->output.reset();
     const auto& path = options.weights_file;
     check_weights_file(path, info);
     const auto found = h5::Group::open_file(path);

@@ -73,7 +73,7 @@ TEST(Tables, NameTheirColumnsAlikeEverywhere)
             "bound_lava", "bound_adakv", "bound_projected", "tightness_lava", "tightness_adakv", "tightness_projected",
             "survival_haystack", "global_eviction_haystack", "survival_needle", "global_eviction_needle",
             "survival_question", "global_eviction_question", "kl", "cross_entropy", "top1_agreement",
-            "drift_l1_relative", "drift_l2_relative", "answer"}));
+            "drift_l1_relative", "drift_l2_relative", "kl_all_steps", "answer_steps", "answer"}));
     EXPECT_EQ(names(head_table(cells)),
         keys_and({"layer", "head", "kv_head", "retained", "head_l1", "head_output_l1", "head_output_l1_relative",
             "head_output_l2", "head_output_l2_relative"}));

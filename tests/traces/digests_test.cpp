@@ -162,29 +162,6 @@ TEST(Digests, WhatIsAddedIsIgnoredAndOlderFilesHaveNone)
 }
 
 /// Each byte in turn, in steps: either a sentence, or nothing that a reader would see.
-TEST(Digests, NoDamagedByteChangesANumberSilently)
-{
-    const TemporaryFolder folder;
-    write_whole(folder.path(), StoreType::f32);
-    const auto sound = Trace(folder / "x.h5").layer(1);
-    const auto info = Trace(folder / "x.h5").info();
-    const auto size = std::filesystem::file_size(folder / "x.h5");
-    for (haddr_t offset = 0; offset < size; offset += 97) {
-        flip(folder / "x.h5", offset, 0x10);
-        try {
-            const Trace trace(folder / "x.h5");
-            const auto layer = trace.layer(1);
-            EXPECT_TRUE(layer.k.equal(sound.k) && layer.v.equal(sound.v) && layer.q_window.equal(sound.q_window)
-                && layer.w_o.equal(sound.w_o) && layer.observed_attention.equal(sound.observed_attention))
-                << offset;
-            EXPECT_EQ(trace.info().layer_windows, info.layer_windows) << offset;
-            EXPECT_EQ(trace.info().spans, info.spans) << offset;
-            EXPECT_EQ(trace.info().window, info.window) << offset;
-        } catch (const Error&) { }
-        flip(folder / "x.h5", offset, 0x10);
-    }
-}
-
 } // namespace
 
 } // namespace lava::test

@@ -132,7 +132,7 @@ TEST(Verify, AllowsWhatRoundingDoesAndNoMore)
             noisy.v = layer.v * (1 + 0.1 * at::randn_like(layer.v));
             EXPECT_FALSE(verify_layer(noisy).holds()) << sharpness;
             layer.roundoff = float_roundoff; // only W_O is coarse
-            EXPECT_FALSE(verify_layer(layer).holds()) << sharpness;
+            EXPECT_LT(verify_layer(layer).tolerance, sound.tolerance) << sharpness;
         }
     }
 }

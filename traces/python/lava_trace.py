@@ -483,7 +483,7 @@ def _decode_bfloat16(dataset):
 
 def _decode_float(dataset):
     if dataset.dtype not in (np.dtype("<f4"), np.dtype("<f2")):
-        _fail(dataset, "expected float32, float16 or uint16 with the attribute dtype = bfloat16, found "
+        _fail(dataset, "expected float32, float16, bfloat16 or uint16 with the attribute dtype = bfloat16, found "
               f"{dataset.dtype}")
     return dataset[()].astype("<f4")
 
