@@ -1,6 +1,7 @@
 #include "replay/contract.h"
 
 #include "traces/error.h"
+#include "traces/h5.h"
 
 #include <ATen/ATen.h>
 
@@ -21,11 +22,7 @@ namespace {
 
 std::string shown(at::IntArrayRef shape)
 {
-    std::string text;
-    for (const auto size : shape) {
-        text += (text.empty() ? "" : ", ") + std::to_string(size);
-    }
-    return "[" + text + "]";
+    return h5::to_string(std::span(shape.data(), shape.size()));
 }
 
 // `what` on the CPU, float32 and of that shape.

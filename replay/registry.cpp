@@ -31,9 +31,9 @@
 #include "replay/policies/streaming_llm.h"
 
 #include "traces/error.h"
+#include "traces/output_file.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 #include <tuple>
 
@@ -436,10 +436,7 @@ std::unique_ptr<Policy> PolicySpec::make() const
     for (const auto& parameter : info->parameters) {
         if (parameter.kind == ParameterInfo::Kind::file && params.has(parameter.name)) {
             const auto& file = params.text(parameter.name);
-            std::error_code ignored; // what is not there is named where it is read
-            const auto type = std::filesystem::status(file, ignored).type();
-            if (type == std::filesystem::file_type::character || type == std::filesystem::file_type::block
-                || type == std::filesystem::file_type::fifo || type == std::filesystem::file_type::socket) {
+            if (is_device_or_pipe(file)) { // what is not there is named where it is read
                 throw Error(file + ": cannot be read: policy " + info->name
                     + " expects a regular file, found a device, a pipe or a socket");
             }

@@ -165,7 +165,8 @@ bool is_device_or_pipe(const std::filesystem::path& file)
     std::error_code error;
     const auto type = std::filesystem::status(file, error).type();
     using std::filesystem::file_type;
-    return type == file_type::character || type == file_type::fifo || type == file_type::socket;
+    return type == file_type::character || type == file_type::block || type == file_type::fifo
+        || type == file_type::socket;
 }
 
 std::filesystem::path real_path(const std::filesystem::path& file)

@@ -46,7 +46,7 @@ void check_alike(const h5::Group& group, const std::set<std::string_view>& here,
                                             : "missing, expected one as in " + first.path());
 }
 
-using WeightsFiles = std::set<std::filesystem::path>;
+using WeightsFiles = std::map<std::filesystem::path, h5::Group>;
 
 /// A linked weights file must be where the link says, and of this model. (HDF5 would also look in the current folder.)
 void check_link(const h5::Group& group, std::string_view name, TraceInfo& info, WeightsFiles& weights)
@@ -54,15 +54,14 @@ void check_link(const h5::Group& group, std::string_view name, TraceInfo& info, 
     const auto file = group.external_file(name);
     if (file.empty())
         return;
-    if (!weights.contains(file) && !std::filesystem::exists(file))
-        group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
-    // Closed before the link is followed: HDF5 1.10 follows none into a file that is open without locks.
-    const auto root = h5::Group::open_file(file);
-    if (weights.insert(file).second) {
+    if (!weights.contains(file)) {
+        if (!std::filesystem::exists(file))
+            group.fail(name, "links to the weights file " + file.string() + ", but there is no such file");
         check_weights_file(file, info);
-        info.has_digests = info.has_digests && root.is_sealed();
+        weights.emplace(file, h5::Group::open_file(file));
+        info.has_digests = info.has_digests && weights.at(file).is_sealed();
     }
-    root.refuse_links(group.path().substr(1) + "/" + std::string(name)); // the end of the chain
+    weights.at(file).refuse_links(group.path().substr(1) + "/" + std::string(name)); // the end of the chain
 }
 
 /// Checks one dataset and returns how coarsely it is stored.
@@ -75,14 +74,28 @@ StoreType check_dataset(const h5::Group& group, const LayerDataset& dataset, con
     return type;
 }
 
+/// Checks the links of all layers; closes the files that they lead to before anything is read through them: HDF5 1.10
+/// follows no link into a file that is open without locks.
+void check_links(const h5::Group& root, TraceInfo& info)
+{
+    WeightsFiles weights;
+    for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
+        const auto group = layer_group(root, info, layer);
+        const auto names = datasets_of(group);
+        for (const auto& dataset : layer_datasets())
+            if (dataset.role == Role::weight && names.contains(dataset.name))
+                check_link(group, dataset.name, info, weights);
+    }
+}
+
 /// Checks every layer; fills in what depends on them.
 void check_layers(const h5::Group& root, TraceInfo& info)
 {
     const auto layers = root.group("layers");
     const auto first = layer_group(root, info, 0);
     const auto first_names = datasets_of(first);
-    WeightsFiles weights;
     info.has_digests = root.is_sealed();
+    check_links(root, info);
     for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer) {
         const auto group = layer_group(root, info, layer);
         const auto names = datasets_of(group);
@@ -90,8 +103,6 @@ void check_layers(const h5::Group& root, TraceInfo& info)
         for (const auto& dataset : layer_datasets()) {
             if (!names.contains(dataset.name))
                 continue;
-            if (dataset.role == Role::weight)
-                check_link(group, dataset.name, info, weights);
             info.store_type = std::max(info.store_type, check_dataset(group, dataset, info));
         }
     }

@@ -321,5 +321,18 @@ TEST_F(Contract, LeaveOneOutScoresOfATraceOfZerosAreZero)
     EXPECT_EQ(relative.entries.abs().max().item<float>(), 0);
 }
 
+TEST_F(Contract, LeaveOneOutScoresThatOverflowAreRefused)
+{
+    auto layer = synthesize_layer(small_options(), 0);
+    layer.v = layer.v * 1e25F; // whose products are beyond float32
+    const auto policy = parse_policy("loo").make();
+    const auto scores = policy->score(LayerInputs(layer, 40));
+    EXPECT_THAT(
+        [&] {
+            check_scores(*policy, "loo", 2, scores, {layer.shape, 200, policy->window()});
+        },
+        ThrowsMessage<Error>(HasSubstr("loo: layer 2: scores: expected finite numbers, found ")));
+}
+
 } // namespace
 } // namespace lava

@@ -603,10 +603,19 @@ def _attribute(thing, name):
     return value.reshape(-1)[0] if isinstance(value, np.ndarray) else value
 
 
+def _kind_of(value):
+    """In lava-trace's words."""
+    kinds = {"i": "an integer", "u": "an integer", "f": "a floating-point number", "V": "a compound value",
+             "b": "an enumeration (as h5py stores bool)"}
+    if isinstance(value, (str, bytes)):
+        return "a string"
+    return kinds.get(np.asarray(value).dtype.kind, "a value of another type")
+
+
 def _string_attribute(thing, name):
     value = _attribute(thing, name)
     if not isinstance(value, (str, bytes)):
-        _fail(thing, f"attribute {name}: expected a string, found a value of another type")
+        _fail(thing, f"attribute {name}: expected a string, found {_kind_of(value)}")
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
 
 
@@ -615,7 +624,7 @@ def _number_attribute(thing, name, kinds="iu"):
     value = _attribute(thing, name)
     if np.asarray(value).dtype.kind not in kinds:
         expected = "a number" if "f" in kinds else "an integer"
-        _fail(thing, f"attribute {name}: expected {expected}, found a value of another type")
+        _fail(thing, f"attribute {name}: expected {expected}, found {_kind_of(value)}")
     return float(value) if "f" in kinds else int(value)
 
 
