@@ -325,13 +325,15 @@ class _Layer:
     def see(self, query, key, value, scaling):
         """query [Hq, n, d]; key, value [Hkv, N, d], all tokens so far."""
         first = key.shape[1] - query.shape[1]
-        # a trace's scores are q k / sqrt(d): another scaling goes into the queries
-        scaled = query if math.isclose(scaling, query.shape[-1] ** -0.5) else query * (scaling * query.shape[-1] ** 0.5)
+        # a trace's scores are q k / sqrt(d): another scaling goes into the queries, those of the statistics too
+        factor = scaling * query.shape[-1] ** 0.5
+        factor = 1.0 if math.isclose(factor, 1.0) else factor
+        scaled = query if factor == 1 else query * factor
         if self.recorder.evaluating:
             for name, part in (("q_eval", scaled), ("k_eval", key[:, first:]), ("v_eval", value[:, first:])):
                 self.steps.setdefault(name, []).append(part.clone())
             return
-        self._add_statistics(query, first)
+        self._add_statistics(query, first, factor)
         seq_len, rows = self.recorder.seq_len, self.recorder.window
         begin = max(first, seq_len - rows)
         if begin < key.shape[1]:
@@ -359,8 +361,8 @@ class _Layer:
                 weights[torch.arange(len(tile)), torch.arange(seen - len(tile), seen)] = 0
                 self.sums[1, head, :seen] += weights.sum(0)
 
-    def _add_statistics(self, query, first):
-        """Sums of the queries before the rotary embedding; checks that it turns them as its frequencies say."""
+    def _add_statistics(self, query, first, factor):
+        """Sums of factor times the queries before the rotary embedding; checks that it turns them as its frequencies say."""
         raw, self.raw_queries = self.raw_queries, None
         if raw is None or raw.shape != query.shape or not self.rope_is_known:
             self.rope_is_known = False
@@ -381,7 +383,7 @@ class _Layer:
         if not torch.allclose(expected.float(), query.float(), rtol=1e-2, atol=1e-2 * float(query.float().std())):
             self.rope_is_known = False
             return
-        counted = raw[:, max(SINKS - first, 0):].double()
+        counted = raw[:, max(SINKS - first, 0):].double() * factor
         if self.statistics is None:
             self.statistics = [0, counted.new_zeros(counted.shape[0], counted.shape[2]),
                                counted.new_zeros(counted.shape[0], counted.shape[2], counted.shape[2])]
