@@ -40,5 +40,7 @@ if(EXISTS "${LAVA_TORCH_DIR}/lib/libtorch_cuda.so")
         set(lava_torch_devices "CPU and CUDA")
     endif()
 endif()
-set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON) # installed programs find LibTorch where it is
+# Installed programs find LibTorch where it is; named, since CMake drops what lies in the source tree, as build/torch does.
+set(CMAKE_INSTALL_RPATH "${LAVA_TORCH_DIR}/lib")
+set(CMAKE_INSTALL_RPATH_USE_LINK_PATH ON)
 message(STATUS "LibTorch: ${LAVA_TORCH_DIR} (${lava_torch_devices})")
