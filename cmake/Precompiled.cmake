@@ -23,3 +23,10 @@ endfunction()
 function(lava_precompiled target kind)
     target_precompile_headers(${target} REUSE_FROM lava_${kind}_headers)
 endfunction()
+
+# lava_not_hot(TARGET...): programs and libraries that wait for others to compute; optimising them costs a fifth of their compilation.
+function(lava_not_hot)
+    foreach(target ${ARGN})
+        target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+    endforeach()
+endfunction()
