@@ -31,8 +31,10 @@ public:
         const std::optional<JsonView> normalizer = json.find("normalizer");
         added_ = AddedTokens(read_added(json), normalizer ? Normalizer(*normalizer) : Normalizer());
         const std::optional<JsonView> post = json.find("post_processor");
-        special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); },
-            post ? read_post_processor(*post) : SpecialTokens());
+        special_ = post ? read_post_processor(*post) : SpecialTokens();
+        if (!json.file().ends_with("tokenizer.json")) { // which has the last word, as in transformers 5.2
+            special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); }, special_);
+        }
     }
 
     Encoding encode(std::string_view text, bool add_special_tokens) const override

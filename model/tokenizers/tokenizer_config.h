@@ -15,7 +15,7 @@ struct TokenizerConfig
 {
     std::string tokenizer_class; ///< "LlamaTokenizer"; the suffix "Fast" left out
     std::map<std::string, std::string> special_tokens; ///< by role: "bos_token", "eos_token", ...
-    std::optional<bool> add_bos_token, add_eos_token; ///< overrule tokenizer.json
+    std::optional<bool> add_bos_token, add_eos_token; ///< where there is no tokenizer.json, which says it
     bool add_prefix_space = false;
     std::optional<bool> legacy; ///< SentencePiece: a space in front of every stretch of text, not only of the first
     std::vector<AddedToken> added_tokens;

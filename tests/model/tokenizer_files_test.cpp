@@ -76,6 +76,20 @@ TEST_F(VocabAndMerges, OfQwen2AreReadByTheTokenizersClass)
     EXPECT_EQ(read()->decode({151644, 151657}), "<tool_call>");
 }
 
+TEST_F(VocabAndMerges, AddWhatTokenizerConfigAsksFor)
+{
+    write_vocabulary("gpt2");
+    const auto ids = [&](const std::string& keys) {
+        write("tokenizer_config.json",
+            R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": "!", "eos_token": "#")" + keys + "}");
+        return read()->encode("", true).ids;
+    };
+    EXPECT_EQ(ids(""), Ids());
+    EXPECT_EQ(ids(R"(, "add_eos_token": false)"), Ids());
+    EXPECT_EQ(ids(R"(, "add_bos_token": true)"), (Ids{0}));
+    EXPECT_EQ(ids(R"(, "add_bos_token": true, "add_eos_token": true)"), (Ids{0, 2}));
+}
+
 TEST_F(VocabAndMerges, OfAClassWhoseSplittingIsNotKnownAreRefused)
 {
     write_vocabulary("gpt2");
@@ -164,6 +178,23 @@ TEST_F(SentencePieceFile, AddsWhatTokenizerConfigAsksFor)
     EXPECT_EQ(ids.back(), 2);
     write("tokenizer_config.json", R"({"add_bos_token": true, "bos_token": "<begin>"})");
     EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("'<begin>' is not in the vocabulary")));
+}
+
+TEST_F(SentencePieceFile, KeepsTheDefaultOfWhatTokenizerConfigDoesNotSpeakOf)
+{
+    const auto around = [&](const std::string& keys) {
+        write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>")" + keys + "}");
+        const Ids ids = read()->encode("ball", true).ids;
+        return std::pair(ids.front() == 1, ids.back() == 2);
+    };
+    EXPECT_EQ(around(""), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_eos_token": false)"), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_eos_token": true)"), std::pair(true, true));
+    EXPECT_EQ(around(R"(, "add_bos_token": true)"), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_bos_token": false)"), std::pair(false, false));
+    EXPECT_EQ(around(R"(, "add_bos_token": false, "add_eos_token": true)"), std::pair(false, true));
+    write("tokenizer_config.json", R"({"add_bos_token": true})"); // it has none to name, tokenizer.model has
+    EXPECT_EQ(read()->encode("ball", true).ids.front(), 1);
 }
 
 TEST_F(SentencePieceFile, ThatIsDamagedIsNamed)

@@ -138,6 +138,22 @@ TEST_F(SmallBpe, RefusesPatternsThatTwoLibrariesReadDifferently)
     }
 }
 
+TEST_F(SmallBpe, SaysItselfWhatSurroundsAText)
+{
+    const auto around = [&](const std::string& config) {
+        std::ofstream(folder_ / "tokenizer_config.json") << config;
+        return read()->encode("ab", true).ids;
+    };
+    EXPECT_EQ(around(R"({"bos_token": "<end>", "add_bos_token": true, "add_eos_token": true})"), (Ids{200}));
+    json_["post_processor"] = {{"type", "TemplateProcessing"},
+        {"single",
+            {{{"SpecialToken", {{"id", "<end>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"pair", Json::array()},
+        {"special_tokens", {{"<end>", {{"id", "<end>"}, {"ids", {300}}, {"tokens", {"<end>"}}}}}}};
+    EXPECT_EQ(around(R"({"bos_token": "<end>", "add_bos_token": false})"), (Ids{300, 200}));
+    EXPECT_EQ(around(R"({"bos_token": "ab", "add_bos_token": true, "add_eos_token": false})"), (Ids{300, 200}));
+}
+
 TEST_F(SmallBpe, GivesItsChatTemplateTheSpecialTokens)
 {
     std::ofstream(folder_ / "tokenizer_config.json") << R"({"bos_token": {"content": "<end>"}, "eos_token": null,
