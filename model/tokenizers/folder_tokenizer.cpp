@@ -83,7 +83,9 @@ void FolderTokenizer::set_token(std::int64_t id, const std::string& bytes)
 void FolderTokenizer::set_added(const AddedToken& token)
 {
     set_token(token.id, token.text);
-    added_ids_[token.text] = token.id;
+    if (token.given) {
+        added_ids_[token.text] = token.id;
+    }
     if (token.special) {
         special_.insert(token.id);
     }
