@@ -1,6 +1,7 @@
 #include "capture/prompts.h"
 
 #include "base/error.h"
+#include "capture/chat_spans.h"
 #include "capture/haystack.h"
 
 #include <nlohmann/json.hpp>
@@ -71,30 +72,16 @@ Span to_tokens(const ByteSpan& span, const std::vector<ByteRange>& ranges)
             end = static_cast<std::int64_t>(i) + 1;
         }
     }
+    if (begin < 0) {
+        throw Error("span " + span.name + ": expected tokens that stand for its text, found none");
+    }
     return {span.name, begin, end};
 }
 
-/// The user's text in the chat template, and how many bytes come before it.
-std::string in_template(const Tokenizer& tokenizer, std::string_view text, std::size_t& before)
+/// `text` as the model reads it, without the answer prefix.
+std::string rendered(const Tokenizer& tokenizer, std::string_view text, bool chat)
 {
-    const std::string mark(1, '\x01'); // no template contains it
-    before = tokenizer.apply_chat_template({{"user", mark}}).find(mark);
-    return tokenizer.apply_chat_template({{"user", std::string(text)}});
-}
-
-/// `text` as the model reads it, without the answer prefix; ranges are bytes of `text` itself.
-Encoding encode_prompt(const Tokenizer& tokenizer, std::string_view text, bool chat)
-{
-    if (!chat) {
-        return tokenizer.encode(text, true);
-    }
-    std::size_t before = 0;
-    Encoding encoding = tokenizer.encode(in_template(tokenizer, text, before), false);
-    for (ByteRange& range : encoding.ranges) {
-        const auto inside = [&](std::size_t at) { return std::clamp(at, before, before + text.size()) - before; };
-        range = {inside(range.begin), inside(range.end)};
-    }
-    return encoding;
+    return chat ? tokenizer.apply_chat_template({{"user", std::string(text)}}) : std::string(text);
 }
 
 Json describe(const PromptRequest& request)
@@ -120,9 +107,11 @@ EncodedText encode_with_spans(
     const Tokenizer& tokenizer, std::string_view text, bool chat, const std::vector<ByteSpan>& spans)
 {
     EncodedText result;
-    Encoding encoding = encode_prompt(tokenizer, text, chat);
+    const std::string whole = rendered(tokenizer, text, chat);
+    Encoding encoding = tokenizer.encode(whole, !chat);
     for (const ByteSpan& span : spans) {
-        result.spans.push_back(to_tokens(span, encoding.ranges));
+        const ByteRange bytes = chat ? span_in_chat(tokenizer, text, whole, span.name, span.bytes) : span.bytes;
+        result.spans.push_back(to_tokens({span.name, bytes}, encoding.ranges));
     }
     result.ids = std::move(encoding.ids);
     return result;
@@ -133,7 +122,8 @@ EncodedText encode_source(
 {
     if (const auto* needle = std::get_if<NeedleRequest>(&request.source)) {
         const NeedleText planted = plant_needle(*needle, [&](std::string_view text) {
-            return std::ssize(encode_prompt(tokenizer, text, request.chat).ids) + std::ssize(prefix);
+            const std::string whole = rendered(tokenizer, text, request.chat);
+            return std::ssize(tokenizer.encode(whole, !request.chat).ids) + std::ssize(prefix);
         });
         return encode_with_spans(tokenizer, planted.text, request.chat,
             {{"haystack", planted.haystack}, {"needle", planted.needle}, {"question", planted.question}});

@@ -143,6 +143,17 @@ def added_tokens(tokens, types):
             for index, kind in enumerate(types) if kind in (CONTROL, USER_DEFINED)]
 
 
+def post_processor(meta, tokens):
+    """The token in front of every text, in tokenizer.json: transformers 5 does not look for it in tokenizer_config.json."""
+    bos = meta.get("tokenizer.ggml.bos_token_id")
+    if not meta.get("tokenizer.ggml.add_bos_token", False) or bos is None:
+        return None
+    token = tokens[bos]
+    first, text = {"SpecialToken": {"id": token, "type_id": 0}}, [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {"type": "TemplateProcessing", "single": [first, text[0]], "pair": [first, *text],
+            "special_tokens": {token: {"id": token, "ids": [bos], "tokens": [token]}}}
+
+
 def tokenizer_files(meta):
     """{file name: JSON value}, empty (with a note) for a tokenizer that is not byte-level BPE: the weights convert all
     the same, and token ids can be given instead of text."""
@@ -155,7 +166,7 @@ def tokenizer_files(meta):
     added = added_tokens(tokens, types)
     tokenizer = {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": PRE_TOKENIZERS[pre], "post_processor": None,
+        "pre_tokenizer": PRE_TOKENIZERS[pre], "post_processor": post_processor(meta, tokens),
         "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,

@@ -20,6 +20,7 @@ struct AddedToken
     bool normalized = false; ///< looked for in normalized text, itself normalized
     bool single_word = false; ///< not inside a word
     bool lstrip = false, rstrip = false; ///< takes the white space before or behind it along
+    bool given = true; ///< a file says its id; otherwise it is just the next free one, which no model may know
 };
 
 /// An element of tokenizer.json's "added_tokens" or tokenizer_config.json's "added_tokens_decoder".

@@ -73,11 +73,9 @@ BpeModel::BpeModel(const JsonView& json, bool byte_level)
     read_vocabulary(json.at("vocab"));
     read_merges(json.at("merges"));
     if (const std::optional<JsonView> unknown = json.find("unk_token")) {
+        // one that is not in the vocabulary is missed when a text needs it: in bytes none does
         const auto found = ids_.find(unknown->string());
-        if (found == ids_.end()) {
-            unknown->refuse("a token of the vocabulary");
-        }
-        unknown_ = found->second;
+        unknown_ = found == ids_.end() ? -1 : found->second;
     }
 }
 

@@ -83,7 +83,9 @@ void FolderTokenizer::set_token(std::int64_t id, const std::string& bytes)
 void FolderTokenizer::set_added(const AddedToken& token)
 {
     set_token(token.id, token.text);
-    added_ids_[token.text] = token.id;
+    if (token.given) {
+        added_ids_[token.text] = token.id;
+    }
     if (token.special) {
         special_.insert(token.id);
     }
@@ -101,9 +103,6 @@ Encoding FolderTokenizer::surround(const SpecialTokens& special, Encoding encodi
 SpecialTokens FolderTokenizer::special_tokens(
     const std::function<std::int64_t(const std::string&)>& id_of, SpecialTokens otherwise) const
 {
-    if (!config_.add_bos_token && !config_.add_eos_token) {
-        return otherwise;
-    }
     const auto required = [&](const char* key) {
         const std::optional<std::string> token = config_.special_token(key);
         const auto added = token ? added_ids_.find(*token) : added_ids_.end();
@@ -114,14 +113,15 @@ SpecialTokens FolderTokenizer::special_tokens(
         }
         return id;
     };
-    SpecialTokens result;
-    if (config_.add_bos_token.value_or(false)) {
-        result.before.push_back(required("bos_token"));
+    if (config_.add_bos_token == false) {
+        otherwise.before.clear();
+    } else if (config_.add_bos_token && (config_.special_token("bos_token") || otherwise.before.empty())) {
+        otherwise.before = {required("bos_token")};
     }
-    if (config_.add_eos_token.value_or(false)) {
-        result.after.push_back(required("eos_token"));
+    if (config_.add_eos_token) {
+        otherwise.after = *config_.add_eos_token ? std::vector{required("eos_token")} : std::vector<std::int64_t>();
     }
-    return result;
+    return otherwise;
 }
 
 } // namespace lava

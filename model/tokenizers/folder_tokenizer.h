@@ -39,9 +39,9 @@ protected:
     void set_added(const AddedToken& token);
     /// Ids around `encoding`, with empty ranges at the ends of a text of `size` bytes.
     static Encoding surround(const SpecialTokens& special, Encoding encoding, std::size_t size);
-    /// BOS and EOS as tokenizer_config.json asks for them, or else `otherwise`: added tokens, or what `id_of`, which
-    /// returns -1 for what it does not know, finds in the vocabulary. Throws Error where one is asked for that is not a
-    /// token.
+    /// BOS and EOS as tokenizer_config.json asks for them, and of what it does not speak, those of `otherwise`. They
+    /// are added tokens, or what `id_of`, which returns -1 for what it does not know, finds in the vocabulary. Throws
+    /// Error where one is asked for that is not a token.
     SpecialTokens special_tokens(
         const std::function<std::int64_t(const std::string&)>& id_of, SpecialTokens otherwise) const;
 

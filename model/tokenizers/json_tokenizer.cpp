@@ -1,11 +1,10 @@
 #include "model/tokenizers/json_tokenizer.h"
 
 #include "base/error.h"
+#include "model/tokenizers/added_token_list.h"
 #include "model/tokenizers/bpe_model.h"
 #include "model/tokenizers/folder_tokenizer.h"
 #include "model/tokenizers/pre_tokenizer.h"
-
-#include <algorithm>
 
 namespace lava {
 
@@ -31,8 +30,10 @@ public:
         const std::optional<JsonView> normalizer = json.find("normalizer");
         added_ = AddedTokens(read_added(json), normalizer ? Normalizer(*normalizer) : Normalizer());
         const std::optional<JsonView> post = json.find("post_processor");
-        special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); },
-            post ? read_post_processor(*post) : SpecialTokens());
+        special_ = post ? read_post_processor(*post) : SpecialTokens();
+        if (!json.file().ends_with("tokenizer.json")) { // which has the last word, as in transformers 5.2
+            special_ = special_tokens([this](const std::string& token) { return id_in_vocabulary(token); }, special_);
+        }
     }
 
     Encoding encode(std::string_view text, bool add_special_tokens) const override
@@ -57,25 +58,17 @@ private:
     /// Those of tokenizer.json and those that only tokenizer_config.json names.
     std::vector<AddedToken> read_added(const JsonView& json)
     {
-        std::vector<AddedToken> tokens;
+        AddedTokenList list([this](const std::string& token) { return id_in_vocabulary(token); },
+            std::ssize(model_.vocabulary()), json.file());
         const std::optional<JsonView> listed = json.find("added_tokens");
         for (const JsonView& entry : listed ? listed->elements() : std::vector<JsonView>()) {
-            tokens.push_back(read_added_token(entry, entry.at("id").token_id()));
+            list.add(read_added_token(entry, entry.at("id").token_id()));
         }
-        for (const AddedToken& token : config_.added_tokens) {
-            if (std::none_of(tokens.begin(), tokens.end(), [&](const AddedToken& a) { return a.text == token.text; })) {
-                tokens.push_back(token);
-            }
-        }
-        for (const AddedToken& token : tokens) {
-            const auto known = model_.vocabulary().find(token.text);
-            if (known != model_.vocabulary().end() && known->second != token.id) {
-                json.refuse("the added token '" + token.text + "' to have its id of the vocab, "
-                    + std::to_string(known->second) + ", not " + std::to_string(token.id));
-            }
+        list.add(config_, (folder_ / "tokenizer_config.json").string());
+        for (const AddedToken& token : list.tokens()) {
             set_added(token);
         }
-        return tokens;
+        return list.tokens();
     }
 
     std::int64_t id_in_vocabulary(const std::string& token) const

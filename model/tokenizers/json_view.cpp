@@ -111,6 +111,13 @@ void JsonView::require_known(std::initializer_list<std::string_view> keys) const
     }
 }
 
+void JsonView::require_depth(int depth) const
+{
+    if (depth > 100) {
+        throw Error(file_ + ": expected sequences at most 100 deep in one another, found more");
+    }
+}
+
 void JsonView::refuse(const std::string& expected) const
 {
     throw Error(file_ + ": " + (path_.empty() ? std::string() : path_ + ": ") + "expected " + expected + ", found "

@@ -72,19 +72,17 @@ AlignedText replace(const Pattern& pattern, const std::string& content, const Al
 
 Normalizer::Normalizer(const JsonView& json)
 {
-    add(json);
+    add(json, 0);
 }
 
-void Normalizer::add(const JsonView& json)
+void Normalizer::add(const JsonView& json, int depth)
 {
     const std::string type = json.type();
     if (type == "Sequence") {
         json.require_known({"type", "normalizers"});
+        json.require_depth(depth);
         for (const JsonView& element : json.at("normalizers").elements()) {
-            if (element.type() == "Sequence") {
-                element.refuse("a normalizer that is no sequence itself");
-            }
-            add(element);
+            add(element, depth + 1);
         }
     } else if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD") {
         json.require_known({"type"});

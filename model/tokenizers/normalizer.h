@@ -19,7 +19,7 @@ public:
     AlignedText operator()(AlignedText text) const;
 
 private:
-    void add(const JsonView& json);
+    void add(const JsonView& json, int depth);
     std::vector<std::function<AlignedText(AlignedText)>> steps_;
 };
 

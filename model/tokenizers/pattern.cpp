@@ -1,6 +1,7 @@
 #include "model/tokenizers/pattern.h"
 
 #include "base/error.h"
+#include "model/tokenizers/ruby_pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -16,154 +17,6 @@ namespace lava {
 const std::string gpt2_pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 namespace {
-
-/// Oniguruma's dialect (Ruby) in PCRE2's. What both read alike passes through; what they read differently is spelled
-/// out, or refused.
-class Translation
-{
-public:
-    Translation(const std::string& pattern, const std::string& what)
-        : pattern_(pattern)
-        , what_(what)
-    { }
-
-    std::string run()
-    {
-        while (at_ < pattern_.size()) {
-            if (pattern_[at_] == '\\') {
-                escape();
-            } else if (in_class_) {
-                class_character();
-            } else {
-                plain_character();
-            }
-        }
-        return result_;
-    }
-
-private:
-    [[noreturn]] void refuse(const std::string& construct) const
-    {
-        throw Error(what_ + ": " + construct + " in a pattern is not supported: " + pattern_.substr(0, 80));
-    }
-
-    char peek(std::size_t ahead) const { return at_ + ahead < pattern_.size() ? pattern_[at_ + ahead] : '\0'; }
-    void copy(std::size_t count)
-    {
-        result_ += pattern_.substr(at_, count);
-        at_ += count;
-    }
-    void replace(std::size_t count, std::string_view by)
-    {
-        result_ += by;
-        at_ += count;
-    }
-
-    void escape()
-    {
-        switch (const char next = peek(1)) {
-        case 's': // PCRE2's own counts U+180E too
-            return replace(2, R"(\p{White_Space})");
-        case 'S':
-            return replace(2, R"(\P{White_Space})");
-        case 'w': // Oniguruma's word characters; PCRE2's are letters, numbers and the underscore
-            return replace(2, in_class_ ? word : "[" + word + "]");
-        case 'W':
-            return in_class_ ? refuse("\\W inside a class") : replace(2, "[^" + word + "]");
-        case 'p':
-        case 'P':
-            return property();
-        case 'd':
-        case 'D':
-        case 'n':
-        case 'r':
-        case 't':
-        case 'f':
-        case 'v':
-        case 'a':
-        case 'e':
-        case 'x':
-        case 'A':
-        case 'z':
-        case 'Z':
-            return copy(2);
-        default:
-            if (std::isalnum(static_cast<unsigned char>(next)) != 0 || next == '\0') {
-                refuse(std::string("\\") + next);
-            }
-            return copy(2);
-        }
-    }
-
-    /// Scripts must be asked for as such: PCRE2 reads a bare name as the script with its extensions.
-    void property()
-    {
-        static constexpr std::array<std::string_view, 6> both{
-            "Alphabetic", "White_Space", "Uppercase", "Lowercase", "Any", "Emoji"};
-        const std::size_t close = pattern_.find('}', at_);
-        if (peek(2) != '{' || close == std::string::npos) {
-            refuse("a property without braces");
-        }
-        const std::size_t begin = at_ + (peek(3) == '^' ? 4 : 3);
-        const std::string name = pattern_.substr(begin, close - begin);
-        const bool alike = name.size() <= 2 || std::find(both.begin(), both.end(), name) != both.end();
-        result_ += pattern_.substr(at_, begin - at_) + (alike ? name : "sc:" + name) + "}";
-        at_ = close + 1;
-    }
-
-    void class_character()
-    {
-        if (pattern_[at_] == '[') {
-            refuse("a class inside a class");
-        }
-        if (pattern_[at_] == '&' && peek(1) == '&') {
-            refuse("&&");
-        }
-        if (pattern_[at_] == ']') {
-            in_class_ = false;
-        }
-        copy(1);
-    }
-
-    void plain_character()
-    {
-        if (pattern_[at_] == '[') {
-            in_class_ = true;
-            const std::size_t head = peek(1) == '^' ? 2 : 1;
-            if (peek(head) == ']') {
-                refuse("an empty class");
-            }
-            return copy(head);
-        }
-        if (pattern_[at_] == '(' && peek(1) == '?') {
-            return group();
-        }
-        if (pattern_[at_] == '(' && peek(1) == '*') {
-            refuse("(*");
-        }
-        if (pattern_[at_] == '}' && peek(1) == '+') { // one more repetition there, possessive here
-            refuse("}+");
-        }
-        copy(1);
-    }
-
-    void group()
-    {
-        for (const std::string_view known : {"(?:", "(?=", "(?!", "(?<=", "(?<!", "(?>", "(?i:", "(?i)", "(?-i:"}) {
-            if (std::string_view(pattern_).substr(at_).starts_with(known)) {
-                return copy(known.size());
-            }
-        }
-        refuse(pattern_.substr(at_, 4));
-    }
-
-    inline static const std::string word = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xb2\xb3\xb9\xbc-\xbe)";
-    const std::string& pattern_;
-    const std::string& what_;
-    std::string result_;
-    std::size_t at_ = 0;
-    bool in_class_ = false;
-};
 
 struct MatchData
 {
@@ -213,7 +66,7 @@ struct Pattern::Code
 {
     Code(const std::string& pattern, const std::string& what)
     {
-        const std::string translated = Translation(pattern, what).run();
+        const std::string translated = translate_ruby_pattern(pattern, what);
         int error = 0;
         PCRE2_SIZE offset = 0;
         // Ruby's ^ and $ always mean lines

@@ -32,10 +32,16 @@ void add_template(const JsonView& json, SpecialTokens& result)
     }
 }
 
-void add_post_processor(const JsonView& json, SpecialTokens& result)
+void add_post_processor(const JsonView& json, SpecialTokens& result, int depth)
 {
     const std::string type = json.type();
-    if (type == "TemplateProcessing" && result.before.empty() && result.after.empty()) {
+    if (type == "Sequence") {
+        json.require_known({"type", "processors"});
+        json.require_depth(depth);
+        for (const JsonView& element : json.at("processors").elements()) {
+            add_post_processor(element, result, depth + 1);
+        }
+    } else if (type == "TemplateProcessing" && result.before.empty() && result.after.empty()) {
         add_template(json, result);
     } else if (type == "ByteLevel") { // it only trims offsets
         json.require_known({"type", "add_prefix_space", "trim_offsets", "use_regex"});
@@ -44,10 +50,16 @@ void add_post_processor(const JsonView& json, SpecialTokens& result)
     }
 }
 
-void add_decoder(const JsonView& json, Decoding& result)
+void add_decoder(const JsonView& json, Decoding& result, int depth)
 {
     const std::string type = json.type();
-    if (type == "ByteLevel") {
+    if (type == "Sequence") {
+        json.require_known({"type", "decoders"});
+        json.require_depth(depth);
+        for (const JsonView& element : json.at("decoders").elements()) {
+            add_decoder(element, result, depth + 1);
+        }
+    } else if (type == "ByteLevel") {
         json.require_known({"type", "add_prefix_space", "trim_offsets", "use_regex"});
         result.byte_level = true;
     } else if (type == "Replace") {
@@ -83,28 +95,14 @@ void add_decoder(const JsonView& json, Decoding& result)
 SpecialTokens read_post_processor(const JsonView& json)
 {
     SpecialTokens result;
-    if (json.type() == "Sequence") {
-        json.require_known({"type", "processors"});
-        for (const JsonView& element : json.at("processors").elements()) {
-            add_post_processor(element, result);
-        }
-    } else {
-        add_post_processor(json, result);
-    }
+    add_post_processor(json, result, 0);
     return result;
 }
 
 Decoding read_decoder(const JsonView& json)
 {
     Decoding result;
-    if (json.type() == "Sequence") {
-        json.require_known({"type", "decoders"});
-        for (const JsonView& element : json.at("decoders").elements()) {
-            add_decoder(element, result);
-        }
-    } else {
-        add_decoder(json, result);
-    }
+    add_decoder(json, result, 0);
     return result;
 }
 

@@ -188,8 +188,8 @@ Metaspace read_metaspace(const JsonView& json)
     if (const std::optional<JsonView> scheme = json.find("prepend_scheme")) {
         const std::string name = scheme->string();
         const bool known = name == "always" || name == "first" || name == "never";
-        if (!known || (json.find("add_prefix_space") && add == (name == "never"))) {
-            scheme->refuse("always, first or never, and agreement with add_prefix_space");
+        if (!known || (!add && name != "never")) { // true says nothing beside it, in the tokenizers library too
+            scheme->refuse("always, first or never, and never where add_prefix_space is false");
         }
         result.prefix = name == "always" ? Metaspace::Prefix::always
             : name == "first"            ? Metaspace::Prefix::first
@@ -207,10 +207,10 @@ Metaspace read_metaspace(const JsonView& json)
 
 PreTokenizer::PreTokenizer(const JsonView& json)
 {
-    add(json);
+    add(json, 0);
 }
 
-void PreTokenizer::add(const JsonView& json)
+void PreTokenizer::add(const JsonView& json, int depth)
 {
     if (byte_level_) {
         json.refuse("nothing behind ByteLevel");
@@ -218,11 +218,9 @@ void PreTokenizer::add(const JsonView& json)
     const std::string type = json.type();
     if (type == "Sequence") {
         json.require_known({"type", "pretokenizers"});
+        json.require_depth(depth);
         for (const JsonView& element : json.at("pretokenizers").elements()) {
-            if (element.type() == "Sequence") {
-                element.refuse("a pre-tokenizer that is no sequence itself");
-            }
-            add(element);
+            add(element, depth + 1);
         }
     } else if (type == "ByteLevel") {
         add_byte_level(json);

@@ -23,7 +23,7 @@ public:
 
 private:
     using Step = std::function<std::vector<AlignedText>(AlignedText)>;
-    void add(const JsonView& json);
+    void add(const JsonView& json, int depth);
     void add_byte_level(const JsonView& json);
 
     std::vector<Step> steps_;

@@ -1,6 +1,7 @@
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 
 #include "base/error.h"
+#include "model/tokenizers/added_token_list.h"
 #include "model/tokenizers/folder_tokenizer.h"
 
 #include <sentencepiece_processor.h>
@@ -80,29 +81,39 @@ private:
     /// Control pieces ("<s>") are not found in text by the library itself.
     std::vector<AddedToken> read_added()
     {
-        std::vector<AddedToken> tokens = config_.added_tokens;
-        const auto add = [&](const AddedToken& token) {
-            if (std::none_of(tokens.begin(), tokens.end(), [&](const AddedToken& a) { return a.text == token.text; })) {
-                tokens.push_back(token);
-            }
-        };
+        AddedTokenList list([this](const std::string& token) { return id_in_vocabulary(token); }, first_.GetPieceSize(),
+            folder_.string());
         for (int id = 0; id < first_.GetPieceSize(); ++id) {
             if (first_.IsControl(id) || first_.IsUnknown(id)) {
-                add({first_.IdToPiece(id), id, true, false, false, false, false});
+                list.add({first_.IdToPiece(id), id, true, false, false, false, false});
             }
         }
-        for (const AddedToken& token : read_added_tokens(folder_ / "added_tokens.json")) {
-            add(token);
+        std::vector<AddedToken> further = read_added_tokens(folder_ / "added_tokens.json");
+        const auto& decoder = config_.added_tokens;
+        std::erase_if(further, [&](const AddedToken& token) {
+            return std::any_of(
+                decoder.begin(), decoder.end(), [&](const auto& other) { return other.text == token.text; });
+        });
+        further.insert(further.end(), decoder.begin(), decoder.end());
+        std::sort(further.begin(), further.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+        for (const AddedToken& token : further) {
+            require_own_piece(token);
+            list.add(token);
         }
-        for (const AddedToken& token : tokens) {
-            if (token.id < first_.GetPieceSize() && first_.IdToPiece(static_cast<int>(token.id)) != token.text) {
-                throw Error(folder_.string() + ": the added token '" + token.text + "' has the id "
-                    + std::to_string(token.id) + ", which is '" + first_.IdToPiece(static_cast<int>(token.id))
-                    + "' in tokenizer.model");
-            }
+        list.add(config_, (folder_ / "tokenizer_config.json").string());
+        for (const AddedToken& token : list.tokens()) {
             set_added(token);
         }
-        return tokens;
+        return list.tokens();
+    }
+
+    void require_own_piece(const AddedToken& token) const
+    {
+        if (token.id < first_.GetPieceSize() && first_.IdToPiece(static_cast<int>(token.id)) != token.text) {
+            throw Error(folder_.string() + ": the added token '" + token.text + "' has the id "
+                + std::to_string(token.id) + ", which is '" + first_.IdToPiece(static_cast<int>(token.id))
+                + "' in tokenizer.model");
+        }
     }
 
     std::int64_t id_in_vocabulary(const std::string& token) const

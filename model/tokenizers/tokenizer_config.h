@@ -15,10 +15,15 @@ struct TokenizerConfig
 {
     std::string tokenizer_class; ///< "LlamaTokenizer"; the suffix "Fast" left out
     std::map<std::string, std::string> special_tokens; ///< by role: "bos_token", "eos_token", ...
-    std::optional<bool> add_bos_token, add_eos_token; ///< overrule tokenizer.json
+    std::optional<bool> add_bos_token, add_eos_token; ///< where there is no tokenizer.json, which says it
     bool add_prefix_space = false;
     std::optional<bool> legacy; ///< SentencePiece: a space in front of every stretch of text, not only of the first
-    std::vector<AddedToken> added_tokens;
+    std::vector<AddedToken> added_tokens; ///< added_tokens_decoder, by id
+
+    /// Special tokens without an id (-1), which are added where they are not yet, in this order.
+    std::vector<AddedToken> named; ///< by role, as above
+    std::vector<AddedToken> model_specific; ///< "image_token" and the like, in no order
+    std::vector<AddedToken> extra; ///< extra_special_tokens, or additional_special_tokens
 
     std::optional<std::string> special_token(const std::string& role) const;
 };

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <set>
 
 namespace lava {
 
@@ -61,14 +60,14 @@ Json describe(const AddedToken& token)
         {"single_word", token.single_word}, {"lstrip", token.lstrip}, {"rstrip", token.rstrip}};
 }
 
-/// Added tokens that tokenizer_config.json does not have: added_tokens.json, and what is named as special.
-Json further_added(const std::filesystem::path& folder, const TokenizerConfig& config, const Json& vocab)
+/// Of tokenizer_config.json, of added_tokens.json, and what is named as special; by id, which the library follows.
+Json read_added(const std::filesystem::path& folder, const TokenizerConfig& config, const Json& vocab)
 {
-    Json result = Json::array();
+    std::vector<AddedToken> tokens = config.added_tokens;
     const auto add = [&](const AddedToken& token) {
         const auto same = [&](const AddedToken& a) { return a.text == token.text; };
-        if (std::none_of(config.added_tokens.begin(), config.added_tokens.end(), same)) {
-            result.push_back(describe(token));
+        if (std::none_of(tokens.begin(), tokens.end(), same)) {
+            tokens.push_back(token);
         }
     };
     if (const auto file = folder / "added_tokens.json"; std::filesystem::exists(file)) {
@@ -77,11 +76,15 @@ Json further_added(const std::filesystem::path& folder, const TokenizerConfig& c
             add({text, id.token_id(), false, false, false, false, false});
         }
     }
-    std::set<std::string> named;
     for (const auto& [role, token] : config.special_tokens) {
-        if (vocab.contains(token) && named.insert(token).second) {
+        if (vocab.contains(token)) {
             add({token, JsonView(vocab.at(token), "vocab.json").token_id(), true, false, false, false, false});
         }
+    }
+    std::sort(tokens.begin(), tokens.end(), [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+    Json result = Json::array();
+    for (const AddedToken& token : tokens) {
+        result.push_back(describe(token));
     }
     return result;
 }
@@ -106,7 +109,7 @@ Json read_vocab_and_merges(const std::filesystem::path& model_folder)
     }
     Json vocab = read_json(model_folder / "vocab.json");
     JsonView(vocab, (model_folder / "vocab.json").string()).members(); // an object
-    return {{"added_tokens", further_added(model_folder, config, vocab)}, {"normalizer", normalizer},
+    return {{"added_tokens", read_added(model_folder, config, vocab)}, {"normalizer", normalizer},
         {"pre_tokenizer", pre_tokenizer}, {"post_processor", {{"type", "ByteLevel"}}},
         {"decoder", {{"type", "ByteLevel"}}},
         {"model",

@@ -67,13 +67,31 @@ TEST_F(VocabAndMerges, OfGpt2AreReadByTheModelsType)
 TEST_F(VocabAndMerges, OfQwen2AreReadByTheTokenizersClass)
 {
     write_vocabulary("qwen2");
-    write("tokenizer_config.json",
-        R"({"tokenizer_class": "Qwen2Tokenizer", "add_bos_token": false, "added_tokens_decoder":
-        {"151644": {"content": "<|im_start|>", "special": true}}})");
-    write("added_tokens.json", R"({"<|im_start|>": 151644, "<tool_call>": 151657})");
+    const std::int64_t first = std::ssize(Json::parse(file_bytes(folder_ / "vocab.json")));
+    const Json start = {{"content", "<|im_start|>"}, {"special", true}};
+    const Json config = {{"tokenizer_class", "Qwen2Tokenizer"}, {"add_bos_token", false},
+        {"added_tokens_decoder", {{std::to_string(first), start}}}};
+    write("tokenizer_config.json", config.dump());
+    write("added_tokens.json", Json{{"<|im_start|>", first}, {"<tool_call>", first + 1}}.dump());
     expect_llama_cpp_ids(*read(), "qwen2");
-    EXPECT_EQ(read()->encode("<|im_start|><tool_call>", true).ids, (Ids{151644, 151657}));
-    EXPECT_EQ(read()->decode({151644, 151657}), "<tool_call>");
+    EXPECT_EQ(read()->encode("<|im_start|><tool_call>", true).ids, (Ids{first, first + 1}));
+    EXPECT_EQ(read()->decode({first, first + 1}), "<tool_call>");
+    write("added_tokens.json", Json{{"<tool_call>", first + 3}}.dump());
+    EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("'<tool_call>' to have the next free id")));
+}
+
+TEST_F(VocabAndMerges, AddWhatTokenizerConfigAsksFor)
+{
+    write_vocabulary("gpt2");
+    const auto ids = [&](const std::string& keys) {
+        write("tokenizer_config.json",
+            R"({"tokenizer_class": "GPT2Tokenizer", "bos_token": "!", "eos_token": "#")" + keys + "}");
+        return read()->encode("", true).ids;
+    };
+    EXPECT_EQ(ids(""), Ids());
+    EXPECT_EQ(ids(R"(, "add_eos_token": false)"), Ids());
+    EXPECT_EQ(ids(R"(, "add_bos_token": true)"), (Ids{0}));
+    EXPECT_EQ(ids(R"(, "add_bos_token": true, "add_eos_token": true)"), (Ids{0, 2}));
 }
 
 TEST_F(VocabAndMerges, OfAClassWhoseSplittingIsNotKnownAreRefused)
@@ -138,10 +156,19 @@ TEST_F(SentencePieceFile, RangesAreTheBytesOfItsTokens)
 
 TEST_F(SentencePieceFile, FindsControlAndAddedTokens)
 {
-    write("tokenizer_config.json", R"({"added_tokens_decoder": {"500": {"content": "<|user|>", "special": true}}})");
+    const std::int64_t first = read()->vocab_size();
+    const auto decoder = [](std::int64_t id) {
+        return Json{{"added_tokens_decoder", {{std::to_string(id), {{"content", "<|user|>"}, {"special", true}}}}}}
+            .dump();
+    };
+    write("tokenizer_config.json", decoder(first));
     const auto tokenizer = read();
-    EXPECT_EQ(tokenizer->encode("<s>[INST]</s><|user|>", false).ids, (Ids{1, 3, 2, 500}));
-    EXPECT_EQ(tokenizer->vocab_size(), 501);
+    EXPECT_EQ(tokenizer->encode("<s>[INST]</s><|user|>", false).ids, (Ids{1, 3, 2, first}));
+    EXPECT_EQ(tokenizer->vocab_size(), first + 1);
+    write("tokenizer_config.json", decoder(first + 5));
+    EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("'<|user|>' to have the next free id")));
+    write("tokenizer_config.json", R"({"pad_token": "<|pad|>"})");
+    EXPECT_EQ(read()->encode("<|pad|>", false).ids, (Ids{first}));
 }
 
 TEST_F(SentencePieceFile, BeginsWithASpaceBehindAnAddedTokenOnlyInLegacyBehaviour)
@@ -164,6 +191,23 @@ TEST_F(SentencePieceFile, AddsWhatTokenizerConfigAsksFor)
     EXPECT_EQ(ids.back(), 2);
     write("tokenizer_config.json", R"({"add_bos_token": true, "bos_token": "<begin>"})");
     EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("'<begin>' is not in the vocabulary")));
+}
+
+TEST_F(SentencePieceFile, KeepsTheDefaultOfWhatTokenizerConfigDoesNotSpeakOf)
+{
+    const auto around = [&](const std::string& keys) {
+        write("tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>")" + keys + "}");
+        const Ids ids = read()->encode("ball", true).ids;
+        return std::pair(ids.front() == 1, ids.back() == 2);
+    };
+    EXPECT_EQ(around(""), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_eos_token": false)"), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_eos_token": true)"), std::pair(true, true));
+    EXPECT_EQ(around(R"(, "add_bos_token": true)"), std::pair(true, false));
+    EXPECT_EQ(around(R"(, "add_bos_token": false)"), std::pair(false, false));
+    EXPECT_EQ(around(R"(, "add_bos_token": false, "add_eos_token": true)"), std::pair(false, true));
+    write("tokenizer_config.json", R"({"add_bos_token": true})"); // it has none to name, tokenizer.model has
+    EXPECT_EQ(read()->encode("ball", true).ids.front(), 1);
 }
 
 TEST_F(SentencePieceFile, ThatIsDamagedIsNamed)

@@ -43,6 +43,11 @@ protected:
         vocab["\u0120"] = 32; // the stand-in of a space
         vocab["ab"] = 200;
         vocab["abc"] = 201;
+        for (int id = 0; id < 300; ++id) { // added tokens go on where a vocabulary without gaps ends
+            if (id < 32 || (id > 126 && id != 200 && id != 201)) {
+                vocab["unused" + std::to_string(id)] = id;
+            }
+        }
         json_ = {{"added_tokens",
                      {{{"id", 300}, {"content", "<end>"}, {"special", true}, {"normalized", false}},
                          {{"id", 301}, {"content", "<end>>"}, {"special", false}, {"normalized", false}}}},
@@ -123,9 +128,11 @@ TEST_F(SmallBpe, RefusesOtherKindsByName)
     refuses("/model/merges/0", "a z", "model.merges[0]");
     refuses("/model/vocab/a", -1, "model.vocab[a]");
     refuses("/model/dropout", 0.1, "model.dropout");
-    refuses("/model/unk_token", "<unk>", "model.unk_token");
     refuses("/added_tokens/0/lstrip", 1, "added_tokens[0].lstrip: expected true or false");
     refuses("/added_tokens/0/content", "ab", "to have its id of the vocab, 200, not 300");
+    refuses("/added_tokens/1/id", 302, "tokenizer.json: expected the added token '<end>>' to have the next free id");
+    refuses(
+        "/added_tokens/0/id", 7, "'<end>' to have the next free id, as the tokenizers library gives it, 300, not 7");
     refuses("/layers", 1, "layers: a key that is not known");
 }
 
@@ -136,6 +143,22 @@ TEST_F(SmallBpe, RefusesPatternsThatTwoLibrariesReadDifferently)
             = {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}};
         EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("pretokenizers[0].pattern: "))) << pattern;
     }
+}
+
+TEST_F(SmallBpe, SaysItselfWhatSurroundsAText)
+{
+    const auto around = [&](const std::string& config) {
+        std::ofstream(folder_ / "tokenizer_config.json") << config;
+        return read()->encode("ab", true).ids;
+    };
+    EXPECT_EQ(around(R"({"bos_token": "<end>", "add_bos_token": true, "add_eos_token": true})"), (Ids{200}));
+    json_["post_processor"] = {{"type", "TemplateProcessing"},
+        {"single",
+            {{{"SpecialToken", {{"id", "<end>"}, {"type_id", 0}}}}, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+        {"pair", Json::array()},
+        {"special_tokens", {{"<end>", {{"id", "<end>"}, {"ids", {300}}, {"tokens", {"<end>"}}}}}}};
+    EXPECT_EQ(around(R"({"bos_token": "<end>", "add_bos_token": false})"), (Ids{300, 200}));
+    EXPECT_EQ(around(R"({"bos_token": "ab", "add_bos_token": true, "add_eos_token": false})"), (Ids{300, 200}));
 }
 
 TEST_F(SmallBpe, GivesItsChatTemplateTheSpecialTokens)
