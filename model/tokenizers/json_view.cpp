@@ -1,5 +1,6 @@
 #include "model/tokenizers/json_view.h"
 
+#include "model/lfs_pointer.h"
 #include "traces/error.h"
 
 #include <algorithm>
@@ -119,6 +120,7 @@ void JsonView::refuse(const std::string& expected) const
 
 nlohmann::json read_json(const std::filesystem::path& file)
 {
+    refuse_lfs_pointer(file);
     std::ifstream stream(file, std::ios::binary);
     if (!stream) {
         throw Error(file.string() + ": cannot be read");

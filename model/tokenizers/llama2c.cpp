@@ -1,5 +1,6 @@
 #include "model/tokenizers/llama2c.h"
 
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/merge.h"
 #include "traces/error.h"
 
@@ -32,6 +33,7 @@ public:
     explicit Bytes(const std::filesystem::path& file)
         : file_(file.string())
     {
+        refuse_lfs_pointer(file);
         std::ifstream stream(file, std::ios::binary);
         if (!stream) {
             throw Error(file_ + ": cannot be read");

@@ -1,5 +1,6 @@
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/folder_tokenizer.h"
 #include "traces/error.h"
 
@@ -44,6 +45,7 @@ public:
         : FolderTokenizer(folder)
     {
         const std::filesystem::path file = folder / "tokenizer.model";
+        refuse_lfs_pointer(file);
         std::ifstream stream(file, std::ios::binary);
         std::string model{std::istreambuf_iterator<char>(stream), {}};
         load(first_, model, file);

@@ -1,5 +1,6 @@
 #include "model/tokenizers/vocab_merges.h"
 
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/tokenizer_config.h"
 #include "traces/error.h"
 
@@ -90,6 +91,9 @@ Json further_added(const std::filesystem::path& folder, const TokenizerConfig& c
 
 Json read_vocab_and_merges(const std::filesystem::path& model_folder)
 {
+    for (const char* name : {"vocab.json", "merges.txt"}) {
+        refuse_lfs_pointer(model_folder / name); // whatever else is wrong
+    }
     const TokenizerConfig config = read_tokenizer_config(model_folder);
     const std::string name = tokenizer_class(model_folder, config);
     Json pre_tokenizer = {{"type", "ByteLevel"}, {"add_prefix_space", config.add_prefix_space}, {"use_regex", true}};
