@@ -68,6 +68,10 @@ Session::Session(const CaptureOptions& options, const std::vector<CaptureJob>& j
     record_.window = options.window;
     record_.chunk = options.chunk;
     record_.part = options.part;
+    check_tensors(checkpoint_);
+    if (const std::string& note = checkpoint_.config().rope.note; !note.empty()) {
+        std::cerr << "lava-capture: note: " << (options.model / "config.json").string() << ": " << note << '\n';
+    }
     devices_of_layers(parse_devices(options.device), checkpoint_.config().shape.num_layers); // before much is read
     run_ = with_dtype({.device = options.device, .dtype = options.dtype}, checkpoint_.config());
     if (options.repeat_pass) {

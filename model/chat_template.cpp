@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "model/jinja/render.h"
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/json_view.h"
 
 #include <ctime>
@@ -70,6 +71,7 @@ std::string ChatTemplate::apply(const std::vector<ChatMessage>& messages) const
 ChatTemplateSource find_chat_template(const std::filesystem::path& model_folder)
 {
     const std::filesystem::path own = model_folder / "chat_template.jinja";
+    refuse_lfs_pointer(own);
     if (std::ifstream stream(own, std::ios::binary); stream) {
         return {own, std::string(std::istreambuf_iterator<char>(stream), {})};
     }

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "model/lfs_pointer.h"
 #include "model/safetensors.h"
 
 #include <ATen/ATen.h>
@@ -70,6 +71,7 @@ constexpr const char* index_file = "model.safetensors.index.json";
 /// Files of an index: tensor -> name of its shard.
 std::map<std::string, std::string> read_index(const std::filesystem::path& file)
 {
+    refuse_lfs_pointer(file);
     std::ifstream in(file, std::ios::binary);
     const json index = json::parse(in, nullptr, false);
     if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
@@ -91,6 +93,15 @@ std::string to_text(std::span<const std::int64_t> shape)
     for (const std::int64_t size : shape)
         text += (text.empty() ? "" : ", ") + std::to_string(size);
     return "[" + text + "]";
+}
+
+/// What config.json leaves to its family, which may be what does not fit.
+std::string assumption(const ModelConfig& config)
+{
+    std::string text;
+    for (const std::string& size : config.assumed)
+        text += (text.empty() ? "; config.json leaves to the family: " : ", ") + size;
+    return text;
 }
 
 /// Undefined where the decoder cannot run on it.
@@ -132,12 +143,18 @@ struct Checkpoint::Contents
 {
     struct Shard
     {
+        static std::filesystem::path checked(const std::filesystem::path& path)
+        {
+            refuse_lfs_pointer(path);
+            return path;
+        }
+
         std::filesystem::path file;
         MappedFile mapping;
         std::map<std::string, StoredTensor> tensors;
 
         explicit Shard(const std::filesystem::path& path)
-            : file(path)
+            : file(checked(path))
             , mapping(path)
             , tensors(read_safetensors(mapping.bytes(), path.string()))
         { }
@@ -214,11 +231,13 @@ at::Tensor Checkpoint::tensor(const std::string& name, std::span<const std::int6
     const auto home = contents_->home.find(name);
     if (home == contents_->home.end())
         throw Error((contents_->shards.size() == 1 ? contents_->shards.front()->file : contents_->folder).string()
-            + ": tensor " + name + ": expected shape " + to_text(shape) + ", found no such tensor");
+            + ": tensor " + name + ": expected shape " + to_text(shape) + ", found no such tensor"
+            + assumption(config_));
     const std::string where = home->second->file.string() + ": tensor " + name + ": ";
     const StoredTensor& stored = home->second->tensors.at(name);
     if (!std::ranges::equal(stored.shape, shape))
-        throw Error(where + "expected shape " + to_text(shape) + ", found " + to_text(stored.shape));
+        throw Error(
+            where + "expected shape " + to_text(shape) + ", found " + to_text(stored.shape) + assumption(config_));
     const auto dtype = scalar_type(stored);
     if (dtype == at::ScalarType::Undefined)
         throw Error(where + "expected dtype F32, F16 or BF16, found " + stored.dtype);

@@ -2,11 +2,12 @@
 
 #include "base/error.h"
 #include "model/config_section.h"
+#include "model/lfs_pointer.h"
+#include "model/model_family.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <sstream>
 #include <string_view>
@@ -16,63 +17,6 @@ namespace lava {
 namespace {
 
 using nlohmann::json;
-
-/// Which layers slide where config.json gives a window.
-enum class Windows
-{
-    none, ///< the family has no windows
-    all_layers,
-    upper_layers, ///< where use_sliding_window is true: layer_types, or the layers from max_window_layers on
-    unrotated_layers ///< where use_sliding_window is true: layer_types, or the layers without rotary embedding
-};
-
-/// Whether q, k and v and whether o has a bias.
-enum class Bias
-{
-    none,
-    qkv,
-    as_configured ///< all four or none: attention_bias
-};
-
-/// What sets the decoders apart, one row for each model_type.
-struct Family
-{
-    std::string_view model_type;
-    std::string_view architecture;
-    Windows windows = Windows::none;
-    Bias bias = Bias::none;
-    bool has_mlp_bias = false; ///< as mlp_bias says
-    bool qk_norm = false;
-    bool fused = false;
-    bool skips_rope = false; ///< as no_rope_layers says
-    bool head_dim_is_given = false; ///< or hidden_size / num_attention_heads
-    bool old_files = false; ///< some lack rope_theta (10000) and num_key_value_heads (num_attention_heads)
-    bool ties_unless_told = false; ///< files of tied models lack tie_word_embeddings
-};
-constexpr std::array families{
-    Family{.model_type = "llama",
-        .architecture = "LlamaForCausalLM",
-        .bias = Bias::as_configured,
-        .has_mlp_bias = true,
-        .old_files = true},
-    Family{.model_type = "mistral", .architecture = "MistralForCausalLM", .windows = Windows::all_layers},
-    Family{
-        .model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .windows = Windows::upper_layers, .bias = Bias::qkv},
-    Family{.model_type = "qwen3",
-        .architecture = "Qwen3ForCausalLM",
-        .windows = Windows::upper_layers,
-        .bias = Bias::as_configured,
-        .qk_norm = true,
-        .head_dim_is_given = true},
-    Family{.model_type = "smollm3",
-        .architecture = "SmolLM3ForCausalLM",
-        .windows = Windows::unrotated_layers,
-        .bias = Bias::as_configured,
-        .has_mlp_bias = true,
-        .skips_rope = true,
-        .ties_unless_told = true},
-    Family{.model_type = "phi3", .architecture = "Phi3ForCausalLM", .windows = Windows::all_layers, .fused = true},
-};
 
 /// Settings of other decoders and of derived ones, which would change the arithmetic, and what they must be.
 struct Neutral
@@ -94,6 +38,7 @@ const std::vector<Neutral>& neutral_settings()
 
 std::string read_text(const std::filesystem::path& file)
 {
+    refuse_lfs_pointer(file);
     std::ifstream in(file, std::ios::binary);
     std::ostringstream text;
     if (!in || !(text << in.rdbuf()))
@@ -101,23 +46,48 @@ std::string read_text(const std::filesystem::path& file)
     return text.str();
 }
 
-const Family& find_family(const ConfigSection& config)
+/// Attention that keeps something else than keys and values of all layers in one shape, in families that are not known
+/// here either.
+void refuse_other_caches(const ConfigSection& config)
+{
+    if (config.find("kv_lora_rank"))
+        config.fail("kv_lora_rank",
+            "multi-head latent attention is not supported: it caches one compressed vector for each token, a trace "
+            "holds "
+            "keys and values of heads; found "
+                + config.require("kv_lora_rank").dump());
+    for (const char* key :
+        {"head_dim", "num_attention_heads", "num_query_heads", "num_key_value_heads", "num_kv_heads", "block_configs"})
+        if (const json* value = config.find(key); value && value->is_array())
+            config.fail(key,
+                "heads that differ by layer are not supported, a trace has one shape for all layers; found "
+                    + value->dump().substr(0, 60));
+    const json* wider = config.find("global_head_dim");
+    if (wider && (!config.find("head_dim") || *wider != config.require("head_dim")))
+        config.fail("global_head_dim",
+            "head_dim that differs by layer is not supported, a trace has one for all layers; found " + wider->dump());
+}
+
+const ModelFamily& family_of(const ConfigSection& config)
 {
     const std::string model_type = config.text("model_type");
-    const auto* family = std::ranges::find(families, model_type, &Family::model_type);
-    if (family == families.end())
-        config.fail("model_type", "expected llama, mistral, qwen2, qwen3, smollm3 or phi3, found '" + model_type + "'");
+    const ModelFamily* family = find_family(model_type);
+    if (!family)
+        config.fail("model_type",
+            "expected llama, mistral, qwen2, qwen3, smollm3 or phi3, found '" + model_type
+                + "'; capture/python/lava_capture.py records other families through transformers");
     const json expected = json::array({family->architecture});
-    if (config.require("architectures") != expected)
+    if (config.find("architectures") && config.require("architectures") != expected)
         config.fail(
             "architectures", "expected " + expected.dump() + ", found " + config.require("architectures").dump());
     return *family;
 }
 
-void refuse_unsupported(const ConfigSection& config, const Family& family)
+void refuse_unsupported(const ConfigSection& config, const ModelFamily& family)
 {
-    if (config.text("hidden_act") != "silu")
-        config.fail("hidden_act", "only \"silu\" is supported, found \"" + config.text("hidden_act") + "\"");
+    const std::string activation = config.lacks("hidden_act") ? "silu" : config.text("hidden_act");
+    if (activation != "silu" && activation != "swish") // two names of one function
+        config.fail("hidden_act", "only \"silu\" is supported, found \"" + activation + "\"");
     for (const auto& [key, value] : neutral_settings()) {
         const json* found = config.find(key);
         if (found && *found != value)
@@ -131,45 +101,78 @@ void refuse_unsupported(const ConfigSection& config, const Family& family)
         config.fail("no_rope_layers", "not supported in a model of type " + std::string(family.model_type));
 }
 
-ModelShape read_shape(const ConfigSection& config, const Family& family)
+/// The key's value; where it is absent, the family's, of which `assumed` takes note.
+std::int64_t size_or_default(
+    const ConfigSection& config, const std::string& key, std::int64_t absent, std::vector<std::string>& assumed)
 {
-    ModelShape shape;
-    shape.num_layers = config.size("num_hidden_layers");
-    shape.num_heads = config.size("num_attention_heads");
-    shape.num_kv_heads = family.old_files ? config.size_or("num_key_value_heads", shape.num_heads)
-                                          : config.size("num_key_value_heads");
-    shape.hidden_size = config.size("hidden_size");
+    if (!config.lacks(key))
+        return config.size(key);
+    assumed.push_back(key + " " + std::to_string(absent));
+    return absent;
+}
+
+void read_kv_heads(const ConfigSection& config, const ModelFamily& family, ModelConfig& result)
+{
+    const std::string key = "num_key_value_heads";
+    ModelShape& shape = result.shape;
+    const bool fixed = config.lacks(key) && family.defaults.num_key_value_heads > 0;
+    shape.num_kv_heads = fixed ? size_or_default(config, key, family.defaults.num_key_value_heads, result.assumed)
+                               : config.size_or(key, shape.num_heads);
     if (shape.num_heads % shape.num_kv_heads != 0)
-        config.fail("num_key_value_heads",
+        config.fail(key,
             "expected a divisor of num_attention_heads " + std::to_string(shape.num_heads) + ", found "
-                + std::to_string(shape.num_kv_heads));
-    const bool given = family.head_dim_is_given || config.find("head_dim");
-    if (!given && shape.hidden_size % shape.num_heads != 0)
+                + (fixed ? "none, for which transformers takes " : "") + std::to_string(shape.num_kv_heads));
+}
+
+void read_head_dim(const ConfigSection& config, const ModelFamily& family, ModelConfig& result)
+{
+    ModelShape& shape = result.shape;
+    if (config.find("head_dim") || (config.lacks("head_dim") && family.defaults.head_dim > 0)) {
+        shape.head_dim = size_or_default(config, "head_dim", family.defaults.head_dim, result.assumed);
+        return;
+    }
+    if (family.defaults.head_dim > 0)
+        config.fail("head_dim", "expected a number, found null, which transformers does not load either");
+    if (shape.hidden_size % shape.num_heads != 0)
         config.fail("hidden_size",
             "expected a multiple of num_attention_heads " + std::to_string(shape.num_heads)
                 + " where head_dim is not given, found " + std::to_string(shape.hidden_size));
-    shape.head_dim = given ? config.size("head_dim") : shape.hidden_size / shape.num_heads;
-    return shape;
+    shape.head_dim = shape.hidden_size / shape.num_heads;
 }
 
-RopeConfig read_rope(const ConfigSection& config, const Family& family, const ModelConfig& model)
+void read_sizes(const ConfigSection& config, const ModelFamily& family, ModelConfig& result)
+{
+    const auto size
+        = [&](const char* key, std::int64_t absent) { return size_or_default(config, key, absent, result.assumed); };
+    const FamilyDefaults& defaults = family.defaults;
+    result.shape.num_layers = size("num_hidden_layers", defaults.num_hidden_layers);
+    result.shape.num_heads = size("num_attention_heads", defaults.num_attention_heads);
+    result.shape.hidden_size = size("hidden_size", defaults.hidden_size);
+    read_kv_heads(config, family, result);
+    read_head_dim(config, family, result);
+    result.vocab_size = size("vocab_size", defaults.vocab_size);
+    result.intermediate_size = size("intermediate_size", defaults.intermediate_size);
+    result.max_position_embeddings = size("max_position_embeddings", defaults.max_position_embeddings);
+}
+
+RopeConfig read_rope(const ConfigSection& config, const ModelFamily& family, const ModelConfig& model)
 {
     return read_rope_config(config,
         {.head_dim = model.shape.head_dim,
             .max_position_embeddings = model.max_position_embeddings,
-            .default_theta = family.old_files ? 10000.0 : 0.0,
-            .yarn_means_longrope = family.fused});
+            .default_theta = family.defaults.rope_theta,
+            .is_phi3 = family.model_type == "phi3"});
 }
 
 /// no_rope_layers holds a 1 for each layer that rotates; where it is absent, every no_rope_layer_interval-th does not.
-std::vector<bool> read_rotated_layers(const ConfigSection& config, const Family& family, std::int64_t num_layers)
+std::vector<bool> read_rotated_layers(const ConfigSection& config, const ModelFamily& family, std::int64_t num_layers)
 {
     std::vector<bool> rotated(static_cast<std::size_t>(num_layers), true);
     if (!family.skips_rope)
         return rotated;
     const json* given = config.find("no_rope_layers");
     if (!given) {
-        const std::int64_t interval = config.size("no_rope_layer_interval");
+        const std::int64_t interval = config.size_or("no_rope_layer_interval", 4);
         for (std::int64_t layer = 0; layer < num_layers; ++layer)
             rotated[static_cast<std::size_t>(layer)] = (layer + 1) % interval != 0;
         return rotated;
@@ -183,46 +186,48 @@ std::vector<bool> read_rotated_layers(const ConfigSection& config, const Family&
     return rotated;
 }
 
-/// Whether there is a window at all. The key that says so must not contradict the window itself.
-bool has_window(const ConfigSection& config, const Family& family)
+/// The window, 0 where there is none. The key that says whether there is one must not contradict the window itself.
+std::int64_t read_window(const ConfigSection& config, const ModelFamily& family)
 {
-    const bool given = config.find("sliding_window");
+    const char* key = "sliding_window";
+    const std::int64_t absent = config.lacks(key) ? family.defaults.sliding_window : 0; // null: none
+    const std::int64_t window = config.size_or(key, absent);
     switch (family.windows) {
     case Windows::none:
-        if (given && config.boolean_or("use_sliding_window", true))
-            config.fail("sliding_window",
+        if (window > 0 && config.boolean_or("use_sliding_window", true))
+            config.fail(key,
                 "not supported in a model of type " + std::string(family.model_type) + ", found "
-                    + config.require("sliding_window").dump());
-        return false;
+                    + std::to_string(window));
+        return 0;
     case Windows::all_layers:
-        if (!config.values().contains("sliding_window"))
-            config.fail("sliding_window", "expected a number or null, found none");
-        config.expect_if_given("use_sliding_window", given);
-        return given;
+        config.expect_if_given("use_sliding_window", window > 0);
+        return window;
     case Windows::upper_layers:
     case Windows::unrotated_layers:
         break;
     }
-    return config.boolean_or("use_sliding_window", false);
+    return config.boolean_or("use_sliding_window", false) ? window : 0;
 }
 
-bool slides_by_default(const ConfigSection& config, const Family& family, const ModelConfig& model, std::int64_t layer)
+bool slides_by_default(
+    const ConfigSection& config, const ModelFamily& family, const ModelConfig& model, std::int64_t layer)
 {
     if (family.windows == Windows::upper_layers)
-        return layer >= config.count("max_window_layers");
+        return layer >= (config.lacks("max_window_layers") ? 28 : config.count("max_window_layers"));
     return family.windows == Windows::all_layers || !model.layer_has_rope[static_cast<std::size_t>(layer)];
 }
 
-std::vector<std::int64_t> read_windows(const ConfigSection& config, const Family& family, const ModelConfig& model)
+std::vector<std::int64_t> read_windows(const ConfigSection& config, const ModelFamily& family, const ModelConfig& model)
 {
     const auto num_layers = static_cast<std::size_t>(model.shape.num_layers);
-    const std::int64_t window = has_window(config, family) ? config.size("sliding_window") : 0;
+    const std::int64_t window = read_window(config, family);
     std::vector<std::int64_t> windows(num_layers, 0);
     const json* types = config.find("layer_types");
     if (types && (!types->is_array() || types->size() != num_layers))
         config.fail("layer_types", "expected a list of " + std::to_string(num_layers) + " layers");
     for (std::size_t layer = 0; layer < num_layers; ++layer) {
-        const bool by_default = window > 0 && slides_by_default(config, family, model, static_cast<int>(layer));
+        const bool by_default
+            = window > 0 && slides_by_default(config, family, model, static_cast<std::int64_t>(layer));
         const json type = types ? (*types)[layer] : json(by_default ? "sliding_attention" : "full_attention");
         if (type != "full_attention" && (type != "sliding_attention" || family.windows == Windows::none))
             config.fail("layer_types", "not supported, found " + type.dump());
@@ -248,9 +253,12 @@ std::string read_dtype(const ConfigSection& config)
 }
 
 /// One id, several, or none: a model without an end token has none. generation_config.json, where there is one, knows
-/// better than config.json: of chat models it lists the end of a turn, too.
-std::vector<std::int64_t> read_eos(const ConfigSection& config, std::int64_t vocab_size)
+/// better than config.json: of chat models it lists the end of a turn, too. `absent`, where there is no such key and
+/// the vocabulary has it.
+std::vector<std::int64_t> read_eos(const ConfigSection& config, std::int64_t vocab_size, std::int64_t absent)
 {
+    if (config.lacks("eos_token_id") && absent >= 0 && absent < vocab_size)
+        return {absent};
     const json* value = config.find("eos_token_id");
     if (!value)
         return {};
@@ -263,10 +271,23 @@ std::vector<std::int64_t> read_eos(const ConfigSection& config, std::int64_t voc
     return ids;
 }
 
+std::vector<std::int64_t> read_end(const std::filesystem::path& folder, const ConfigSection& config,
+    const ModelFamily& family, std::int64_t vocab_size)
+{
+    const auto file = folder / "generation_config.json";
+    const json values = std::filesystem::exists(file) ? json::parse(read_text(file), nullptr, false) : json::object();
+    if (!values.is_object())
+        throw Error(file.string() + ": expected a JSON object, found something else");
+    const ConfigSection generation(file.string(), values);
+    return generation.find("eos_token_id") ? read_eos(generation, vocab_size, -1)
+                                           : read_eos(config, vocab_size, family.defaults.eos_token_id);
+}
+
 /// GGUF is not read here: its blocks of quantised numbers belong to a library that few systems have. A script of ours
 /// that leaves them to that library's Python half makes a folder of it.
 void refuse_gguf(const std::filesystem::path& model)
 {
+    refuse_lfs_pointer(model);
     char magic[4] = {};
     if (std::filesystem::is_regular_file(model) && std::ifstream(model, std::ios::binary).read(magic, sizeof magic)
         && std::string_view(magic, sizeof magic) == "GGUF")
@@ -288,14 +309,12 @@ ModelConfig read_model_config(const std::filesystem::path& model_folder)
         throw Error(file.string() + ": expected a JSON object, found something else");
 
     const ConfigSection config(file.string(), values);
-    const Family& family = find_family(config);
+    refuse_other_caches(config);
+    const ModelFamily& family = family_of(config);
     refuse_unsupported(config, family);
     result.model_type = family.model_type;
-    result.shape = read_shape(config, family);
-    result.vocab_size = config.size("vocab_size");
-    result.intermediate_size = config.size("intermediate_size");
-    result.max_position_embeddings = config.size("max_position_embeddings");
-    result.rms_norm_eps = config.positive("rms_norm_eps");
+    read_sizes(config, family, result);
+    result.rms_norm_eps = config.lacks("rms_norm_eps") ? family.defaults.rms_norm_eps : config.positive("rms_norm_eps");
     result.rope = read_rope(config, family, result);
     result.context_length = context_length(result.rope, result.max_position_embeddings);
     const bool attention_bias = family.bias == Bias::as_configured && config.boolean_or("attention_bias", false);
@@ -306,17 +325,13 @@ ModelConfig read_model_config(const std::filesystem::path& model_folder)
     result.fused_projections = family.fused;
     result.layer_has_rope = read_rotated_layers(config, family, result.shape.num_layers);
     result.layer_window = read_windows(config, family, result);
-    result.tie_word_embeddings = family.ties_unless_told ? config.boolean_or("tie_word_embeddings", true)
-                                                         : config.boolean("tie_word_embeddings");
+    result.tie_word_embeddings = family.defaults.tie_word_embeddings;
+    if (!config.lacks("tie_word_embeddings"))
+        result.tie_word_embeddings = config.boolean("tie_word_embeddings");
+    else
+        result.assumed.push_back(std::string("tie_word_embeddings ") + (result.tie_word_embeddings ? "true" : "false"));
     result.dtype = read_dtype(config);
-    const auto generation_file = model_folder / "generation_config.json";
-    const json generation = std::filesystem::exists(generation_file)
-        ? json::parse(read_text(generation_file), nullptr, false)
-        : json::object();
-    if (!generation.is_object())
-        throw Error(generation_file.string() + ": expected a JSON object, found something else");
-    const ConfigSection ending(generation_file.string(), generation);
-    result.eos_token_ids = read_eos(ending.find("eos_token_id") ? ending : config, result.vocab_size);
+    result.eos_token_ids = read_end(model_folder, config, family, result.vocab_size);
     return result;
 }
 

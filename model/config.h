@@ -10,8 +10,8 @@
 namespace lava {
 
 /// What config.json of a Hugging Face folder says of a model of the families llama, mistral, qwen2, qwen3, smollm3 and
-/// phi3. A value that is missing, unknown or contradictory is an Error naming file and key; only where a family's own
-/// files lack a key, as Llama 2's lack rope_theta, is its known value filled in.
+/// phi3. A key that is absent has the value that the family's configuration class in transformers 5.2 gives it. A value
+/// that is unknown or contradictory is an Error naming file and key.
 struct ModelConfig
 {
     std::string text; ///< config.json as it is
@@ -32,6 +32,8 @@ struct ModelConfig
     bool tie_word_embeddings = false;
     std::string dtype; ///< "float32", "float16", "bfloat16": torch_dtype or dtype; empty where neither is given
     std::vector<std::int64_t> eos_token_ids;
+    std::vector<std::string>
+        assumed; ///< of what the weights must fit to, what config.json does not give: "head_dim 128"
 };
 
 ModelConfig read_model_config(const std::filesystem::path& model_folder);

@@ -30,7 +30,12 @@ ConfigSection::ConfigSection(std::string file, const json& values, std::string p
 
 void ConfigSection::fail(std::string_view key, const std::string& message) const
 {
-    throw Error(file_ + ": " + prefix_ + std::string(key) + ": " + message);
+    throw Error(file_ + ": " + name_of(key) + ": " + message);
+}
+
+bool ConfigSection::lacks(std::string_view key) const
+{
+    return !values_.contains(key);
 }
 
 const json* ConfigSection::find(std::string_view key) const
@@ -43,13 +48,15 @@ const json& ConfigSection::require(std::string_view key) const
 {
     const json* value = find(key);
     if (!value)
-        fail(key, "expected a value, found none");
+        fail(key, lacks(key) ? "expected a value, found none" : "expected a value, found null");
     return *value;
 }
 
 std::int64_t ConfigSection::size(std::string_view key) const
 {
     const json& value = require(key);
+    if (value.is_array())
+        fail(key, "expected one number for all layers, found one for each: " + value.dump());
     if (!value.is_number_integer() || value < 1 || value > largest_size)
         fail(key, "expected a positive integer, found " + value.dump());
     return value.get<std::int64_t>();

@@ -20,6 +20,10 @@ public:
     [[noreturn]] void fail(std::string_view key, const std::string& message) const;
 
     const nlohmann::json& values() const { return values_; }
+    /// "rope_scaling.factor"
+    std::string name_of(std::string_view key) const { return prefix_ + std::string(key); }
+    /// Whether the key is not there at all, not even as null.
+    bool lacks(std::string_view key) const;
     /// Null where the key is absent or null.
     const nlohmann::json* find(std::string_view key) const;
     const nlohmann::json& require(std::string_view key) const;

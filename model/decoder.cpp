@@ -64,6 +64,8 @@ constexpr const char* lm_head_name = "lm_head.weight";
 /// Files of tied models may hold the output matrix all the same; were it another one, config.json would lie.
 void require_tied(const Checkpoint& checkpoint)
 {
+    if (!checkpoint.config().tie_word_embeddings || !checkpoint.has(lm_head_name))
+        return;
     const std::vector<std::int64_t> shape{checkpoint.config().vocab_size, checkpoint.config().shape.hidden_size};
     if (!at::equal(checkpoint.tensor(embedding_name, shape), checkpoint.tensor(lm_head_name, shape)))
         throw Error(std::string("tensor ") + lm_head_name + ": differs from " + embedding_name
@@ -91,7 +93,7 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
             || name.ends_with("rotary_emb.inv_freq")) // which old files hold, and config.json says
             continue;
         if (name == lm_head_name)
-            require_tied(checkpoint);
+            look(name, {config.vocab_size, config.shape.hidden_size});
         else
             throw Error("tensor " + name + ": expected only what a " + config.model_type + " model of "
                 + std::to_string(config.shape.num_layers) + " layers holds (config.json), found this one too");
@@ -100,6 +102,12 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
 }
 
 } // namespace
+
+void check_tensors(const Checkpoint& checkpoint)
+{
+    const auto layers = static_cast<std::size_t>(checkpoint.config().shape.num_layers);
+    inspect(checkpoint, std::vector<at::Device>(layers, at::kCPU), "float32");
+}
 
 DecoderOptions with_dtype(DecoderOptions options, const ModelConfig& config)
 {
@@ -125,6 +133,7 @@ Decoder::Decoder(const Checkpoint& checkpoint, DecoderOptions options)
 {
     const c10::InferenceMode guard;
     const std::int64_t converted = inspect(checkpoint, devices_, options_.dtype);
+    require_tied(checkpoint);
     if (!options_.stream_weights)
         options_.stream_weights = converted > available_memory() / 10 * 8;
     load_layer_ = [checkpoint, devices = devices_, options = options_](std::int64_t layer) {

@@ -63,6 +63,10 @@ struct RopeParameters
 /// The rotary embedding of a model as it is in a run of `seq_len` tokens.
 RopeParameters rope_parameters(const ModelConfig& config, std::int64_t seq_len);
 
+/// Throws Error where a tensor that a decoder needs is missing or has another shape, or where there is one that it
+/// would leave out. Knows it from the files' headers alone.
+void check_tensors(const Checkpoint& checkpoint);
+
 /// `options` with the dtype that a decoder of `config` takes where none is given. Throws UsageError as parse_devices().
 DecoderOptions with_dtype(DecoderOptions options, const ModelConfig& config);
 

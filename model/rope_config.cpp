@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,8 +26,8 @@ constexpr std::array rope_names{RopeName{"default", RopeType::standard}, RopeNam
 
 /// Whatever else stands in the section may change the arithmetic. "finetuned" says how a YaRN model came about.
 constexpr std::array known_keys{"rope_type", "type", "rope_theta", "partial_rotary_factor", "factor",
-    "original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim",
-    "truncate", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "finetuned"};
+    "original_max_position_embeddings", "attention_factor", "attn_factor", "beta_fast", "beta_slow", "mscale",
+    "mscale_all_dim", "truncate", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor", "finetuned"};
 
 RopeType parse_type(const ConfigSection& section, std::string_view key, const RopeContext& context)
 {
@@ -34,12 +35,17 @@ RopeType parse_type(const ConfigSection& section, std::string_view key, const Ro
     const auto* found = std::ranges::find(rope_names, name, &RopeName::name);
     if (found == rope_names.end())
         section.fail(key, "expected default, linear, dynamic, llama3, yarn or longrope, found \"" + name + "\"");
-    return found->type == RopeType::yarn && context.yarn_means_longrope ? RopeType::longrope : found->type;
+    return found->type == RopeType::yarn && context.is_phi3 ? RopeType::longrope : found->type;
 }
 
-/// rope_type or, older, type.
+/// rope_type or, older, type. Where neither is there, nothing is stretched, but then nothing must say how.
 RopeType read_type(const ConfigSection& section, const RopeContext& context)
 {
+    const auto stretches
+        = [](const auto& item) { return item.key() != "rope_theta" && item.key() != "partial_rotary_factor"; };
+    const auto items = section.values().items();
+    if (!section.find("type") && !section.find("rope_type") && std::none_of(items.begin(), items.end(), stretches))
+        return RopeType::standard;
     if (!section.find("type"))
         return parse_type(section, "rope_type", context);
     const RopeType type = parse_type(section, "type", context);
@@ -59,17 +65,52 @@ Value read_once(const ConfigSection& config, const ConfigSection* section, const
     return inside ? (section->*read)(key) : config.find(key) ? (config.*read)(key) : absent;
 }
 
-std::int64_t rotated_dimensions(const ConfigSection& config, const ConfigSection* section, std::int64_t head_dim)
+std::int64_t rotated_dimensions(const ConfigSection& config, const ConfigSection* section, const RopeContext& context)
 {
     const char* key = "partial_rotary_factor";
+    const ConfigSection& place = section && section->find(key) ? *section : config;
     const double share = read_once(config, section, key, 1.0, &ConfigSection::positive);
-    const auto dim = static_cast<std::int64_t>(static_cast<double>(head_dim) * share);
+    if (share != 1 && !context.is_phi3)
+        place.fail(key,
+            "expected 1 in a model that is no Phi-3, found " + place.require(key).dump()
+                + ": transformers rotates whole heads all the same, vLLM this share of them");
+    const auto dim = static_cast<std::int64_t>(static_cast<double>(context.head_dim) * share);
+    if (share == 1 && dim % 2 != 0)
+        config.fail("head_dim", "expected an even number of dimensions to rotate, found " + std::to_string(dim));
     if (share > 1 || dim % 2 != 0 || dim < 2)
-        (section && section->find(key) ? *section : config)
-            .fail(key,
-                "expected an even number of at most head_dim " + std::to_string(head_dim)
-                    + " dimensions to rotate, found " + std::to_string(dim));
+        place.fail(key,
+            "expected an even number of at most head_dim " + std::to_string(context.head_dim)
+                + " dimensions to rotate, found " + std::to_string(dim));
     return dim;
+}
+
+/// Context of training: the section's. A Phi-3 has it at the top level, and where that says nothing, its 4096 counts
+/// whatever the section says. In other models the top level's is seen by nobody.
+std::int64_t read_original_context(
+    const ConfigSection& config, const ConfigSection& section, const RopeContext& context)
+{
+    const char* key = "original_max_position_embeddings";
+    const std::int64_t absent = context.is_phi3 ? 4096 : context.max_position_embeddings;
+    const std::int64_t found = read_once(config, &section, key, absent, &ConfigSection::size);
+    if (context.is_phi3 && !config.find(key) && found != absent)
+        section.fail(key,
+            "a Phi-3 takes " + std::to_string(absent) + " where the top level of config.json does not say it, found "
+                + std::to_string(found) + "; expected the same at the top level");
+    if (!context.is_phi3 && !section.find(key) && found != absent)
+        config.fail(key,
+            "expected beside rope_type, found at the top level, where transformers takes no notice of it in a model "
+            "that is no Phi-3");
+    return found;
+}
+
+/// attn_factor is no key of transformers, which takes no notice of it; vLLM and SGLang multiply by it.
+std::string note_of(const ConfigSection& section)
+{
+    const char* key = "attn_factor";
+    if (!section.find(key) || section.positive(key) == 1)
+        return "";
+    return section.name_of(key) + " " + section.require(key).dump()
+        + " is not applied, as in transformers; vLLM multiplies the rotary embedding by it, and its attention differs";
 }
 
 /// 0.1 m ln(s) + 1: the temperature of YaRN (Peng et al. 2023, eq. 22), with the factor m that DeepSeek added.
@@ -132,6 +173,7 @@ void read_stretching(
         if (!value.is_null() && std::ranges::find(known_keys, key) == known_keys.end())
             section.fail(key, "unknown parameter of the rotary embedding, found " + value.dump());
     rope.type = read_type(section, context);
+    rope.note = note_of(section);
     if (rope.type == RopeType::standard)
         return;
     if (rope.type != RopeType::longrope) {
@@ -141,8 +183,7 @@ void read_stretching(
     }
     if (rope.type == RopeType::dynamic)
         return read_dynamic(section, context, rope);
-    rope.original_context = read_once(
-        config, &section, "original_max_position_embeddings", context.max_position_embeddings, &ConfigSection::size);
+    rope.original_context = read_original_context(config, section, context);
     if (rope.type == RopeType::llama3)
         read_llama3(section, rope);
     else if (rope.type == RopeType::yarn)
@@ -151,22 +192,27 @@ void read_stretching(
         read_longrope(section, context, rope);
 }
 
+/// {} is as good as nothing.
+std::optional<ConfigSection> object_that_says_something(const ConfigSection& config, std::string_view key)
+{
+    auto object = config.object(key);
+    return object && object->values().empty() ? std::nullopt : std::move(object);
+}
+
 } // namespace
 
 RopeConfig read_rope_config(const ConfigSection& config, const RopeContext& context)
 {
-    const auto parameters = config.object("rope_parameters"), scaling = config.object("rope_scaling");
+    const auto parameters = object_that_says_something(config, "rope_parameters");
+    const auto scaling = object_that_says_something(config, "rope_scaling");
     if (parameters && scaling && parameters->values() != scaling->values())
         config.fail("rope_scaling", "contradicts rope_parameters");
     const auto& section = parameters ? parameters : scaling;
     const ConfigSection* found = section ? &*section : nullptr;
 
     RopeConfig rope;
-    const bool must_be_there = context.default_theta == 0 && !(found && found->find("rope_theta"));
-    rope.theta = must_be_there
-        ? (parameters && !config.find("rope_theta") ? *parameters : config).positive("rope_theta")
-        : read_once(config, found, "rope_theta", context.default_theta, &ConfigSection::positive);
-    rope.dim = rotated_dimensions(config, found, context.head_dim);
+    rope.theta = read_once(config, found, "rope_theta", context.default_theta, &ConfigSection::positive);
+    rope.dim = rotated_dimensions(config, found, context);
     if (found)
         read_stretching(config, *found, context, rope);
     return rope;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace lava {
@@ -30,6 +31,7 @@ struct RopeConfig
     double low_freq_factor = 0, high_freq_factor = 0; ///< llama3
     double beta_fast = 0, beta_slow = 0; ///< yarn: rotations over the original context between which the ramp lies
     bool truncate = false; ///< yarn: the ramp begins and ends at whole dimensions
+    std::string note; ///< what runtimes disagree on, and which way it is taken; empty: nothing
     std::vector<double> short_factor, long_factor; ///< longrope, [dim / 2]
 };
 
@@ -38,8 +40,9 @@ struct RopeContext
 {
     std::int64_t head_dim = 0;
     std::int64_t max_position_embeddings = 0;
-    double default_theta = 0; ///< of families whose older files lack rope_theta; 0: it must be there
-    bool yarn_means_longrope = false; ///< Phi-3 files once called it so
+    double default_theta = 10000; ///< where rope_theta is absent
+    bool is_phi3 = false; ///< rotates a share of each head, looks for the original context at the top level first, and
+                          ///< its files once called longrope yarn
 };
 
 /// Reads rope_parameters (transformers 5) or rope_theta and rope_scaling (before) of the top level. Throws Error naming

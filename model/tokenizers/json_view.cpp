@@ -1,6 +1,7 @@
 #include "model/tokenizers/json_view.h"
 
 #include "base/error.h"
+#include "model/lfs_pointer.h"
 
 #include <algorithm>
 #include <fstream>
@@ -126,6 +127,7 @@ void JsonView::refuse(const std::string& expected) const
 
 nlohmann::json read_json(const std::filesystem::path& file)
 {
+    refuse_lfs_pointer(file);
     std::ifstream stream(file, std::ios::binary);
     if (!stream) {
         throw Error(file.string() + ": cannot be read");

@@ -1,6 +1,7 @@
 #include "model/tokenizers/llama2c.h"
 
 #include "base/error.h"
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/merge.h"
 
 #include <bit>
@@ -32,6 +33,7 @@ public:
     explicit Bytes(const std::filesystem::path& file)
         : file_(file.string())
     {
+        refuse_lfs_pointer(file);
         std::ifstream stream(file, std::ios::binary);
         if (!stream) {
             throw Error(file_ + ": cannot be read");

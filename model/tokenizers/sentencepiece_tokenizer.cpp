@@ -1,6 +1,7 @@
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 
 #include "base/error.h"
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/added_token_list.h"
 #include "model/tokenizers/folder_tokenizer.h"
 
@@ -45,6 +46,7 @@ public:
         : FolderTokenizer(folder)
     {
         const std::filesystem::path file = folder / "tokenizer.model";
+        refuse_lfs_pointer(file);
         std::ifstream stream(file, std::ios::binary);
         std::string model{std::istreambuf_iterator<char>(stream), {}};
         load(first_, model, file);

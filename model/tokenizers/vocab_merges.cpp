@@ -1,6 +1,7 @@
 #include "model/tokenizers/vocab_merges.h"
 
 #include "base/error.h"
+#include "model/lfs_pointer.h"
 #include "model/tokenizers/tokenizer_config.h"
 
 #include <algorithm>
@@ -93,6 +94,9 @@ Json read_added(const std::filesystem::path& folder, const TokenizerConfig& conf
 
 Json read_vocab_and_merges(const std::filesystem::path& model_folder)
 {
+    for (const char* name : {"vocab.json", "merges.txt"}) {
+        refuse_lfs_pointer(model_folder / name); // whatever else is wrong
+    }
     const TokenizerConfig config = read_tokenizer_config(model_folder);
     const std::string name = tokenizer_class(model_folder, config);
     Json pre_tokenizer = {{"type", "ByteLevel"}, {"add_prefix_space", config.add_prefix_space}, {"use_regex", true}};

@@ -276,6 +276,34 @@ TEST_F(CaptureProgram, ForecastsAndChecksWithoutTheWeights)
     expect_failure(run(command + "t.h5"), 1, "found NaN or infinity");
 }
 
+TEST_F(CaptureProgram, MissesTensorsBeforeItReadsAny)
+{
+    namespace fs = std::filesystem;
+    fs::copy(LAVA_SOURCE_DIR "/models/stories260K", folder_ / "model", fs::copy_options::recursive);
+    auto config = nlohmann::json::parse(read_file(folder_ / "model/config.json"));
+    config["num_hidden_layers"] = 6;
+    write("model/config.json", config.dump());
+    expect_failure(run("--model model --prompt Once -o t.h5 --dry-run"), 1,
+        "tensor model.layers.5.input_layernorm.weight: expected shape [64], found no such tensor");
+    config["num_hidden_layers"] = 4;
+    write("model/config.json", config.dump());
+    expect_failure(run("--model model --prompt Once -o t.h5 --dry-run"), 1,
+        "tensor model.layers.4.input_layernorm.weight: expected only what a llama model of 4 layers holds");
+}
+
+TEST_F(CaptureProgram, NotesWhereRuntimesDisagree)
+{
+    namespace fs = std::filesystem;
+    fs::copy(LAVA_SOURCE_DIR "/models/stories260K", folder_ / "model", fs::copy_options::recursive);
+    auto config = nlohmann::json::parse(read_file(folder_ / "model/config.json"));
+    config["rope_scaling"]
+        = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 128}, {"attn_factor", 0.878}};
+    write("model/config.json", config.dump());
+    const Result result = run("--model model --prompt Once -o t.h5 --dry-run");
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("note: model/config.json: rope_scaling.attn_factor 0.878 is not applied"));
+}
+
 TEST_F(CaptureProgram, ChecksEveryPromptOfAFileBeforeItRunsOne)
 {
     write("p.jsonl", "{\"prompt\": \"Once\"}\n{\"ids\": [1, 600]}\n");

@@ -2,12 +2,14 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "model/decoder.h"
 #include "model/safetensors.h"
 
 #include <ATen/ATen.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <cstring>
 #include <fstream>
@@ -172,6 +174,38 @@ TEST_F(BrokenCheckpoint, WithoutWeightsIsRefused)
     EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("model.safetensors: no such file")));
     write("model.safetensors", "");
     EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr("found only 0 bytes")));
+}
+
+TEST_F(BrokenCheckpoint, LeftToGitLfsIsRefusedAsSuch)
+{
+    const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 269060552\n";
+    write("model.safetensors", pointer);
+    EXPECT_THAT([&] { Checkpoint{folder}; },
+        ThrowsMessage<Error>((folder / "model.safetensors").string()
+            + ": a Git LFS pointer, not the file itself of 269060552 bytes: `git lfs pull` in its folder fetches it"));
+    std::filesystem::remove(folder / "model.safetensors");
+    for (const char* name : {"model.safetensors.index.json", "config.json"}) {
+        write(name, pointer);
+        EXPECT_THAT([&] { Checkpoint{folder}; }, ThrowsMessage<Error>(HasSubstr(name + std::string(": a Git LFS"))));
+    }
+}
+
+TEST_F(BrokenCheckpoint, SaysWhatConfigJsonLeavesOpenWhereAShapeDoesNotFit)
+{
+    std::filesystem::copy_file(stories / "model.safetensors", folder / "model.safetensors");
+    auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+    config.erase("intermediate_size");
+    config.erase("tie_word_embeddings");
+    write("config.json", config.dump());
+    const std::string left = "; config.json leaves to the family: intermediate_size 11008, tie_word_embeddings false";
+    EXPECT_THAT([&] { check_tensors(Checkpoint(folder)); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("expected shape [11008, 64], found [172, 64]" + left))));
+    config["intermediate_size"] = 172;
+    write("config.json", config.dump());
+    EXPECT_THAT([&] { check_tensors(Checkpoint(folder)); },
+        ThrowsMessage<Error>(HasSubstr("tensor lm_head.weight: expected shape [512, 64], found no such tensor; "
+                                       "config.json leaves to the family: tie_word_embeddings false")));
+    EXPECT_NO_THROW(check_tensors(Checkpoint(stories)));
 }
 
 /// A folder of two shards.

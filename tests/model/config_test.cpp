@@ -113,29 +113,100 @@ TEST_F(Config, IsReadAsTransformers5WritesIt)
     EXPECT_THAT(config.eos_token_ids, ElementsAre(2, 7));
 }
 
-TEST_F(Config, NeverFillsInAMissingValue)
+/// What transformers 5.2.0 makes of a config.json that says nothing but the number of layers and of heads.
+TEST_F(Config, HasTheDefaultsOfItsFamily)
 {
-    for (const char* key :
-        {"model_type", "architectures", "hidden_act", "hidden_size", "intermediate_size", "num_hidden_layers",
-            "num_attention_heads", "vocab_size", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings"})
-        expect_refused({{key, nullptr}}, key, "expected a value, found none");
-    expect_refused({{"rope_parameters", {{"rope_theta", 1e4}}}}, "rope_parameters.rope_type", "found none");
+    const auto bare = [&](const char* type) {
+        return read({{"model_type", type}, {"num_hidden_layers", 30}, {"num_attention_heads", 32}});
+    };
+    const auto llama = bare("llama");
+    EXPECT_EQ(llama.shape,
+        (ModelShape{.num_layers = 30, .num_heads = 32, .num_kv_heads = 32, .head_dim = 128, .hidden_size = 4096}));
+    EXPECT_EQ(llama.vocab_size, 32000);
+    EXPECT_EQ(llama.intermediate_size, 11008);
+    EXPECT_THAT(llama.eos_token_ids, ElementsAre(2));
+    EXPECT_THAT(bare("mistral").layer_window, Each(4096));
+    EXPECT_THAT(bare("qwen2").layer_window, Each(0));
+    EXPECT_TRUE(bare("qwen3").eos_token_ids.empty());
+    EXPECT_EQ(bare("qwen3").shape.head_dim, 128);
+    EXPECT_FALSE(bare("smollm3").layer_has_rope[3]);
+    EXPECT_TRUE(bare("smollm3").layer_has_rope[4]);
+    EXPECT_EQ(bare("smollm3").shape.head_dim, 64);
+    EXPECT_EQ(bare("phi3").shape.head_dim, 96);
+
+    struct Row
+    {
+        const char* type;
+        std::int64_t kv_heads, context;
+        double eps, theta;
+        bool ties;
+    };
+    for (const auto& row : {Row{"llama", 32, 2048, 1e-6, 1e4, false}, Row{"mistral", 8, 131072, 1e-6, 1e4, false},
+             Row{"qwen2", 32, 32768, 1e-6, 1e4, false}, Row{"qwen3", 32, 32768, 1e-6, 1e4, false},
+             Row{"smollm3", 4, 32768, 1e-6, 2e6, true}, Row{"phi3", 32, 4096, 1e-5, 1e4, false}}) {
+        const auto config = bare(row.type);
+        EXPECT_EQ(config.shape.num_kv_heads, row.kv_heads) << row.type;
+        EXPECT_EQ(config.max_position_embeddings, row.context) << row.type;
+        EXPECT_EQ(config.rms_norm_eps, row.eps) << row.type;
+        EXPECT_EQ(config.rope.theta, row.theta) << row.type;
+        EXPECT_EQ(config.tie_word_embeddings, row.ties) << row.type;
+    }
+    expect_refused({{"model_type", nullptr}}, "model_type", "expected a value, found none");
 }
 
-TEST_F(Config, FillsInOnlyWhatAFamilysFilesAreKnownToLack)
+TEST_F(Config, TakesNullForWhatTransformersTakesItFor)
 {
-    json llama2 = valid();
-    llama2.erase("rope_theta");
-    llama2.erase("num_key_value_heads");
-    EXPECT_EQ(read(llama2).rope.theta, 10000);
-    EXPECT_EQ(read(llama2).shape.num_kv_heads, 8);
-    json smollm3 = family("smollm3", "SmolLM3ForCausalLM");
-    smollm3.update({{"no_rope_layer_interval", 4}});
-    smollm3.erase("tie_word_embeddings");
-    EXPECT_TRUE(read(smollm3).tie_word_embeddings);
-    for (const char* key : {"rope_theta", "num_key_value_heads", "tie_word_embeddings", "sliding_window"})
-        expect_refused_of(family("mistral", "MistralForCausalLM"), {{key, nullptr}}, key, "found none");
-    expect_refused_of(family("qwen3", "Qwen3ForCausalLM"), {{"head_dim", nullptr}}, "head_dim", "found none");
+    json values = family("mistral", "MistralForCausalLM");
+    values.update({{"num_key_value_heads", nullptr}, {"head_dim", nullptr}, {"architectures", nullptr}});
+    EXPECT_EQ(read(values).shape.num_kv_heads, 8) << "as many as heads, not the 8 of a key that is absent";
+    EXPECT_EQ(read(values).shape.head_dim, 8);
+    EXPECT_THAT(read(values).layer_window, Each(0));
+    for (const char* key :
+        {"hidden_size", "vocab_size", "max_position_embeddings", "rms_norm_eps", "hidden_act", "tie_word_embeddings"}) {
+        json nothing = valid();
+        nothing[key] = nullptr;
+        EXPECT_THAT([&] { read(nothing); },
+            ThrowsMessage<Error>(HasSubstr(std::string("config.json: ") + key + ": expected a value, found null")));
+    }
+    values = family("qwen3", "Qwen3ForCausalLM");
+    values["head_dim"] = nullptr;
+    EXPECT_THAT([&] { read(values); }, ThrowsMessage<Error>(HasSubstr("head_dim: expected a number, found null")));
+}
+
+TEST_F(Config, RefusesADefaultThatDoesNotFitTheHeads)
+{
+    expect_refused_of(family("mistral", "MistralForCausalLM"),
+        {{"num_key_value_heads", nullptr}, {"num_attention_heads", 4}}, "num_key_value_heads",
+        "expected a divisor of num_attention_heads 4, found none, for which transformers takes 8");
+    expect_refused_of(family("qwen2", "Qwen2ForCausalLM"), {{"num_key_value_heads", nullptr}}, "num_key_value_heads",
+        "found none, for which transformers takes 32");
+    json values = valid();
+    values.erase("num_key_value_heads");
+    EXPECT_EQ(read(values).shape.num_kv_heads, 8);
+}
+
+TEST_F(Config, KnowsOldSpellings)
+{
+    json values = valid();
+    values["hidden_act"] = "swish";
+    EXPECT_EQ(read(values).model_type, "llama");
+    values.erase("architectures");
+    values["rope_scaling"] = json::object();
+    EXPECT_EQ(read(values).rope.type, RopeType::standard);
+    values.erase("rope_theta");
+    values["rope_parameters"] = {{"rope_theta", 5e5}};
+    EXPECT_EQ(read(values).rope.theta, 5e5);
+}
+
+TEST_F(Config, SaysWhatOfItsCacheNoTraceHolds)
+{
+    expect_refused({{"model_type", "deepseek_v3"}, {"kv_lora_rank", 512}}, "kv_lora_rank",
+        "multi-head latent attention is not supported");
+    expect_refused({{"head_dim", {8, 16, 8, 16, 8}}}, "head_dim", "heads that differ by layer are not supported");
+    expect_refused({{"model_type", "openelm"}, {"num_kv_heads", {3, 4}}}, "num_kv_heads", "heads that differ by layer");
+    expect_refused({{"model_type", "gemma4_text"}, {"head_dim", 256}, {"global_head_dim", 512}}, "global_head_dim",
+        "head_dim that differs by layer is not supported");
+    expect_refused({{"intermediate_size", {172, 180}}}, "intermediate_size", "expected one number for all layers");
 }
 
 TEST_F(Config, SaysWhichBiasesAndNormsAFamilyHas)
@@ -190,8 +261,9 @@ TEST_F(Config, SaysWhichLayersAreNotRotated)
 
 TEST_F(Config, RefusesWhatTheDecoderDoesNotCompute)
 {
-    expect_refused(
-        {{"model_type", "gpt2"}}, "model_type", "expected llama, mistral, qwen2, qwen3, smollm3 or phi3, found 'gpt2'");
+    expect_refused({{"model_type", "gpt2"}}, "model_type",
+        "expected llama, mistral, qwen2, qwen3, smollm3 or phi3, found 'gpt2'; capture/python/lava_capture.py records "
+        "other families through transformers");
     expect_refused({{"architectures", {"LlamaForSequenceClassification"}}}, "architectures", "LlamaForCausalLM");
     expect_refused({{"hidden_act", "gelu"}}, "hidden_act", "found \"gelu\"");
     expect_refused({{"sliding_window", 4096}}, "sliding_window", "not supported in a model of type llama");
@@ -212,7 +284,9 @@ TEST_F(Config, RefusesContradictionsAndNonsense)
 {
     expect_refused({{"num_key_value_heads", 3}}, "num_key_value_heads", "divisor of num_attention_heads 8, found 3");
     expect_refused({{"hidden_size", 60}}, "hidden_size", "multiple of num_attention_heads 8");
-    expect_refused({{"head_dim", 7}}, "partial_rotary_factor", "even number");
+    expect_refused({{"head_dim", 7}}, "head_dim", "expected an even number of dimensions to rotate, found 7");
+    expect_refused({{"partial_rotary_factor", 0.5}}, "partial_rotary_factor",
+        "expected 1 in a model that is no Phi-3, found 0.5: transformers rotates whole heads all the same, vLLM");
     expect_refused({{"hidden_size", "64"}}, "hidden_size", "positive integer, found \"64\"");
     expect_refused({{"num_hidden_layers", 0}}, "num_hidden_layers", "positive integer, found 0");
     expect_refused({{"vocab_size", 1e30}}, "vocab_size", "positive integer");

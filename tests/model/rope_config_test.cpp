@@ -17,8 +17,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const RopeContext context{
-    .head_dim = 8, .max_position_embeddings = 1024, .default_theta = 0, .yarn_means_longrope = false};
+const RopeContext context{.head_dim = 8, .max_position_embeddings = 1024, .default_theta = 5000, .is_phi3 = false};
+const RopeContext of_phi3{.head_dim = 8, .max_position_embeddings = 1024, .default_theta = 5000, .is_phi3 = true};
 
 RopeConfig read(const json& values, const RopeContext& given = context)
 {
@@ -88,25 +88,24 @@ TEST(RopeConfig, OfYarnHasThePapersDefaults)
     EXPECT_EQ(read(scaling(section)).original_context, 1024) << "as in transformers";
 }
 
-TEST(RopeConfig, OfLongropeFindsTheOriginalContextAtTopLevelToo)
+TEST(RopeConfig, OfPhi3FindsTheOriginalContextAtTopLevel)
 {
     const json section
         = {{"type", "su"}, {"short_factor", {1.0, 1.1, 1.2, 1.3}}, {"long_factor", {1.0, 2.0, 3.0, 4.0}}};
     json values = scaling(section);
     values["original_max_position_embeddings"] = 64;
-    const auto longrope = read(values);
+    const auto longrope = read(values, of_phi3);
     EXPECT_EQ(longrope.type, RopeType::longrope);
     EXPECT_EQ(longrope.original_context, 64);
     EXPECT_THAT(longrope.long_factor, ElementsAre(1, 2, 3, 4));
     EXPECT_DOUBLE_EQ(longrope.attention_factor, std::sqrt(1 + std::log(1024.0 / 64) / std::log(64.0)));
     values["rope_scaling"]["factor"] = 2.0;
-    EXPECT_DOUBLE_EQ(read(values).attention_factor, std::sqrt(1 + std::log(2.0) / std::log(64.0)));
+    EXPECT_DOUBLE_EQ(read(values, of_phi3).attention_factor, std::sqrt(1 + std::log(2.0) / std::log(64.0)));
     values["rope_scaling"]["attention_factor"] = 1.25;
-    EXPECT_EQ(read(values).attention_factor, 1.25);
+    EXPECT_EQ(read(values, of_phi3).attention_factor, 1.25);
     values["rope_scaling"]["type"] = "yarn";
-    auto phi3 = context;
-    phi3.yarn_means_longrope = true;
-    EXPECT_EQ(read(values, phi3).type, RopeType::longrope);
+    EXPECT_EQ(read(values, of_phi3).type, RopeType::longrope);
+    expect_refused(values, "original_max_position_embeddings: expected beside rope_type, found at the top level");
     values["rope_scaling"]["original_max_position_embeddings"] = 32;
     values["rope_scaling"]["type"] = "longrope";
     expect_refused(values, "rope_scaling.original_max_position_embeddings: contradicts");
@@ -114,15 +113,54 @@ TEST(RopeConfig, OfLongropeFindsTheOriginalContextAtTopLevelToo)
     expect_refused(values, "rope_scaling.long_factor: expected 4 numbers");
 }
 
-TEST(RopeConfig, RotatesAShareOfTheHead)
+TEST(RopeConfig, OfPhi3HasAnOriginalContextOf4096WhereTheTopLevelHasNone)
+{
+    json section = {{"type", "longrope"}, {"short_factor", {1.0, 1.1, 1.2, 1.3}}, {"long_factor", {1., 2., 3., 4.}}};
+    EXPECT_EQ(read(scaling(section), of_phi3).original_context, 4096);
+    section["original_max_position_embeddings"] = 2048;
+    EXPECT_THAT([&] { read(scaling(section), of_phi3); },
+        ThrowsMessage<Error>(HasSubstr("a Phi-3 takes 4096 where the top level of config.json does not say it")));
+    EXPECT_EQ(read(scaling(section)).original_context, 2048) << "in other families it is the section's";
+}
+
+TEST(RopeConfig, RotatesAShareOfThePhi3Head)
 {
     json values = {{"rope_theta", 1e4}, {"partial_rotary_factor", 0.75}};
-    EXPECT_EQ(read(values).dim, 6);
-    EXPECT_EQ(read(parameters({{"rope_type", "default"}, {"partial_rotary_factor", 0.5}})).dim, 4);
-    values["partial_rotary_factor"] = 0.4;
-    expect_refused(values, "partial_rotary_factor: expected an even number");
-    values["partial_rotary_factor"] = 2.0;
-    expect_refused(values, "partial_rotary_factor: expected an even number of at most head_dim 8");
+    EXPECT_EQ(read(values, of_phi3).dim, 6);
+    EXPECT_EQ(read(parameters({{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}), of_phi3).dim, 4);
+    expect_refused(values, "partial_rotary_factor: expected 1 in a model that is no Phi-3, found 0.75");
+    for (const double share : {0.4, 2.0}) {
+        values["partial_rotary_factor"] = share;
+        EXPECT_THAT([&] { read(values, of_phi3); },
+            ThrowsMessage<Error>(HasSubstr("partial_rotary_factor: expected an even number of at most head_dim 8")));
+    }
+    values["partial_rotary_factor"] = 1.0;
+    EXPECT_EQ(read(values).dim, 8);
+}
+
+TEST(RopeConfig, OfNoTypeStretchesNothing)
+{
+    EXPECT_EQ(read(json::object()).theta, 5000) << "the family's";
+    EXPECT_EQ(read(scaling(json::object())).type, RopeType::standard);
+    EXPECT_EQ(read(parameters({{"partial_rotary_factor", 1.0}})).type, RopeType::standard);
+    EXPECT_EQ(read(parameters(json::object())).theta, 1e4);
+    const json both = {{"rope_parameters", json::object()}, {"rope_scaling", {{"type", "linear"}, {"factor", 2}}}};
+    EXPECT_EQ(read(both).type, RopeType::linear);
+}
+
+/// As in DeepSeek-R1-0528-Qwen3-8B: vLLM's attention is that of factor 1, transformers' that of YaRN's own factor.
+TEST(RopeConfig, NotesAnAttnFactorThatTransformersIgnores)
+{
+    json section = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 256},
+        {"attn_factor", 0.8782488562869419}};
+    EXPECT_DOUBLE_EQ(read(scaling(section)).attention_factor, 0.1 * std::log(4.0) + 1);
+    EXPECT_EQ(read(scaling(section)).note,
+        "rope_scaling.attn_factor 0.8782488562869419 is not applied, as in transformers; vLLM multiplies the rotary "
+        "embedding by it, and its attention differs");
+    section["attn_factor"] = 1.0;
+    EXPECT_EQ(read(scaling(section)).note, "");
+    section["attn_factor"] = -1;
+    expect_refused(scaling(section), "rope_scaling.attn_factor: expected a positive number, found -1");
 }
 
 TEST(RopeConfig, RefusesWhatItDoesNotKnow)
@@ -139,8 +177,6 @@ TEST(RopeConfig, RefusesWhatItDoesNotKnow)
         "rope_scaling.high_freq_factor: expected more than low_freq_factor");
     expect_refused(scaling({{"rope_type", "dynamic"}, {"factor", 2}, {"original_max_position_embeddings", 512}}),
         "rope_scaling.original_max_position_embeddings: only 1024 is supported, found 512");
-    expect_refused({{"rope_parameters", {{"rope_type", "default"}}}}, "rope_parameters.rope_theta: expected a value");
-    expect_refused(json::object(), "rope_theta: expected a value, found none");
 }
 
 TEST(RopeConfig, RefusesContradictions)

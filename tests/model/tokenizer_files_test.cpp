@@ -109,6 +109,20 @@ TEST_F(VocabAndMerges, NameTheLineThatIsNoMerge)
     EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr("merges.txt: line 3: expected two tokens")));
 }
 
+TEST_F(Folder, OfATokenizerThatIsLeftToGitLfsIsRefusedAsSuch)
+{
+    const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2104556\n";
+    const auto expect_refused = [&](const std::string& name) {
+        write(name, pointer);
+        EXPECT_THAT([&] { read(); }, ThrowsMessage<Error>(HasSubstr(name + ": a Git LFS pointer")));
+    };
+    expect_refused("tokenizer.bin");
+    expect_refused("tokenizer.model");
+    write("merges.txt", "a b\n");
+    expect_refused("vocab.json");
+    expect_refused("tokenizer.json");
+}
+
 /// A SentencePiece model of Llama 2's kind, trained on the small story.
 class SentencePieceFile : public Folder
 {
