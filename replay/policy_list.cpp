@@ -1,6 +1,6 @@
 #include "replay/policy_list.h"
 
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 
 #include <nlohmann/json.hpp>
 

@@ -4,7 +4,7 @@
 
 #include "analysis/selection.h"
 #include "analysis/statistics.h"
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 #include "replay/replay.h"
 #include "tests/replay/synthetic.h"
 #include "tests/replay/worked_layer.h"
