@@ -160,7 +160,7 @@ int run(int argc, char** argv)
         std::cout << command.text;
         return 0;
     case ReplayCommand::Action::list_policies:
-        std::cout << policy_list(command.format);
+        std::cout << policy_list(command.list_format);
         return 0;
     case ReplayCommand::Action::replay:
         break;

@@ -5,7 +5,6 @@
 #include "compute/parallel.h"
 
 #include <boost/program_options.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <iterator>
@@ -55,7 +54,8 @@ po::options_description visible_options()
         "decode steps of the closed loop (default: those of the trace; beyond them the model's own answer goes on)");
     add("free", "closed loop: let the model answer by itself from every cache, too, N tokens each");
     add("list-policies", "print every policy with variants, parameters, defaults and citation, and exit");
-    add("format", po::value<std::string>()->value_name("table|json"), "of --list-policies (default: table)");
+    add("format", po::value<std::string>()->value_name("table|json|markdown"),
+        "of --list-policies; markdown: the tables of docs/policies.md (default: table)");
     add("help,h", "print this and exit");
     add("version", "print the version and exit");
     return options;
@@ -101,13 +101,15 @@ std::filesystem::path path_of(const po::variables_map& values, const char* optio
     return text;
 }
 
-TableFormat list_format(const po::variables_map& values)
+PolicyListFormat list_format(const po::variables_map& values)
 {
     const auto text = values.contains("format") ? values["format"].as<std::string>() : "table";
-    if (text != "table" && text != "json") {
-        throw UsageError("--format: expected table or json, found '" + text + "'");
+    if (text != "table" && text != "json" && text != "markdown") {
+        throw UsageError("--format: expected table, json or markdown, found '" + text + "'");
     }
-    return text == "json" ? TableFormat::json : TableFormat::text;
+    return text == "json"    ? PolicyListFormat::json
+        : text == "markdown" ? PolicyListFormat::markdown
+                             : PolicyListFormat::text;
 }
 
 BudgetMatch match_option(const po::variables_map& values)
@@ -198,46 +200,6 @@ void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
     }
 }
 
-std::string describe(const ParameterInfo& parameter)
-{
-    const auto* const required = parameter.kind == ParameterInfo::Kind::file ? "FILE" : "VALUE";
-    std::string text = parameter.name + "=" + (parameter.default_value.empty() ? required : parameter.default_value);
-    text.resize(std::max<std::size_t>(text.size() + 1, 20), ' ');
-    std::string choices;
-    for (const auto& choice : parameter.choices) {
-        choices += (choices.empty() ? " (" : ", ") + choice;
-    }
-    return text + parameter.help + (choices.empty() ? "" : choices + ")");
-}
-
-std::string describe(const VariantInfo& variant)
-{
-    std::string defaults;
-    for (const auto& [name, value] : variant.defaults) {
-        defaults += (defaults.empty() ? "" : ",") + name + "=" + value;
-    }
-    return variant.summary + " (" + defaults + ")";
-}
-
-nlohmann::ordered_json to_json(const PolicyInfo& info)
-{
-    nlohmann::ordered_json policy{{"name", info.name}, {"summary", info.summary}, {"citation", info.citation},
-        {"composition", info.composition.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info.composition)},
-        {"parameters", nlohmann::ordered_json::array()}, {"variants", nlohmann::ordered_json::array()}};
-    for (const auto& parameter : info.parameters) {
-        policy["parameters"].push_back({{"name", parameter.name}, {"default", parameter.default_value},
-            {"choices", parameter.choices}, {"help", parameter.help}});
-    }
-    for (const auto& variant : info.variants) {
-        nlohmann::ordered_json defaults = nlohmann::ordered_json::object();
-        for (const auto& [name, value] : variant.defaults) {
-            defaults[name] = value;
-        }
-        policy["variants"].push_back({{"name", variant.name}, {"summary", variant.summary}, {"defaults", defaults}});
-    }
-    return policy;
-}
-
 } // namespace
 
 ReplayCommand parse_options(int argc, const char* const* argv)
@@ -251,7 +213,7 @@ ReplayCommand parse_options(int argc, const char* const* argv)
     }
     if (values.contains("list-policies")) {
         command.action = ReplayCommand::Action::list_policies;
-        command.format = list_format(values);
+        command.list_format = list_format(values);
         return command;
     }
     if (values.contains("format")) {
@@ -261,32 +223,6 @@ ReplayCommand parse_options(int argc, const char* const* argv)
     read_sweep(values, command);
     read_closed_loop(values, command);
     return command;
-}
-
-std::string policy_list(TableFormat format)
-{
-    if (format == TableFormat::json) {
-        auto list = nlohmann::ordered_json::array();
-        for (const auto& info : policies()) {
-            list.push_back(to_json(info));
-        }
-        return list.dump(2) + "\n";
-    }
-    std::string text;
-    for (const auto& info : policies()) {
-        text += info.name + ": " + info.summary + " [" + info.citation + "]"
-            + (info.in_default_set ? "\n" : " (only where named)\n");
-        if (!info.composition.empty()) {
-            text += "    keeps what " + info.composition + " keeps\n";
-        }
-        for (const auto& parameter : info.parameters) {
-            text += "    " + describe(parameter) + "\n";
-        }
-        for (const auto& variant : info.variants) {
-            text += "  " + info.name + "@" + variant.name + ": " + describe(variant) + "\n";
-        }
-    }
-    return text;
 }
 
 } // namespace lava

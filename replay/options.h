@@ -1,6 +1,6 @@
 #pragma once
 
-#include "analysis/table.h"
+#include "replay/policy_list.h"
 #include "replay/replay.h"
 
 #include <filesystem>
@@ -21,7 +21,7 @@ struct ReplayCommand
 
     Action action = Action::replay;
     std::string text; ///< of --help or --version
-    TableFormat format = TableFormat::text; ///< of --list-policies
+    PolicyListFormat list_format = PolicyListFormat::text;
     std::filesystem::path trace;
     std::vector<PolicySpec> policies;
     std::string budgets;
@@ -42,8 +42,5 @@ struct ReplayCommand
 
 /// Throws UsageError.
 ReplayCommand parse_options(int argc, const char* const* argv);
-
-/// What --list-policies prints: one row per policy and parameter; as text, a block per policy.
-std::string policy_list(TableFormat format);
 
 } // namespace lava

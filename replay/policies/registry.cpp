@@ -154,7 +154,7 @@ std::vector<VariantInfo> streaming_variants()
             "its needle runner: the 32 most recent, the rest of the budget from the start", {{"recent", "32"}})};
 }
 
-const char* const defensive_paper = "Feng et al. 2025, DefensiveKV (FFY0/DefensiveKV)";
+const char* const defensive_paper = "Feng et al. 2025, arXiv:2510.13334 (FFY0/DefensiveKV)";
 
 std::vector<VariantInfo> defensive_variants()
 {

@@ -23,7 +23,7 @@ run lava-analyze table report.h5 | grep snapkv >/dev/null
 [[ ! -e usr/bin/lava-gui ]] || run lava-gui report.h5 --screenshot window.png >/dev/null
 [[ ! -e usr/bin/lava-gui || -s window.png ]] || { echo "lava-gui: expected window.png"; exit 1; }
 
-for file in LICENSE README.md traces/FORMAT.md analysis/FORMAT.md; do
+for file in LICENSE README.md CHANGELOG.md docs/{guide,policies,method,glossary}.md traces/FORMAT.md analysis/FORMAT.md; do
     cmp "usr/share/doc/lava/$file" "$source/$file"
 done
 for python in /usr/bin/python3 python3; do # the one that has the h5py that apt installs
