@@ -186,11 +186,12 @@ ExpressionPtr ExpressionParser::parse_comparison()
         if (name.empty()) {
             return result ? std::move(result) : std::move(left);
         }
-        if (result) {
-            tokens_.fail("a chain of comparisons is not supported; 'and' between them would do");
-        }
+        const bool chain = result != nullptr;
         tokens_.take();
-        result = binary(name, std::move(left), parse_sum());
+        result = binary(name, chain ? std::move(result) : std::move(left), parse_sum());
+        if (chain) {
+            result->refusal = "a chain of comparisons is not supported; 'and' between them would do";
+        }
     }
 }
 
@@ -215,10 +216,20 @@ ExpressionPtr ExpressionParser::parse_concatenation()
 
 ExpressionPtr ExpressionParser::parse_product()
 {
-    ExpressionPtr left = parse_unary(true);
+    ExpressionPtr left = parse_power();
     while (tokens_.is_symbol("*") || tokens_.is_symbol("/") || tokens_.is_symbol("//") || tokens_.is_symbol("%")) {
         const std::string name = tokens_.take().text;
-        left = binary(name, std::move(left), parse_unary(true));
+        left = binary(name, std::move(left), parse_power());
+    }
+    return left;
+}
+
+ExpressionPtr ExpressionParser::parse_power()
+{
+    ExpressionPtr left = parse_unary(true);
+    while (tokens_.take_symbol("**")) {
+        left = binary("**", std::move(left), parse_unary(true));
+        left->refusal = "'**' is not supported";
     }
     return left;
 }
@@ -415,8 +426,8 @@ ExpressionPtr ExpressionParser::parse_test(ExpressionPtr base)
 void ExpressionParser::parse_arguments(Expression& call)
 {
     while (!tokens_.take_symbol(")")) {
-        if (tokens_.is_symbol("*") || tokens_.is_symbol("**")) {
-            tokens_.fail("arguments from a list ('*') are not supported");
+        if (tokens_.take_symbol("*") || tokens_.take_symbol("**")) {
+            call.refusal = "arguments from a list ('*') are not supported";
         }
         const bool is_named = tokens_.peek().kind == Token::Kind::name && tokens_.peek(1).kind == Token::Kind::symbol
             && tokens_.peek(1).text == "=";

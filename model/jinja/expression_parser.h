@@ -64,6 +64,7 @@ private:
     ExpressionPtr parse_sum();
     ExpressionPtr parse_concatenation();
     ExpressionPtr parse_product();
+    ExpressionPtr parse_power();
     ExpressionPtr parse_unary(bool with_filters);
     ExpressionPtr parse_primary();
     ExpressionPtr parse_literal();

@@ -51,6 +51,9 @@ public:
                 read_comment();
                 continue;
             }
+            if (kind == '%' && read_raw()) {
+                continue;
+            }
             push(kind == '{' ? Token::Kind::print_begin : Token::Kind::block_begin, source_.substr(at_, 2));
             at_ += 2 + skipped;
             read_tag(kind == '{' ? "}}" : "%}", kind == '{' ? Token::Kind::print_end : Token::Kind::block_end);
@@ -148,6 +151,49 @@ private:
             }
             read_token(depth);
         }
+    }
+
+    /// Where "{% name %}" at `at` ends, and its last sign; 0: something else stands there.
+    std::pair<std::size_t, char> plain_tag(std::size_t at, std::string_view name) const
+    {
+        const auto next = [&](std::size_t from) { return from < source_.size() ? source_[from] : '\0'; };
+        const auto skip
+            = [&](std::size_t from) { return std::min(source_.find_first_not_of(" \t\r\n", from), source_.size()); };
+        if (!std::string_view(source_).substr(at).starts_with("{%")) {
+            return {};
+        }
+        at += next(at + 2) == '-' || next(at + 2) == '+' ? 3 : 2;
+        at = skip(at);
+        if (!std::string_view(source_).substr(at).starts_with(name)) {
+            return {};
+        }
+        at = skip(at + name.size());
+        const char sign = next(at) == '-' || next(at) == '+' ? next(at) : '\0';
+        at += sign != '\0' ? 1 : 0;
+        return std::string_view(source_).substr(at).starts_with("%}") ? std::pair{at + 2, sign}
+                                                                      : std::pair{std::size_t{0}, '\0'};
+    }
+
+    /// What stands between "{% raw %}", which is here, and "{% endraw %}" is text. False where something else stands
+    /// here.
+    bool read_raw()
+    {
+        const auto [begin, begin_sign] = plain_tag(at_, "raw");
+        if (begin == 0) {
+            return false;
+        }
+        advance(begin);
+        close(begin_sign, false);
+        for (std::size_t open = source_.find("{%", at_); open != std::string::npos;
+             open = source_.find("{%", open + 2)) {
+            if (const auto [end, sign] = plain_tag(open, "endraw"); end != 0) {
+                read_text(open);
+                advance(end);
+                close(sign, true);
+                return true;
+            }
+        }
+        fail("expected {% endraw %}, found the end of the template");
     }
 
     void skip_space()

@@ -107,7 +107,41 @@ private:
             close_tag();
             return result;
         }
+        for (const std::string_view known : {"include", "import", "from", "extends"}) {
+            if (name == known) {
+                return parse_unsupported(name, false);
+            }
+        }
+        for (const std::string_view known : {"with", "filter", "call", "block", "autoescape"}) {
+            if (name == known) {
+                return parse_unsupported(name, true);
+            }
+        }
         tokens_.fail("{% " + name + " %} is not supported");
+    }
+
+    /// A tag of Jinja's whose name has been read.
+    Statement parse_unsupported(const std::string& name, bool has_body)
+    {
+        Statement result = make(Statement::Kind::unsupported);
+        result.text = "{% " + name + " %} is not supported";
+        skip_to_end_of_tag();
+        if (has_body) {
+            const std::string end = "end" + name;
+            parse_block({end});
+            tokens_.take();
+            tokens_.take();
+            skip_to_end_of_tag(); // the end of a block may repeat the block's name
+        }
+        return result;
+    }
+
+    void skip_to_end_of_tag()
+    {
+        while (tokens_.peek().kind != Token::Kind::block_end && tokens_.peek().kind != Token::Kind::end) {
+            tokens_.take();
+        }
+        close_tag();
     }
 
     void close_tag() { tokens_.require(Token::Kind::block_end, "'%}'"); }
@@ -168,8 +202,9 @@ private:
         if (tokens_.take_name("if")) {
             result.filter = expressions_.parse();
         }
-        if (tokens_.is_name("recursive")) {
-            tokens_.fail("a recursive loop is not supported");
+        if (tokens_.take_name("recursive")) {
+            result.kind = Statement::Kind::unsupported;
+            result.text = "a recursive loop is not supported";
         }
         close_tag();
         ++loops_;
@@ -203,11 +238,17 @@ private:
             close_tag();
             return result;
         }
-        if (result.kind != Statement::Kind::assign || result.names.size() != 1 || tokens_.is_symbol("|")) {
+        if (result.kind != Statement::Kind::assign || result.names.size() != 1) {
             tokens_.fail("expected '=', found '" + tokens_.peek().text + "'");
         }
-        close_tag();
         result.kind = Statement::Kind::assign_block;
+        if (tokens_.is_symbol("|")) {
+            result.kind = Statement::Kind::unsupported;
+            result.text = "{% set %} with a filter is not supported";
+            skip_to_end_of_tag();
+        } else {
+            close_tag();
+        }
         result.body = parse_block({"endset"});
         end_tag("endset");
         return result;
