@@ -101,11 +101,19 @@ TEST(ChatTemplates, MayHoldWhatIsNotSupportedInABranchThatIsNotReached)
 
 TEST(ChatTemplates, ThatAreMalformedAreRefusedWhateverBranchTheyTake)
 {
-    for (const char* malformed : {"{% do x.append(1) %}", "{% endfor %}", "{{ 1 + }}", "{{ f( }}",
-             "{% for x y %}{% endfor %}", "{% with a = 1 %}", "{% break %}", "{% include 'x'", "{% raw %}",
-             "{% set a.b %}{% endset %}", "{{ 1 < }}"}) {
+    for (const char* malformed :
+        {"{% do x.append(1) %}", "{% endfor %}", "{{ 1 + }}", "{{ f( }}", "{% for x y %}{% endfor %}",
+            "{% with a = 1 %}", "{% break %}", "{% include 'x'", "{% raw %}", "{% import 'a' %}", "{% from 'a' %}",
+            "{% call f %}{% endcall %}", "{% with a %}{% endwith %}", "{% block %}{% endblock %}",
+            "{% block a %}{% endblock b %}", "{% extends %}", "{{ 0x }}", "{% set a | %}{% endset %}", "{{ 1 < }}"}) {
         EXPECT_THROW(render(std::string("a{% if tools %}") + malformed + "{% endif %}"), Error) << malformed;
     }
+}
+
+TEST(ChatTemplates, ReadTheRarerSpellingsToo)
+{
+    EXPECT_EQ(render("{{ messages.0.role }}{{ 0x1F }} {{ 0b11 + 0o17 }}{{ '\\101\\0' == 'A\\x00' }}"), "user31 18True");
+    EXPECT_EQ(render("{% for a in 1, 2 %}{% print a, 3 %}{% endfor %}"), "1323");
 }
 
 TEST(ChatTemplates, LeaveRawTextAsItIs)
