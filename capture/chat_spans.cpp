@@ -1,7 +1,7 @@
 #include "capture/chat_spans.h"
 
+#include "base/error.h"
 #include "model/jinja/text.h"
-#include "traces/error.h"
 
 #include <optional>
 #include <utility>

@@ -1,8 +1,8 @@
 #include "capture/prompts.h"
 
+#include "base/error.h"
 #include "capture/chat_spans.h"
 #include "capture/haystack.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "model/jinja/expression_parser.h"
-#include "traces/error.h"
 
 namespace lava::jinja {
 

@@ -1,6 +1,6 @@
 #include "model/tokenizers/added_token_list.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 

@@ -1,10 +1,10 @@
 #include "model/tokenizers/json_tokenizer.h"
 
+#include "base/error.h"
 #include "model/tokenizers/added_token_list.h"
 #include "model/tokenizers/bpe_model.h"
 #include "model/tokenizers/folder_tokenizer.h"
 #include "model/tokenizers/pre_tokenizer.h"
-#include "traces/error.h"
 
 namespace lava {
 

@@ -1,7 +1,7 @@
 #include "model/tokenizers/pattern.h"
 
+#include "base/error.h"
 #include "model/tokenizers/ruby_pattern.h"
-#include "traces/error.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

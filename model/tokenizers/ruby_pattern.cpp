@@ -1,7 +1,7 @@
 #include "model/tokenizers/ruby_pattern.h"
 
+#include "base/error.h"
 #include "model/tokenizers/case_folding.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <array>

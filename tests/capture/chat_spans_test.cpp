@@ -1,8 +1,8 @@
+#include "base/error.h"
 #include "capture/prompts.h"
 #include "model/chat_template.h"
 #include "tests/capture/byte_tokenizer.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 #include "capture/prompts.h"
 
+#include "base/error.h"
 #include "tests/capture/byte_tokenizer.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "model/tokenizer.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

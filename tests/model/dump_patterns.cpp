@@ -1,8 +1,8 @@
 // Prints where patterns match, for tests/parity/compare_patterns.py.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "model/tokenizers/pattern.h"
-#include "traces/error.h"
-#include "traces/program.h"
 
 #include <nlohmann/json.hpp>
 

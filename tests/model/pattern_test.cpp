@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "model/tokenizers/pattern.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
