@@ -111,9 +111,10 @@ def write_index(folder, common, entries, total):
 
 def _encode(tokenizer, job, where):
     """ids, and the spans in tokens: a token belongs to a span if it overlaps it."""
-    text, before = job.text, 0
-    if job.chat:
-        text, before = _in_template(tokenizer, job.text, bool(job.spans), where)
+    def rendered(content):
+        return tokenizer.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+
+    text = rendered(job.text) if job.chat else job.text
     if not job.spans:
         return tokenizer.encode(text, add_special_tokens=not job.chat), []
     if not tokenizer.is_fast:
@@ -124,25 +125,40 @@ def _encode(tokenizer, job, where):
         if begin < end:
             begin, end_before = min(begin, end_before), max(end, end_before)
         ranges.append((begin, end))
-    return list(encoded["input_ids"]), [_in_tokens(span, ranges, before, len(job.text), where) for span in job.spans]
+    spans = []
+    for name, begin, end in job.spans:
+        if not 0 <= begin < end <= len(job.text):
+            raise ValueError(f"{where}span {name}: expected 0 <= begin < end <= {len(job.text)} characters of the prompt, found {begin}..{end}")
+        if job.chat:
+            begin, end = _in_chat(rendered, job.text, text, begin, end, f"{where}span {name}")
+        spans.append(_in_tokens(name, begin, end, ranges, where))
+    return list(encoded["input_ids"]), spans
 
 
-def _in_template(tokenizer, text, has_spans, where):
-    """The user's text in the chat template, and how many characters come before it."""
-    def rendered(content):
-        return tokenizer.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+def _in_chat(rendered, text, whole, begin, end, where):
+    """Where text[begin:end] stands in `whole`, which the chat template makes of the text, without white space at its ends that the
+    template takes off. As lava-capture does it, its first and its last character are replaced by a mark, one at a time: that mark has
+    to be in the rendering once, and all else has to be as it was."""
+    mark = next(c for c in map(chr, range(0xE000, 0xF8FF)) if c not in text and c not in whole)
 
-    whole, before = rendered(text), rendered("\x01").find("\x01")  # a mark that no template contains
-    if has_spans and (before < 0 or whole[before:before + len(text)] != text):
-        raise ValueError(f"{where}spans: expected a chat template that inserts the text as it is, found one that changes it")
-    return whole, max(before, 0)
+    def found(at):
+        other = rendered(text[:at] + mark + text[at + 1:])
+        return other.find(mark) if other.count(mark) == 1 and other.replace(mark, text[at]) == whole else -1
+
+    own = text[begin:end]
+    left, right = len(own) - len(own.lstrip()), len(own) - len(own.rstrip())
+    for before, behind in ((0, 0), (left, 0), (0, right), (left, right)):
+        if before + behind < len(own):
+            core = text[begin + before:end - behind]
+            first, last = found(begin + before), found(end - behind - 1)
+            if 0 <= first <= last and whole[first:last + 1] == core:
+                return first, last + 1
+    raise ValueError(f"{where}: expected its text as it is, and once, in what the chat template makes of the prompt, found it changed, left "
+                     "out or repeated")
 
 
-def _in_tokens(span, ranges, before, characters, where):
-    name, begin, end = span
-    if not 0 <= begin < end <= characters:
-        raise ValueError(f"{where}span {name}: expected 0 <= begin < end <= {characters} characters of the prompt, found {begin}..{end}")
-    inside = [i for i, (first, last) in enumerate(ranges) if first < last and first < before + end and last > before + begin]
+def _in_tokens(name, begin, end, ranges, where):
+    inside = [i for i, (first, last) in enumerate(ranges) if first < last and first < end and last > begin]
     if not inside:
         raise ValueError(f"{where}span {name}: expected at least one token of the prompt in it, found none")
     return name, inside[0], inside[-1] + 1

@@ -9,71 +9,6 @@ namespace lava::jinja {
 
 using Kind = Expression::Kind;
 
-Token TokenReader::take()
-{
-    Token token = peek();
-    at_ += at_ + 1 < tokens_.size() ? 1 : 0; // the end stays
-    return token;
-}
-
-bool TokenReader::is_symbol(std::string_view symbol) const
-{
-    return peek().kind == Token::Kind::symbol && peek().text == symbol;
-}
-
-bool TokenReader::is_name(std::string_view name) const
-{
-    return peek().kind == Token::Kind::name && peek().text == name;
-}
-
-bool TokenReader::take_symbol(std::string_view symbol)
-{
-    const bool found = is_symbol(symbol);
-    if (found) {
-        take();
-    }
-    return found;
-}
-
-bool TokenReader::take_name(std::string_view name)
-{
-    const bool found = is_name(name);
-    if (found) {
-        take();
-    }
-    return found;
-}
-
-void TokenReader::require_symbol(std::string_view symbol)
-{
-    if (!take_symbol(symbol)) {
-        fail("expected '" + std::string(symbol) + "', found '" + peek().text + "'");
-    }
-}
-
-Token TokenReader::require(Token::Kind kind, const std::string& expected)
-{
-    if (peek().kind != kind) {
-        fail("expected " + expected + ", found '" + peek().text + "'");
-    }
-    return take();
-}
-
-void TokenReader::fail(const std::string& message) const
-{
-    throw Error("line " + std::to_string(peek().line) + ": " + message);
-}
-
-Depth::Depth(int& depth, const TokenReader& tokens)
-    : depth_(depth)
-{
-    constexpr int most = 200;
-    if (depth_ >= most) {
-        tokens.fail("nested more than " + std::to_string(most) + " deep");
-    }
-    ++depth_;
-}
-
 ExpressionPtr ExpressionParser::make(Kind kind, std::string name) const
 {
     auto result = std::make_unique<Expression>();
@@ -132,6 +67,20 @@ ExpressionPtr ExpressionParser::parse_tuple()
     return result;
 }
 
+ExpressionPtr ExpressionParser::parse_sequence()
+{
+    ExpressionPtr first = parse_or();
+    if (!tokens_.is_symbol(",")) {
+        return first;
+    }
+    ExpressionPtr result = make(Kind::list, ",");
+    add(*result, std::move(first));
+    while (tokens_.take_symbol(",")) {
+        add(*result, parse_or());
+    }
+    return result;
+}
+
 ExpressionPtr ExpressionParser::parse_or()
 {
     ExpressionPtr left = parse_and();
@@ -186,11 +135,12 @@ ExpressionPtr ExpressionParser::parse_comparison()
         if (name.empty()) {
             return result ? std::move(result) : std::move(left);
         }
-        if (result) {
-            tokens_.fail("a chain of comparisons is not supported; 'and' between them would do");
-        }
+        const bool chain = result != nullptr;
         tokens_.take();
-        result = binary(name, std::move(left), parse_sum());
+        result = binary(name, chain ? std::move(result) : std::move(left), parse_sum());
+        if (chain) {
+            result->refusal = "a chain of comparisons is not supported; 'and' between them would do";
+        }
     }
 }
 
@@ -215,10 +165,20 @@ ExpressionPtr ExpressionParser::parse_concatenation()
 
 ExpressionPtr ExpressionParser::parse_product()
 {
-    ExpressionPtr left = parse_unary(true);
+    ExpressionPtr left = parse_power();
     while (tokens_.is_symbol("*") || tokens_.is_symbol("/") || tokens_.is_symbol("//") || tokens_.is_symbol("%")) {
         const std::string name = tokens_.take().text;
-        left = binary(name, std::move(left), parse_unary(true));
+        left = binary(name, std::move(left), parse_power());
+    }
+    return left;
+}
+
+ExpressionPtr ExpressionParser::parse_power()
+{
+    ExpressionPtr left = parse_unary(true);
+    while (tokens_.take_symbol("**")) {
+        left = binary("**", std::move(left), parse_unary(true));
+        left->refusal = "'**' is not supported";
     }
     return left;
 }
@@ -283,7 +243,7 @@ ExpressionPtr ExpressionParser::parse_literal()
     } else if (token.kind == Token::Kind::integer) {
         std::int64_t value = 0;
         if (std::from_chars(token.text.data(), token.text.data() + token.text.size(), value).ec != std::errc()) {
-            tokens_.fail("an integer beyond 64 bits: " + token.text);
+            result->refusal = "an integer beyond 64 bits: " + token.text;
         }
         result->value = Value::integer(value);
         tokens_.take();
@@ -332,8 +292,13 @@ ExpressionPtr ExpressionParser::parse_postfix(ExpressionPtr base)
     while (true) {
         ExpressionPtr result;
         if (tokens_.take_symbol(".")) {
-            result = make(Kind::member, tokens_.require(Token::Kind::name, "a name behind '.'").text);
+            const bool index = tokens_.peek().kind == Token::Kind::integer;
+            result = index ? make(Kind::item)
+                           : make(Kind::member, tokens_.require(Token::Kind::name, "a name behind '.'").text);
             add(*result, std::move(base));
+            if (index) {
+                add(*result, parse_literal());
+            }
         } else if (tokens_.take_symbol("[")) {
             result = parse_brackets(std::move(base));
         } else if (tokens_.take_symbol("(")) {
@@ -357,6 +322,10 @@ ExpressionPtr ExpressionParser::parse_brackets(ExpressionPtr base)
         result->kind = Kind::slice;
         add(*result, part());
     }
+    while (tokens_.take_symbol(",")) {
+        part();
+        result->refusal = "several indices are not supported";
+    }
     tokens_.require_symbol("]");
     if (result->operands.size() > 4 || (result->kind == Kind::item && !result->operands[1])) {
         tokens_.fail("malformed brackets");
@@ -367,16 +336,38 @@ ExpressionPtr ExpressionParser::parse_brackets(ExpressionPtr base)
     return result;
 }
 
+std::string ExpressionParser::parse_dotted_name(const std::string& what)
+{
+    std::string name = tokens_.require(Token::Kind::name, what).text;
+    while (tokens_.take_symbol(".")) {
+        name += "." + tokens_.require(Token::Kind::name, what).text;
+    }
+    return name;
+}
+
+/// What stands behind the "|".
+ExpressionPtr ExpressionParser::parse_filter(ExpressionPtr base)
+{
+    ExpressionPtr result = make(Kind::filter, parse_dotted_name("a filter's name"));
+    add(*result, std::move(base));
+    if (tokens_.take_symbol("(")) {
+        parse_arguments(*result);
+    }
+    return result;
+}
+
+void ExpressionParser::parse_filters_of_text()
+{
+    do {
+        parse_filter(make(Kind::literal));
+    } while (tokens_.take_symbol("|"));
+}
+
 ExpressionPtr ExpressionParser::parse_filters(ExpressionPtr base)
 {
     while (true) {
         if (tokens_.take_symbol("|")) {
-            ExpressionPtr result = make(Kind::filter, tokens_.require(Token::Kind::name, "a filter's name").text);
-            add(*result, std::move(base));
-            if (tokens_.take_symbol("(")) {
-                parse_arguments(*result);
-            }
-            base = std::move(result);
+            base = parse_filter(std::move(base));
         } else if (tokens_.take_name("is")) {
             base = parse_test(std::move(base));
         } else if (tokens_.take_symbol("(")) { // x | f (...) without a space is the filter's own; this calls its result
@@ -393,7 +384,7 @@ ExpressionPtr ExpressionParser::parse_filters(ExpressionPtr base)
 ExpressionPtr ExpressionParser::parse_test(ExpressionPtr base)
 {
     const bool negated = tokens_.take_name("not");
-    ExpressionPtr result = make(Kind::test, tokens_.require(Token::Kind::name, "a test's name").text);
+    ExpressionPtr result = make(Kind::test, parse_dotted_name("a test's name"));
     add(*result, std::move(base));
     const Token& next = tokens_.peek();
     const bool word = next.kind == Token::Kind::name && next.text != "and" && next.text != "or" && next.text != "if"
@@ -415,8 +406,8 @@ ExpressionPtr ExpressionParser::parse_test(ExpressionPtr base)
 void ExpressionParser::parse_arguments(Expression& call)
 {
     while (!tokens_.take_symbol(")")) {
-        if (tokens_.is_symbol("*") || tokens_.is_symbol("**")) {
-            tokens_.fail("arguments from a list ('*') are not supported");
+        if (tokens_.take_symbol("*") || tokens_.take_symbol("**")) {
+            call.refusal = "arguments from a list ('*') are not supported";
         }
         const bool is_named = tokens_.peek().kind == Token::Kind::name && tokens_.peek(1).kind == Token::Kind::symbol
             && tokens_.peek(1).text == "=";

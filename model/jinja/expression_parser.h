@@ -52,18 +52,21 @@ public:
 
     ExpressionPtr parse(); ///< with "a if b else c"
     ExpressionPtr parse_tuple(); ///< several behind commas are a list
-    ExpressionPtr parse_or(); ///< without the conditional, as a loop's sequence
+    ExpressionPtr parse_sequence(); ///< a loop's: without the conditional; several behind commas are a list
+    void parse_filters_of_text(); ///< name(arguments) | ..., of a tag's text
 
 private:
     ExpressionPtr make(Expression::Kind kind, std::string name = {}) const;
     /// Makes `operand`, which may be null, the next one of `parent`. Throws Error where the tree gets too deep to walk.
     void add(Expression& parent, ExpressionPtr operand) const;
+    ExpressionPtr parse_or();
     ExpressionPtr parse_and();
     ExpressionPtr parse_not();
     ExpressionPtr parse_comparison();
     ExpressionPtr parse_sum();
     ExpressionPtr parse_concatenation();
     ExpressionPtr parse_product();
+    ExpressionPtr parse_power();
     ExpressionPtr parse_unary(bool with_filters);
     ExpressionPtr parse_primary();
     ExpressionPtr parse_literal();
@@ -71,7 +74,9 @@ private:
     ExpressionPtr parse_dict();
     ExpressionPtr parse_postfix(ExpressionPtr base);
     ExpressionPtr parse_brackets(ExpressionPtr base);
+    ExpressionPtr parse_filter(ExpressionPtr base);
     ExpressionPtr parse_filters(ExpressionPtr base);
+    std::string parse_dotted_name(const std::string& what);
     ExpressionPtr parse_test(ExpressionPtr base);
     void parse_arguments(Expression& call);
     ExpressionPtr binary(std::string name, ExpressionPtr left, ExpressionPtr right) const;

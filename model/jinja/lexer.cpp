@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
+#include <cstdint>
 
 namespace lava::jinja {
 
@@ -49,6 +51,9 @@ public:
                 = at_ + 2 < source_.size() && (source_[at_ + 2] == '-' || source_[at_ + 2] == '+');
             if (kind == '#') {
                 read_comment();
+                continue;
+            }
+            if (kind == '%' && read_raw()) {
                 continue;
             }
             push(kind == '{' ? Token::Kind::print_begin : Token::Kind::block_begin, source_.substr(at_, 2));
@@ -150,6 +155,49 @@ private:
         }
     }
 
+    /// Where "{% name %}" at `at` ends, and its last sign; 0: something else stands there.
+    std::pair<std::size_t, char> plain_tag(std::size_t at, std::string_view name) const
+    {
+        const auto next = [&](std::size_t from) { return from < source_.size() ? source_[from] : '\0'; };
+        const auto skip
+            = [&](std::size_t from) { return std::min(source_.find_first_not_of(" \t\r\n", from), source_.size()); };
+        if (!std::string_view(source_).substr(at).starts_with("{%")) {
+            return {};
+        }
+        at += next(at + 2) == '-' || next(at + 2) == '+' ? 3 : 2;
+        at = skip(at);
+        if (!std::string_view(source_).substr(at).starts_with(name)) {
+            return {};
+        }
+        at = skip(at + name.size());
+        const char sign = next(at) == '-' || next(at) == '+' ? next(at) : '\0';
+        at += sign != '\0' ? 1 : 0;
+        return std::string_view(source_).substr(at).starts_with("%}") ? std::pair{at + 2, sign}
+                                                                      : std::pair{std::size_t{0}, '\0'};
+    }
+
+    /// What stands between "{% raw %}", which is here, and "{% endraw %}" is text. False where something else stands
+    /// here.
+    bool read_raw()
+    {
+        const auto [begin, begin_sign] = plain_tag(at_, "raw");
+        if (begin == 0) {
+            return false;
+        }
+        advance(begin);
+        close(begin_sign, false);
+        for (std::size_t open = source_.find("{%", at_); open != std::string::npos;
+             open = source_.find("{%", open + 2)) {
+            if (const auto [end, sign] = plain_tag(open, "endraw"); end != 0) {
+                read_text(open);
+                advance(end);
+                close(sign, true);
+                return true;
+            }
+        }
+        fail("expected {% endraw %}, found the end of the template");
+    }
+
     void skip_space()
     {
         while (at_ < source_.size() && std::isspace(static_cast<unsigned char>(source_[at_])) != 0) {
@@ -176,6 +224,34 @@ private:
         }
     }
 
+    /// 0x1f, 0o17 or 0b11, kept in decimal. False where something else stands here.
+    bool read_integer_of_base()
+    {
+        const char sign = at_ + 1 < source_.size() && source_[at_] == '0' ? source_[at_ + 1] : '\0';
+        const int base = sign == 'x' || sign == 'X' ? 16
+            : sign == 'o' || sign == 'O'            ? 8
+            : sign == 'b' || sign == 'B'            ? 2
+                                                    : 0;
+        if (base == 0) {
+            return false;
+        }
+        std::size_t end = at_ + 2;
+        while (end < source_.size()
+            && (std::isalnum(static_cast<unsigned char>(source_[end])) != 0 || source_[end] == '_')) {
+            ++end;
+        }
+        std::string number = source_.substr(at_ + 2, end - at_ - 2);
+        std::erase(number, '_');
+        std::int64_t value = 0;
+        const auto [rest, error] = std::from_chars(number.data(), number.data() + number.size(), value, base);
+        if (error != std::errc() || rest != number.data() + number.size()) {
+            fail("a malformed number: " + source_.substr(at_, end - at_));
+        }
+        push(Token::Kind::integer, std::to_string(value));
+        at_ = end;
+        return true;
+    }
+
     void read_number()
     {
         const auto digits = [this](std::size_t at) {
@@ -188,6 +264,9 @@ private:
         const auto is_digit = [this](std::size_t at) {
             return at < source_.size() && std::isdigit(static_cast<unsigned char>(source_[at])) != 0;
         };
+        if (read_integer_of_base()) {
+            return;
+        }
         std::size_t end = digits(at_);
         const bool fraction = end < source_.size() && source_[end] == '.' && is_digit(end + 1);
         end = fraction ? digits(end + 1) : end;
@@ -197,7 +276,7 @@ private:
             = end < source_.size() && (source_[end] == 'e' || source_[end] == 'E') && is_digit(end + 1 + sign);
         end = exponent ? digits(end + 1 + sign) : end;
         if (end < source_.size() && std::isalnum(static_cast<unsigned char>(source_[end])) != 0) {
-            fail("a number that is not decimal: " + source_.substr(at_, end - at_ + 1));
+            fail("a malformed number: " + source_.substr(at_, end - at_ + 1));
         }
         std::string number = source_.substr(at_, end - at_);
         std::erase(number, '_');
@@ -234,11 +313,23 @@ private:
         } else if (c == 'x' || c == 'u' || c == 'U') {
             return read_code(at, c == 'x' ? 2 : c == 'u' ? 4 : 8, value);
         } else if (c >= '0' && c <= '7') {
-            fail(R"(an octal escape in a string; \x would do)");
+            return read_octal(at, value);
         } else {
             value += {'\\', c};
         }
         return at + 1;
+    }
+
+    /// One to three octal digits.
+    std::size_t read_octal(std::size_t at, std::string& value) const
+    {
+        std::uint32_t code = 0;
+        std::size_t end = at + 1;
+        while (end < source_.size() && end < at + 4 && source_[end] >= '0' && source_[end] <= '7') {
+            code = code * 8 + static_cast<std::uint32_t>(source_[end++] - '0');
+        }
+        value += encode_character(code);
+        return end - 1;
     }
 
     std::size_t read_code(std::size_t at, std::size_t digits, std::string& value) const

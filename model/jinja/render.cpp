@@ -141,6 +141,8 @@ private:
             return Flow::leave;
         case Statement::Kind::next:
             return Flow::next;
+        case Statement::Kind::unsupported:
+            throw Error(statement.text);
         }
         return Flow::on;
     }
@@ -319,6 +321,9 @@ private:
     Value evaluate_at(const Expression& expression)
     {
         using Kind = Expression::Kind;
+        if (!expression.refusal.empty()) {
+            throw Error(expression.refusal);
+        }
         switch (expression.kind) {
         case Kind::literal:
             return expression.value;

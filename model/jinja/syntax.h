@@ -38,6 +38,7 @@ struct Expression
     int line = 1;
     int depth = 1; ///< of the tree below, itself included
     std::string name;
+    std::string refusal; ///< why it cannot be evaluated; empty: it can
     Value value;
     std::vector<ExpressionPtr> operands;
     std::vector<std::pair<std::string, ExpressionPtr>> named;
@@ -66,7 +67,8 @@ struct Statement
         macro, ///< text, parameters, body
         scope, ///< body
         leave, ///< break
-        next ///< continue
+        next, ///< continue
+        unsupported ///< text: why
     };
 
     Kind kind = Kind::text;
@@ -78,7 +80,8 @@ struct Statement
     Block body, otherwise;
 };
 
-/// Throws Error naming the line of what is malformed or not supported.
+/// What is not supported is refused when it is rendered: many a template has a branch that is never reached. Throws
+/// Error naming the line of what is malformed.
 Block parse(std::string_view source);
 
 } // namespace lava::jinja

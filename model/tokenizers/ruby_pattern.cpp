@@ -57,6 +57,13 @@ std::optional<Interval> read_interval(std::string_view pattern)
     return result;
 }
 
+/// But for the case of ASCII.
+bool same(std::string_view a, std::string_view b)
+{
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+        [](unsigned char left, unsigned char right) { return std::tolower(left) == std::tolower(right); });
+}
+
 class Translation
 {
 public:
@@ -199,7 +206,7 @@ private:
     /// Scripts must be asked for as such: PCRE2 reads a bare name as the script with its extensions.
     void property()
     {
-        static constexpr std::array<std::string_view, 44> both{"Alphabetic", "White_Space", "Uppercase", "Lowercase",
+        static constexpr std::array<std::string_view, 43> both{"Alphabetic", "White_Space", "Uppercase", "Lowercase",
             "Any", "Emoji", "C", "Cc", "Cf", "Cn", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn",
             "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z",
             "Zl", "Zp", "Zs"};
@@ -209,12 +216,13 @@ private:
         }
         const std::size_t begin = at_ + (peek(3) == '^' ? 4 : 3);
         const std::string name = pattern_.substr(begin, close - begin);
-        const bool alike = std::find(both.begin(), both.end(), name) != both.end();
+        const bool alike
+            = std::any_of(both.begin(), both.end(), [&](std::string_view known) { return same(known, name); });
         const std::string text = pattern_.substr(at_, begin - at_) + (alike ? name : "sc:" + name) + "}";
-        if (groups_.back()
-                .ignores_case) { // a class there holds the other cases of its members too, a property does not
+        // where case is ignored a class holds the other cases of its members too, a property does not
+        if (groups_.back().ignores_case) {
             const bool negated = peek(1) == 'P' || peek(3) == '^';
-            if (in_class_ && (negated || !alike || name.size() > 2 || std::strchr("NPSZ", name[0]) == nullptr)) {
+            if (in_class_ && (negated || !alike || name.size() > 2 || std::strchr("NPSZnpsz", name[0]) == nullptr)) {
                 refuse("a property of letters in a class where case is ignored");
             }
             result_ += in_class_ ? text : "(?-i:" + text + ")";
@@ -317,8 +325,8 @@ private:
             return copy(1);
         }
         const std::string_view rest = std::string_view(pattern_).substr(at_);
-        if (rest.starts_with("(?i)")
-            || rest.starts_with("(?-i)")) { // it holds to the group's end, alternatives included
+        if (rest.starts_with("(?i)") || rest.starts_with("(?-i)")) {
+            // it holds to the group's end, alternatives included
             const std::size_t size = rest.find(')');
             groups_.back().ignores_case = size == 3;
             ++groups_.back().options;

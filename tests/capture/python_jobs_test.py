@@ -94,14 +94,27 @@ class Jobs(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, message):
                 self.prepared(line)
 
-    def test_a_template_that_changes_the_text_has_no_spans(self):
-        class Upper(Words):
+    def chat_spans(self, change, text, begin, end):
+        class Changed(Words):
             def apply_chat_template(self, messages, add_generation_prompt, tokenize):
-                return messages[0]["content"].upper()
+                return change(messages[0]["content"])
 
-        line = {"prompt": "a b", "chat": True, "spans": [{"name": "s", "begin": 0, "end": 1}]}
-        with self.assertRaisesRegex(ValueError, "line 1: spans: expected a chat template that inserts the text as it is"):
-            self.prepared(line, Upper())
+        line = {"prompt": text, "chat": True, "spans": [{"name": "s", "begin": begin, "end": end}]}
+        return self.prepared(line, Changed()).spans[0][1:]
+
+    def test_spans_of_a_chat_stand_where_the_template_puts_their_text(self):
+        self.assertEqual(self.chat_spans(lambda text: f"user {text.strip()} end", "\n\n a b c\n", 5, 6), (2, 3))
+        self.assertEqual(self.chat_spans(lambda text: f"user {text.strip()} end", "\n\n a b c\n", 0, 9), (1, 4))
+        self.assertEqual(self.chat_spans(lambda text: text.split(".")[-1], "b c. a b", 7, 8), (1, 2))
+        self.assertEqual(self.chat_spans(lambda text: f"{len(text)} 5 {text}", "a 5 b", 2, 3), (3, 4))
+        self.assertEqual(self.chat_spans(str.upper, "a 41 b", 2, 4), (1, 2))
+
+    def test_spans_of_a_text_that_the_template_changes_cuts_or_repeats_are_refused(self):
+        for change, text, begin, end in ((str.upper, "a b", 0, 1), (lambda text: text.split(".")[-1], "a b. a", 0, 1),
+                                         (lambda text: text + text, "a b", 0, 1), (str.strip, "\n a b", 0, 2),
+                                         (lambda text: text.replace("b", "c"), "a b", 2, 3), (lambda text: "a b", "a b", 0, 1)):
+            with self.assertRaisesRegex(ValueError, "line 1: span s: expected its text as it is, and once, in what the chat template"):
+                self.chat_spans(change, text, begin, end)
 
 
 if __name__ == "__main__":

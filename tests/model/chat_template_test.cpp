@@ -81,6 +81,49 @@ TEST(ChatTemplates, NameTheLineOfWhatIsNotSupported)
     expect_refused("\xff", "the text is not valid UTF-8 at byte 0");
 }
 
+TEST(ChatTemplates, MayHoldWhatIsNotSupportedInABranchThatIsNotReached)
+{
+    for (const char* unsupported : {"{% include 'x' ignore missing %}", "{% import 'x' as y %}",
+             "{% from 'x' import y %}", "{% extends 'x' %}", "{% with a = 1 %}{{ a }}{% endwith %}",
+             "{% filter upper %}x{% endfilter %}", "{% call(a) f(1) %}x{% if a %}y{% endif %}{% endcall %}",
+             "{% block a %}x{% endblock a %}", "{% autoescape true %}{% endautoescape %}",
+             "{% for x in [1] recursive %}{{ loop(x) }}{% else %}{% endfor %}", "{% set a | upper %}x{% endset %}",
+             "{{ 1 < 2 < 3 }}", "{{ f(*a, **b) }}", "{{ 2 ** 3 }}", "{{ 'x' | wordwrap }}", "{{ 'x' is filter }}"}) {
+        EXPECT_EQ(render(std::string("a{% if tools %}") + unsupported + "{% else %}b{% endif %}c"), "abc")
+            << unsupported;
+        expect_refused(std::string("\n") + unsupported, "line 2: ");
+    }
+    expect_refused("{{ 1 < 2 < 3 }}", "line 1: a chain of comparisons is not supported");
+    expect_refused("{{ 2 ** 3 }}", "line 1: '**' is not supported");
+    expect_refused("{% block a %}{% endblock %}", "line 1: {% block %} is not supported");
+    expect_refused("{% set a | upper %}x{% endset %}", "line 1: {% set %} with a filter is not supported");
+}
+
+TEST(ChatTemplates, ThatAreMalformedAreRefusedWhateverBranchTheyTake)
+{
+    for (const char* malformed :
+        {"{% do x.append(1) %}", "{% endfor %}", "{{ 1 + }}", "{{ f( }}", "{% for x y %}{% endfor %}",
+            "{% with a = 1 %}", "{% break %}", "{% include 'x'", "{% raw %}", "{% import 'a' %}", "{% from 'a' %}",
+            "{% call f %}{% endcall %}", "{% with a %}{% endwith %}", "{% block %}{% endblock %}",
+            "{% block a %}{% endblock b %}", "{% extends %}", "{{ 0x }}", "{% set a | %}{% endset %}", "{{ 1 < }}"}) {
+        EXPECT_THROW(render(std::string("a{% if tools %}") + malformed + "{% endif %}"), Error) << malformed;
+    }
+}
+
+TEST(ChatTemplates, ReadTheRarerSpellingsToo)
+{
+    EXPECT_EQ(render("{{ messages.0.role }}{{ 0x1F }} {{ 0b11 + 0o17 }}{{ '\\101\\0' == 'A\\x00' }}"), "user31 18True");
+    EXPECT_EQ(render("{% for a in 1, 2 %}{% print a, 3 %}{% endfor %}"), "1323");
+}
+
+TEST(ChatTemplates, LeaveRawTextAsItIs)
+{
+    EXPECT_EQ(render("a {% raw %}{{ x }} {% if %}{% endraw %} b"), "a {{ x }} {% if %} b");
+    EXPECT_EQ(render("a\n  {% raw %}\n {# b #}\n  {% endraw %}\nc"), "a\n\n {# b #}\nc");
+    EXPECT_EQ(render("a {%- raw -%} {{ \n{%- endraw -%} b"), "a{{b");
+    expect_refused("{% raw %}\n{{", "line 1: expected {% endraw %}, found the end of the template");
+}
+
 TEST(ChatTemplates, ThatDoNotEndAreRefused)
 {
     expect_refused("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "line 1: the template does not come to an end");

@@ -61,6 +61,7 @@ TEST(Patterns, TakeCharactersForWhatRubyTakesThem)
     EXPECT_EQ(matches("[\\w]+", "a\u00bd\u00b2_"), (Texts{"a", "_"}));
     EXPECT_EQ(matches("\\w+", "a\u00bd\u00b2_"), (Texts{"a\u00bd\u00b2_"}));
     EXPECT_EQ(matches("\\p{Yi}", "\ua000\u3001"), (Texts{"\ua000"})); // a script, not with its extensions
+    EXPECT_EQ(matches("\\p{lu}+", "aBC"), (Texts{"BC"}));
     EXPECT_EQ(matches("^b$", "a\nb\n"), (Texts{"b"}));
     EXPECT_EQ(matches(".+", "a\r\nb"), (Texts{"a\r", "b"}));
 }
