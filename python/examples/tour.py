@@ -33,6 +33,7 @@ except ImportError as missing:
     print(f"{missing.name} is not installed: this takes the trace that the repository has")
     trace = sample
 else:
+    transformers.utils.logging.disable_progress_bar()
     model_folder = sys.argv[1] if len(sys.argv) > 1 else str(clone / "models/stories260K")
     model = transformers.AutoModelForCausalLM.from_pretrained(model_folder, dtype="auto").eval()
     if len(sys.argv) > 1:
