@@ -27,7 +27,8 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 def build_sdist(sdist_directory, config_settings=None):
     base = _name(_project())
-    paths = ["pyproject.toml", "LICENSE", "python/README.md", "python/backend/lava_build.py", *(f"python/{PACKAGE}/{name}" for name in _files())]
+    paths = ["pyproject.toml", "LICENSE", "python/README.md", "python/backend/lava_build.py",
+             *(f"python/{PACKAGE}/{name}" for name in _files())]
     with tarfile.open(os.path.join(sdist_directory, f"{base}.tar.gz"), "w:gz", format=tarfile.PAX_FORMAT) as archive:
         for path, data in [*((path, _read(path)) for path in paths), ("PKG-INFO", _metadata(_project()))]:
             entry = tarfile.TarInfo(f"{base}/{path}")

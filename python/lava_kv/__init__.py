@@ -14,7 +14,7 @@ record() needs torch and transformers; each is imported when it is used.
 from .programs import ProgramError, find_program
 from .recording import record
 from .replaying import replay
-from .report import Report, ReplayedPolicy
+from .report import ReplayedPolicy, Report
 from .trace import LAYER_KEYS, Layer, Trace, TraceWriter, write_trace
 
 __version__ = "0.1.0"

@@ -16,7 +16,6 @@ whose output a gate or norm changes before the output projection, is refused bef
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence

@@ -32,6 +32,7 @@ Ints = npt.NDArray[np.int64]
 Cell = tuple["ReplayedPolicy", int]  # a policy, the number of one of its budgets
 Policies = str | Iterable[str] | None
 Budgets = int | Iterable[int] | None
+Spelled = int | str | Iterable[int | str] | None  # in any spelling that lava-replay takes
 
 # What to_xarray() takes from a policy's group, and over which axes beside the budgets'
 _LOSSES = {"head_l1": ("layer", "query_head", "step"), "head_output_l1": ("layer", "query_head", "step"),
@@ -113,7 +114,7 @@ class Report:
 
     # tables, by lava-analyze
 
-    def table(self, policies: Policies = None, budgets: str | Budgets = None, match: str | None = None) -> pd.DataFrame:
+    def table(self, policies: Policies = None, budgets: Spelled = None, match: str | None = None) -> pd.DataFrame:
         """Policies and budgets compared, a row for each: the columns of `lava-analyze table --format csv`, in full precision.
 
         policies, budgets   in any spelling that lava-replay takes; None: all
@@ -124,13 +125,14 @@ class Report:
         """
         return self.analyze("table", policies, budgets, match)
 
-    def layers(self, policies: Policies = None, budgets: str | Budgets = None, match: str | None = None) -> pd.DataFrame:
+    def layers(self, policies: Policies = None, budgets: Spelled = None, match: str | None = None) -> pd.DataFrame:
         """Retained entries and losses of every layer, a row for each policy, budget and layer; otherwise as table()."""
         return self.analyze("layers", policies, budgets, match)
 
-    def analyze(self, command: str, policies: Policies = None, budgets: str | Budgets = None, match: str | None = None,
+    def analyze(self, command: str, policies: Policies = None, budgets: Spelled = None, match: str | None = None,
                 *options: str) -> pd.DataFrame:
-        """Any table of lava-analyze: "table", "layers", "heads", "budgets", "bounds", "spans", "gain", "summary", "answers".
+        """Any table of lava-analyze: "table", "layers", "heads", "budgets", "map", "bounds", "spans", "gain",
+        "summary", "answers". `lava-analyze COMMAND --help` says what the columns mean.
 
         options   more of its options, such as "--by=layer"
         """
