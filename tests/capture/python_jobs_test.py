@@ -1,4 +1,4 @@
-"""The prompts of lava_capture.py over a tokenizer of words. Usage: python_jobs_test.py SOURCE_FOLDER. Needs numpy and h5py."""
+"""The prompts of lava_kv.capture over a tokenizer of words. Usage: python_jobs_test.py SOURCE_FOLDER. Needs numpy and h5py."""
 
 import json
 import os
@@ -8,10 +8,9 @@ import tempfile
 import unittest
 from types import SimpleNamespace
 
-for part in ("capture/python", "traces/python"):
-    sys.path.insert(0, os.path.join(sys.argv[1], part))
+sys.path.insert(0, os.path.join(sys.argv[1], "python"))
 
-import lava_jobs  # noqa: E402
+from lava_kv import jobs as lava_jobs  # noqa: E402
 
 
 class Words:

@@ -29,11 +29,12 @@ done
 for python in /usr/bin/python3 python3; do # the one that has the h5py that apt installs
     if "$python" -c 'import h5py' 2>/dev/null; then
         PYTHONPATH=usr/share/lava/python "$python" -c 'import lava_trace; assert lava_trace.read_trace("trace.h5").layers'
+        env -i PATH=/usr/bin:/bin PYTHONPATH=usr/share/lava/python "$python" -c 'import lava_kv
+assert len(lava_kv.replay("trace.h5", "lava", "20%").policies[0].budgets) == 1' # the programs are those of the same prefix
         break
     fi
 done
-for module in lava_capture lava_jobs lava_model_parts lava_recorder; do # they import torch, which may not be here
-    python3 -m py_compile "usr/share/lava/python/$module.py"
-done
+python3 -m py_compile usr/share/lava/python/lava_capture.py usr/share/lava/python/lava_kv/*.py # they import torch, which may not be here
+[[ ! -L usr/share/lava/python/lava_kv/trace.py ]] || { echo "lava_kv/trace.py: expected a file, found a link"; exit 1; }
 if python3 -c 'import torch, transformers' 2>/dev/null; then python3 usr/share/lava/python/lava_capture.py --help >/dev/null; fi
 python3 -m py_compile usr/share/lava/convert/*.py

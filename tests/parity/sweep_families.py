@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "capture" / "python"), str(ROOT / "traces" / "python")]
 from lava_capture import capture  # noqa: E402
-from lava_model_parts import BEFORE_NORM  # noqa: E402
+from lava_kv.model_parts import BEFORE_NORM  # noqa: E402
 from lava_trace import read_trace  # noqa: E402
 
 transformers.utils.logging.set_verbosity_error()

@@ -14,11 +14,14 @@ Sizes in the shapes below: L layers, Hq query heads, Hkv KV heads, d head_dim, D
 rows of the prompt's end, T evaluation steps after the prompt, V vocabulary.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import h5py
 import numpy as np
@@ -66,8 +69,9 @@ _REST = {"prompt_ids": None, "eval_ids": None, "next_id": None, "prompt_texts": 
          "layer_windows": None}
 
 
-def write_trace(path, layers, *, vocab_size=None, hidden_size=None, store="f32", weights_file=None,
-                generator="lava_trace.py", **more):
+def write_trace(path: str | os.PathLike[str], layers: Sequence[Mapping[str, Any]], *, vocab_size: int | None = None,
+                hidden_size: int | None = None, store: str = "f32", weights_file: str | os.PathLike[str] | None = None,
+                generator: str = "lava_trace.py", **more: Any) -> None:
     """Write a trace to `path`, whole or not at all.
 
     layers        a sequence of dicts of arrays (numpy, or torch tensors), all with the same keys, those of LAYER_KEYS
@@ -123,8 +127,9 @@ class TraceWriter:
     too. W_O goes into the trace. Raises ValueError as write_trace() does, at the end of the block for what is missing.
     """
 
-    def __init__(self, path, *, num_layers, num_heads, num_kv_heads, head_dim, seq_len, window, eval_len=0,
-                 hidden_size=0, vocab_size=0, store="f32", generator="lava_trace.py", **strings):
+    def __init__(self, path: str | os.PathLike[str], *, num_layers: int, num_heads: int, num_kv_heads: int, head_dim: int,
+                 seq_len: int, window: int, eval_len: int = 0, hidden_size: int = 0, vocab_size: int = 0, store: str = "f32",
+                 generator: str = "lava_trace.py", **strings: str) -> None:
         unknown = strings.keys() - set(_STRINGS["model"]) - set(_STRINGS["run"])
         if unknown or store not in STORES:
             raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}" if unknown else
@@ -140,12 +145,12 @@ class TraceWriter:
         self._strings = {group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
                          for group, keys in _STRINGS.items()}
 
-    def __enter__(self):
+    def __enter__(self) -> TraceWriter:
         self._file = self._output.__enter__()
         _write_head(self._file, self._strings, self.sizes, self.generator)
         return self
 
-    def write(self, index, layer, link=None):
+    def write(self, index: int, layer: Mapping[str, Any], link: str | None = None) -> None:
         """More arrays of layer `index`, by name; weights are taken from the file `link`, where one is given."""
         layer = _as_arrays(index, layer, needed=())
         name = _layer_name(index, self.sizes)
@@ -160,14 +165,14 @@ class TraceWriter:
                 _write_array(group, f"layer {index}", key, array, self.store)
             self._written[index].add(key)
 
-    def set(self, **rest):
+    def set(self, **rest: Any) -> None:
         """What is not of a layer: tokens, spans, logits, the rotary embedding, what part of the model this is."""
         unknown = rest.keys() - _REST.keys()
         if unknown:
             raise ValueError(f"TraceWriter: unknown {sorted(unknown)[0]!r}")
         self._rest.update(rest)
 
-    def __exit__(self, kind, *rest):
+    def __exit__(self, kind: Any, *rest: Any) -> None:
         try:
             if kind is None:
                 self._finish()
@@ -200,12 +205,12 @@ class Trace:
     Raises OSError where `path` is no HDF5 file, ValueError where it is no trace or a newer one than this reads.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._file = h5py.File(self.path, "r")
         try:
             _check_format(self._file, "lava-trace", self.path)
-            self.info = _read_info(self._file)
+            self.info: dict[str, Any] = _read_info(self._file)
         except BaseException:
             self._file.close()
             raise
@@ -215,47 +220,47 @@ class Trace:
         self.layers = [Layer(self._file[f"layers/{i:0{digits}d}"], sizes) for i in range(self.info["num_layers"])]
 
     @property
-    def logits(self):
+    def logits(self) -> np.ndarray | None:
         """[T, V] float32, or None."""
         return _decode(self._file["logits"]) if "logits" in self._file else None
 
-    def stored_type(self, key):
+    def stored_type(self, key: str) -> str:
         """How the layers' arrays of this name are stored: "f32", "f16" or "bf16"."""
         dataset = self.layers[0]._group[key]
         if _is_bfloat16(dataset):
             return "bf16"
         return {"<f2": "f16", "<f4": "f32"}.get(dataset.dtype.str, dataset.dtype.name)
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Trace:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 read_trace = Trace
 
 
-class Layer(Mapping):
+class Layer(Mapping[str, np.ndarray]):
     """The arrays of a layer by name (LAYER_KEYS), float32, each read from the file when asked for."""
 
     def __init__(self, group, sizes):
         self._group, self._sizes = group, sizes
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> np.ndarray:
         dataset, expected = self._group[key], [self._sizes[axis] for axis in LAYER_KEYS[key]]
         array = _decode(dataset)
         if list(array.shape) != expected:
             _fail(dataset, f"expected {expected}, found {list(array.shape)}")
         return array
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return (key for key in LAYER_KEYS if key in self._group)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return sum(1 for _ in self)
 
 
@@ -612,14 +617,14 @@ def _kind_of(value):
     return kinds.get(np.asarray(value).dtype.kind, "a value of another type")
 
 
-def _string_attribute(thing, name):
+def _string_attribute(thing: Any, name: str) -> str:
     value = _attribute(thing, name)
     if not isinstance(value, (str, bytes)):
         _fail(thing, f"attribute {name}: expected a string, found {_kind_of(value)}")
     return value if isinstance(value, str) else value.decode("utf-8", "surrogateescape")
 
 
-def _number_attribute(thing, name, kinds="iu"):
+def _number_attribute(thing: Any, name: str, kinds: str = "iu") -> Any:
     """An int; a float where `kinds` allows fractions."""
     value = _attribute(thing, name)
     if np.asarray(value).dtype.kind not in kinds:

@@ -1,4 +1,4 @@
-"""What lava_capture.py sees of a transformers model while it runs, and what it refuses: every call of the attention function,
+"""What capture.py sees of a transformers model while it runs, and what it refuses: every call of the attention function,
 what enters and leaves the output projection, and the residual stream.
 
 A trial over the prompt's first tokens comes before anything is recorded. In it the model's parts show what they are: which linear
@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import torch
 
-from lava_model_parts import (BEFORE_NORM, NOT_KNOWN, Refused, adds_up, attentions_of, block_of, error_of, how_it_is_added,
-                              is_transposed, rotary_of, same, seen_by, shows_window, tolerance_of, visible)
+from .model_parts import (BEFORE_NORM, NOT_KNOWN, Refused, adds_up, attentions_of, block_of, error_of, how_it_is_added, is_transposed,
+                          rotary_of, same, seen_by, shows_window, tolerance_of, visible)
 
 SINKS = 4  # positions that the queries' statistics leave out
 TILE = 256  # query rows whose attention is looked at together

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from lava_trace import read_trace
+from .trace import read_trace
 
 KEYS = ("prompt", "ids", "chat", "answer_prefix", "reference", "spans", "id")
 FILE_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
@@ -23,7 +23,7 @@ def read_jobs(arguments):
     else:
         job.text = arguments.prompt if arguments.prompt is not None else _read_text(arguments.prompt_file)
     if arguments.spans is not None:
-        job.spans = _spans_of(_read_json(arguments.spans), arguments.spans)
+        job.spans = spans_of(_read_json(arguments.spans), arguments.spans)
     if arguments.reference is not None:
         is_json = Path(arguments.reference).suffix == ".json"
         job.reference = _ids_of(_read_json(arguments.reference), arguments.reference) if is_json else _read_text(arguments.reference)
@@ -204,7 +204,7 @@ def _job_of(line, number, where):
     return SimpleNamespace(where=where, id=_id_at(line, number, where), text=_text_at(line, "prompt", where) if "prompt" in line else None,
                            ids=_ids_of(line["ids"], f"{where}: ids") if "ids" in line else None, chat=line.get("chat", False),
                            answer_prefix=_text_at(line, "answer_prefix", where) if "answer_prefix" in line else "",
-                           reference=reference, spans=_spans_of(line["spans"], f"{where}: spans") if "spans" in line else [])
+                           reference=reference, spans=spans_of(line["spans"], f"{where}: spans") if "spans" in line else [])
 
 
 def _id_at(line, number, where):
@@ -233,7 +233,7 @@ def _ids_of(values, where):
     return values
 
 
-def _spans_of(values, where):
+def spans_of(values, where):
     expected = f'{where}: expected [{{"name": ..., "begin": ..., "end": ...}}, ...], found '
     if not isinstance(values, list):
         raise ValueError(expected + _kind(values))

@@ -1,4 +1,4 @@
-"""What lava_recorder.py finds out about the parts of a transformers model: where its attention is, what a mask shows, and how the
+"""What recorder.py finds out about the parts of a transformers model: where its attention is, what a mask shows, and how the
 attention's output enters the residual stream."""
 
 import math

@@ -1,0 +1,85 @@
+"""Replaying policies over a trace, by the program lava-replay."""
+
+from __future__ import annotations
+
+import operator
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import SupportsIndex
+
+from .programs import StrPath, find_program, run_program
+from .report import Report
+from .trace import Trace
+
+Budgets = str | SupportsIndex | Iterable[str | SupportsIndex] | None
+
+
+def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, budgets: Budgets = None, *,
+           output: StrPath | None = None, match: str = "both", verify: bool = True, rankings: bool = True,
+           model: StrPath | None = None, closed_loop: bool = False, steps: int | None = None, free: bool = False,
+           layer_output: bool = True, threads: int | None = None, device: str = "cpu", program: StrPath | None = None) -> Report:
+    """Replay `policies` at `budgets` over a trace (a file, or a Trace) and open the report.
+
+    policies      "snapkv", "lava@official", "snapkv:window=16,kernel=5", ... or several; None: all that the trace can serve.
+                  `lava-replay --list-policies` prints them.
+    budgets       entries that a KV head keeps on average, the recent ones that are never evicted included: whole numbers, or
+                  "20%" of the prompt, "64:512:x2" (64, 128, ... 512), "ratio:0.75" (a share evicted); None: 12 of them
+    output        the report's file; None: a temporary one, which goes with the Report
+    match         what a budget is compared by: "nominal" (what each policy's rule is given), "retained" (what is then kept),
+                  "both"
+    verify        check the trace against itself before losses are computed
+    rankings      whether the report says which entries are kept, which kept() needs
+    model         the trace's model, a Hugging Face folder: losses of layer outputs, too
+    closed_loop   let the model decode from every evicted cache, over the trace's steps or `steps`; needs `model`
+    free          with closed_loop: let the model answer by itself from every cache, too
+    layer_output  with closed_loop: False leaves out the losses of layer outputs
+    threads       None: one for each core; any number gives the same report
+    device        "cpu" or "cuda"
+    program       where lava-replay is, if not where `lava_kv.programs` looks for it: the program or a folder
+
+    Returns a Report, whose tables need lava-analyze, looked for in the same places.
+    Raises FileNotFoundError where lava-replay is not found, and ProgramError, with lava-replay's own sentence, where it refuses
+    the trace, a policy or a budget. ValueError, TypeError: a budget that is no whole number and no string.
+    """
+    found = find_program("lava-replay", program)
+    folder = None
+    if output is None:
+        folder = tempfile.mkdtemp(prefix="lava-kv.")
+        output = os.path.join(folder, "report.h5")
+    arguments = [f"--policy={policy}" for policy in ([policies] if isinstance(policies, str) else policies or ())]
+    arguments += [f"--budget={_budget(budget)}" for budget in _several(budgets)]
+    arguments += [f"--output={os.fspath(output)}", f"--match={match}", f"--device={device}"]
+    arguments += [f"--{name}={value}" for name, value in (("threads", threads), ("steps", steps)) if value is not None]
+    if model is not None:
+        arguments.append(f"--model={os.fspath(model)}")
+    for wanted, option in ((not verify, "--no-verify"), (not rankings, "--no-rankings"), (closed_loop, "--closed-loop"), (free, "--free"),
+                           (not layer_output, "--no-layer-output")):
+        if wanted:
+            arguments.append(option)
+    file = trace.path if isinstance(trace, Trace) else os.fspath(trace)
+    try:
+        run_program(found, [*arguments, file if not file.startswith("-") else f"./{file}"])
+        report = Report(output, program=program)
+    except BaseException:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    report._keep(folder)
+    return report
+
+
+def _several(budgets: Budgets) -> list[str | SupportsIndex]:
+    if budgets is None:
+        return []
+    return list(budgets) if isinstance(budgets, Iterable) and not isinstance(budgets, str) else [budgets]
+
+
+def _budget(budget: str | SupportsIndex) -> str:
+    if isinstance(budget, str):
+        return budget
+    try:
+        return str(operator.index(budget))
+    except TypeError:
+        raise TypeError(f"budgets: expected whole numbers, or strings such as '20%', found {budget!r}") from None

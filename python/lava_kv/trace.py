@@ -1,0 +1,1 @@
+../../traces/python/lava_trace.py

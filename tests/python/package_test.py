@@ -1,0 +1,336 @@
+"""The package lava-kv: its reports against what lava-replay and lava-analyze say on the command line, its wheel, and its example.
+
+Usage: package_test.py BUILD_FOLDER. Needs numpy and h5py; what needs pandas, xarray or torch is skipped where they are missing.
+"""
+
+import csv
+import importlib.util
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+import unittest
+import zipfile
+from pathlib import Path
+
+BUILD = Path(sys.argv[1]).resolve()
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python"
+SAMPLE = ROOT / "traces/samples/stories260K.trace.h5"
+MODEL = ROOT / "models/stories260K"
+REPLAY, ANALYZE = BUILD / "replay/lava-replay", BUILD / "analysis/lava-analyze"
+POLICIES = ["snapkv", "lava", "ada-snapkv:window=16", "snapkv@adakv", "merging", "criticalkv"]
+os.environ["LAVA_BIN"] = str(BUILD)
+os.environ["PYTHONPATH"] = str(PACKAGE)
+sys.path.insert(0, str(PACKAGE))
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+
+import lava_kv  # noqa: E402
+
+
+def missing(*modules):
+    """Of the packages, those that are not here: the reason for a skip."""
+    return " and ".join(module for module in modules if importlib.util.find_spec(module) is None)
+
+
+def needs(*modules):
+    lacking = missing(*modules)
+    return unittest.skipIf(lacking, f"{lacking} not installed")
+
+
+def run(*command, **options):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, (command, done.returncode, done.stderr)
+    return done.stdout
+
+
+def setUpModule():
+    global FOLDER, REPORT
+    workspace = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(workspace.cleanup)
+    FOLDER = Path(workspace.name)
+    REPORT = lava_kv.replay(SAMPLE, POLICIES, [40, "128", "75%"], output=FOLDER / "report.h5")
+    unittest.addModuleCleanup(REPORT.close)
+
+
+class Replay(unittest.TestCase):
+    def test_the_report_is_the_one_that_lava_replay_writes(self):
+        words = [word for policy in POLICIES for word in ("-p", policy)]
+        run(REPLAY, SAMPLE, *words, "-b", "40,128,75%", "-o", FOLDER / "same.h5")
+        self.assertEqual((FOLDER / "same.h5").read_bytes(), (FOLDER / "report.h5").read_bytes())
+
+    def test_every_option_reaches_lava_replay(self):
+        with lava_kv.Trace(SAMPLE) as trace:
+            report = lava_kv.replay(trace, "lava", np.int64(64), match="nominal", verify=False, rankings=False, model=MODEL,
+                                    closed_loop=True, steps=3, free=True, layer_output=False, threads=1, device="cpu", program=REPLAY)
+        with report, h5py.File(report.path) as file:
+            self.assertEqual([policy.match for policy in report.policies], ["nominal"])
+            self.assertEqual([word for word in ("deviations", "norms/layer_out_l1", "policies/0000/ranking") if word in file], [])
+            self.assertEqual(file["policies/0000/closed_loop/kl"].shape, (1, 3))
+            self.assertEqual(file["policies/0000/closed_loop/generated_ids"].shape, (1, 3))
+            with self.assertRaisesRegex(ValueError, "/policies/0000: expected a ranking of the entries, found none"):
+                report.kept_mask("lava", 64)
+
+    def test_a_temporary_report_goes_with_its_object(self):
+        report = lava_kv.replay(SAMPLE, "snapkv", 64)
+        path = report.path
+        self.assertTrue(os.path.exists(path))
+        report.close()
+        self.assertFalse(os.path.exists(os.path.dirname(path)))
+        path = lava_kv.replay(SAMPLE, "snapkv", 64).path
+        self.assertFalse(os.path.exists(path))
+
+    def test_what_lava_replay_refuses_is_raised_in_its_own_words(self):
+        for options, status, message in (({"policies": "nope"}, 2, "^lava-replay: unknown policy 'nope'; known: full, .*external$"),
+                                         ({"policies": "snapkv", "budgets": 1}, 1, "^lava-replay: --budget: 1 leaves nothing to choose"),
+                                         ({"match": "some"}, 2, "^lava-replay: --match: "),
+                                         ({"trace": FOLDER / "none.h5"}, 1, r"^lava-replay: .*none\.h5: no such file$")):
+            with self.subTest(options), self.assertRaisesRegex(lava_kv.ProgramError, message) as caught:
+                lava_kv.replay(**{"trace": SAMPLE, **options})
+            self.assertEqual(caught.exception.returncode, status)
+        with self.assertRaisesRegex(TypeError, "expected whole numbers, or strings such as '20%', found 0.2"):
+            lava_kv.replay(SAMPLE, "snapkv", 0.2)
+
+    def test_programs_are_found_where_they_are_said_to_be(self):
+        script = "import lava_kv, sys; print(lava_kv.find_program('lava-analyze', *sys.argv[1:]))"
+
+        def found(*place, **environment):
+            return run(sys.executable, "-c", script, *place, env={"PYTHONPATH": str(PACKAGE), "PATH": "/usr/bin:/bin", **environment}).strip()
+
+        for place in (BUILD, ANALYZE, ANALYZE.parent, REPLAY, REPLAY.parent):
+            self.assertEqual(found(place, LAVA_BIN="/nowhere"), str(ANALYZE))
+            self.assertEqual(found(LAVA_BIN=str(place)), str(ANALYZE))
+        self.assertEqual(found(PATH=f"{ANALYZE.parent}:/usr/bin"), str(ANALYZE))
+        with self.assertRaisesRegex(FileNotFoundError, "^/nowhere: expected lava-replay, a folder with it or a build folder, found none$"):
+            lava_kv.replay(SAMPLE, program="/nowhere")
+        with self.assertRaisesRegex(AssertionError, "LAVA_BIN=/nowhere: expected lava-analyze"):
+            found(LAVA_BIN="/nowhere")
+
+
+class Reports(unittest.TestCase):
+    def test_info_and_policies_are_the_files(self):
+        with h5py.File(FOLDER / "report.h5") as file:
+            for index, policy in enumerate(REPORT.policies):
+                group = file[f"policies/{index:04d}"]
+                for name in ("policy", "name", "variant", "match", "window", "cache_heads"):
+                    self.assertEqual(getattr(policy, name), group.attrs[name])
+                for name in ("budgets", "nominal", "asked", "granted", "counts"):
+                    np.testing.assert_array_equal(getattr(policy, name), group[name])
+        self.assertEqual(REPORT.policies[0].parameters["window"], "32")
+        with lava_kv.Trace(SAMPLE) as trace:
+            for name in ("num_layers", "num_kv_heads", "seq_len", "spans", "prompt_texts", "eval_texts"):
+                self.assertEqual(REPORT.info[name], trace.info[name], name)
+            np.testing.assert_array_equal(REPORT.info["prompt_ids"], trace.info["prompt_ids"])
+
+    def test_kept_entries_are_those_that_lava_analyze_prints(self):
+        for policy, match in (("lava", "nominal"), ("lava", "retained"), ("snapkv@adakv", None), ("criticalkv", "nominal")):
+            options = ["--match", match] if match else []
+            said = json.loads(run(ANALYZE, "retained", REPORT.path, "-p", policy, "-b", "128", *options, "-f", "json"))
+            mask = REPORT.kept_mask(policy, 128, match)
+            self.assertEqual([[np.flatnonzero(head).tolist() for head in layer] for layer in mask], said["kept"])
+
+    def test_what_is_not_there_is_named(self):
+        for arguments, message in ((("nope", 128), "no policy 'nope'; there are snapkv, lava, "),
+                                   (("lava", 127), "no budget 127; there are 40, 128, 338"),
+                                   (("lava", 40), "expected one policy at one budget, found 2: lava, match nominal; lava, match retained"),
+                                   (("lava", 40, "both"), "match: expected 'nominal' or 'retained', found 'both'")):
+            with self.assertRaisesRegex(ValueError, message):
+                REPORT.kept_mask(*arguments)
+
+    def test_files_that_are_no_reports_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "stories260K.trace.h5: not a report: expected format lava-report, found lava-trace"):
+            lava_kv.Report(SAMPLE)
+        path = FOLDER / "changed.h5"
+        for change, message in (
+                (lambda file: file.attrs.modify("format_major", 2), r"format version: expected 1\.x, found 2\.\d; a newer version"),
+                (lambda file: file["policies/0001/counts"].write_direct(np.zeros((3, 5, 4), "i8")),
+                 "/policies/0001/counts: does not match its digest: the file is damaged"),
+                (lambda file: file["policies/0001"].pop("counts"), "a part is missing: .*counts")):
+            path.write_bytes((FOLDER / "report.h5").read_bytes())
+            with h5py.File(path, "r+") as file:
+                change(file)
+            with self.assertRaisesRegex(ValueError, message):
+                lava_kv.Report(path)
+
+
+@needs("pandas")
+class Tables(unittest.TestCase):
+    def expect_csv(self, frame, report, command, *options):
+        rows = list(csv.DictReader(io.StringIO(run(ANALYZE, command, report.path, *options, "-f", "csv"))))
+        self.assertEqual(frame.columns.tolist(), list(rows[0]))
+        self.assertEqual(len(frame), len(rows))
+        for column in frame.columns:
+            for found, said in zip(frame[column].tolist(), (row[column] for row in rows)):
+                if isinstance(found, str):
+                    self.assertEqual(found, said)
+                elif said == "":
+                    self.assertNotEqual(found, found)
+                else:
+                    self.assertEqual(float(found), float(said), column)
+
+    def test_tables_are_those_of_lava_analyze(self):
+        self.expect_csv(REPORT.table(), REPORT, "table")
+        self.expect_csv(REPORT.table("lava", [40, "75%"], "retained"), REPORT, "table", "-p", "lava", "-b", "40,75%", "--match", "retained")
+        self.expect_csv(REPORT.layers(["lava", "snapkv"]), REPORT, "layers", "-p", "lava", "-p", "snapkv")
+        self.expect_csv(REPORT.analyze("spans", "lava", 128, None, "--by=head"), REPORT, "spans", "-p", "lava", "-b", "128", "--by", "head")
+        with self.assertRaisesRegex(lava_kv.ProgramError, "^lava-analyze: .*: no policy 'nope'; there are snapkv, "):
+            REPORT.table("nope")
+        with lava_kv.replay(SAMPLE, "lava", 64, model=MODEL, closed_loop=True, free=True) as closed:
+            self.expect_csv(closed.table(), closed, "table")
+            self.assertGreater(closed.table()["kl"].min(), 0)
+
+    def test_losses_and_sums_are_those_of_the_files_arrays(self):
+        table = REPORT.table().set_index(["policy", "match", "budget"])
+        layers = REPORT.layers().set_index(["policy", "match", "budget", "layer"]).sort_index()
+        with h5py.File(REPORT.path) as file:
+            for index, policy in enumerate(REPORT.policies):
+                for number, budget in enumerate(policy.budgets):
+                    loss, key = file[f"policies/{index:04d}/attn_out_l1"][number], (policy.policy, policy.match, budget)
+                    self.assertAlmostEqual(table.loc[key, "attn_out_l1"], loss.mean(), 12)
+                    self.assertAlmostEqual(table.loc[key, "attn_out_l1_relative"], loss.sum() / file["norms/attn_out_l1"][()].sum(), 12)
+                    np.testing.assert_allclose(layers.loc[key]["attn_out_l1"], loss.mean(1))
+                    np.testing.assert_array_equal(layers.loc[key]["retained"], policy.counts[number].sum(1))
+
+    def test_kept_is_what_the_file_ranks_first(self):
+        kept = REPORT.kept()
+        with h5py.File(REPORT.path) as file:
+            for index, policy in enumerate(REPORT.policies):
+                group = file[f"policies/{file[f'policies/{index:04d}'].attrs.get('ranking_of', index):04d}"]
+                for number, budget in enumerate(policy.budgets):
+                    ranking = group["ranking"][number] if group["ranking"].ndim == 4 else group["ranking"]
+                    rows = kept[(kept["policy"] == policy.policy) & (kept["match"] == policy.match) & (kept["budget"] == budget)]
+                    self.assertEqual(len(rows), policy.counts[number].sum())
+                    self.assertTrue((ranking[()][rows["layer"], rows["kv_head"], rows["rank"]] == rows["position"]).all())
+                    self.assertTrue((rows["rank"] < policy.counts[number][rows["layer"], rows["kv_head"]]).all())
+        self.assertEqual(len(REPORT.kept("lava", 128, "nominal")), REPORT.kept_mask("lava", 128, "nominal").sum())
+
+    def test_tokens_have_their_texts_and_spans(self):
+        tokens = REPORT.tokens()
+        self.assertEqual("".join(tokens["text"][tokens["span"] == "ball"]), " One day, she saw a big, red ball.")
+        self.assertEqual(tokens["id"].tolist(), REPORT.info["prompt_ids"].tolist())
+
+    def test_a_part_of_a_model_has_the_models_numbers(self):
+        generator = np.random.default_rng(0)
+        layers = [{"k": generator.normal(size=(2, 80, 8)), "v": generator.normal(size=(2, 80, 8)), "q_window": generator.normal(size=(4, 32, 8))}
+                  for _ in range(2)]
+        lava_kv.write_trace(FOLDER / "part.h5", layers, layer_numbers=[7, 9], kv_head_numbers=[1, 4])
+        with lava_kv.replay(FOLDER / "part.h5", ["snapkv", "snapkv@adakv"], 50) as report:
+            said = report.analyze("budgets").set_index(["policy", "layer", "kv_head"])["retained"].sort_index()
+            found = report.kept().groupby(["policy", "layer", "kv_head"], observed=True).size().sort_index()
+            self.assertEqual(found.tolist(), said.tolist())
+            self.assertEqual([tuple(key) for key in found.index], [tuple(key) for key in said.index])
+
+    @needs("xarray")
+    def test_the_dataset_has_the_files_arrays(self):
+        arrays = REPORT.to_xarray(kept=True)
+        cell = 0
+        with h5py.File(REPORT.path) as file:
+            np.testing.assert_array_equal(arrays["dense_attn_out_l1"], file["norms/attn_out_l1"])
+            for index, policy in enumerate(REPORT.policies):
+                group, heads = file[f"policies/{index:04d}"], policy.cache_heads
+                for number, budget in enumerate(policy.budgets):
+                    one = arrays.isel(cell=cell)
+                    self.assertEqual((one["policy"], one["match"], one["budget"]), (policy.policy, policy.match, budget))
+                    np.testing.assert_array_equal(one["counts"][:, :heads], policy.counts[number])
+                    self.assertTrue((one["counts"][:, heads:] == -1).all())
+                    np.testing.assert_array_equal(one["kept"].sum("position")[:, :heads], policy.counts[number])
+                    for name in ("head_l1", "head_output_l2", "attn_out_l1", "bound_lava"):
+                        found = one[name].values
+                        np.testing.assert_array_equal(found, group[name][number] if name in group else np.full_like(found, np.nan))
+                    cell += 1
+        self.assertEqual(arrays.sizes["cell"], cell)
+        self.assertEqual(arrays.attrs["model_name"], "stories260K")
+        with lava_kv.replay(SAMPLE, "lava", 64, model=MODEL, closed_loop=True) as closed, h5py.File(closed.path) as file:
+            arrays, group = closed.to_xarray(), file["policies/0000/closed_loop"]
+            for name in ("kl", "top_ids", "drift_l1"):
+                np.testing.assert_array_equal(arrays[name][:1], group[name])
+            np.testing.assert_array_equal(arrays["cross_entropy"][:1, :-1], group["cross_entropy"])
+            self.assertTrue(np.isnan(arrays["cross_entropy"][:, -1]).all())
+
+
+class Recording(unittest.TestCase):
+    @unittest.skipUnless(missing("torch", "transformers"), "torch and transformers are installed")
+    def test_what_is_missing_is_said(self):
+        with self.assertRaisesRegex(ImportError, r"^record\(\) needs (torch|transformers), which is not installed: pip install \1$"):
+            lava_kv.record(None, None, [1], FOLDER / "none.h5")
+
+    @needs("torch", "transformers")
+    def test_a_model_is_recorded_as_lava_capture_records_it(self):
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        model = transformers.AutoModelForCausalLM.from_pretrained(MODEL).eval()
+        with lava_kv.Trace(SAMPLE) as sample:
+            info = sample.info
+            spans = [{"name": name, "begin": begin, "end": end} for name, begin, end in info["spans"]]
+            with lava_kv.record(model, None, info["prompt_ids"], FOLDER / "recorded.h5", spans=spans, reference=info["eval_ids"],
+                                window=info["window"], weights=MODEL) as trace:
+                self.assertEqual(trace.info["spans"], info["spans"])
+                self.assertEqual(trace.info["weights_sha256"], info["weights_sha256"])
+                for key in ("k", "q_window", "attn_out"):
+                    np.testing.assert_allclose(trace.layers[4][key], sample.layers[4][key], atol=2e-2)
+                with lava_kv.replay(trace, "lava", 64, model=MODEL) as report:
+                    self.assertEqual(report.info["spans"], info["spans"])
+        for options, message in (({"prompt": "text"}, "tokenizer: expected one"), ({"chat": True}, "chat: expected a text as prompt"),
+                                 ({"spans": [("a", 1)]}, "spans: expected ")):
+            with self.assertRaisesRegex(ValueError, message):
+                lava_kv.record(**{"model": model, "tokenizer": None, "prompt": [1, 2], "path": FOLDER / "none.h5", **options})
+
+    @needs("torch", "transformers")
+    def test_the_script_records_as_before(self):
+        (FOLDER / "ids.json").write_text("[1, 5, 9, 13, 5, 9]")
+        run(sys.executable, ROOT / "capture/python/lava_capture.py", MODEL, "--ids", FOLDER / "ids.json", "--continue", 2, "-o",
+            FOLDER / "script.h5", env={**os.environ, "PYTHONPATH": ""})
+        with lava_kv.Trace(FOLDER / "script.h5") as trace:
+            self.assertEqual((trace.info["seq_len"], trace.info["generator"]), (6, "lava_capture.py"))
+
+
+class Package(unittest.TestCase):
+    def test_nothing_is_imported_before_it_is_needed(self):
+        script = "import sys, lava_kv; print([name for name in ('pandas', 'xarray', 'torch', 'transformers') if name in sys.modules])"
+        self.assertEqual(run(sys.executable, "-c", script).strip(), "[]")
+
+    @unittest.skipUnless(missing("pandas"), "pandas is installed")
+    def test_a_missing_package_is_one_sentence(self):
+        for name in ("table", "layers", "kept", "tokens"):
+            with self.assertRaisesRegex(ImportError, "^(kept\\(\\)|tokens\\(\\)|a table of a report) needs pandas, which is not installed"):
+                getattr(REPORT, name)()
+
+    def test_the_version_is_the_programs(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        said = run(REPLAY, "--version").split()[1]
+        self.assertEqual([project["version"], lava_kv.__version__], [said, said])
+
+    def test_the_wheel_holds_the_package(self):
+        sys.path.insert(0, str(PACKAGE / "backend"))
+        import lava_build
+
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(ROOT)
+        wheel = FOLDER / lava_build.build_wheel(FOLDER)
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.startswith("lava_kv/")]
+            self.assertEqual(names, sorted(f"lava_kv/{path.name}" for path in (PACKAGE / "lava_kv").iterdir() if path.is_file()))
+            self.assertEqual(archive.read("lava_kv/trace.py"), (ROOT / "traces/python/lava_trace.py").read_bytes())
+            record = archive.read("lava_kv-0.1.0.dist-info/RECORD".replace("0.1.0", lava_kv.__version__)).decode()
+            self.assertEqual([line.split(",")[0] for line in record.splitlines()], archive.namelist())
+        env = {**os.environ, "PYTHONPATH": str(wheel)}
+        self.assertIn(".whl", run(sys.executable, "-c", "import lava_kv; print(lava_kv.__file__)", env=env))
+
+    def test_the_example_and_the_readme_run(self):
+        said = run(sys.executable, PACKAGE / "examples/tour.py", cwd=FOLDER)
+        self.assertIn("4 policies, 12 cells", said)
+        self.assertIn("The rest of the tour: " if missing("pandas") else "streaming-llm", said)
+        readme = (PACKAGE / "README.md").read_text(encoding="utf-8")
+        (FOLDER / "readme.py").write_text(re.search("```python\n(.*?)```", readme, re.DOTALL).group(1))
+        self.assertIn("[", run(sys.executable, FOLDER / "readme.py", cwd=ROOT))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)
