@@ -1,5 +1,7 @@
 #include "analysis/commands.h"
 
+#include "analysis/metrics/metric.h"
+
 namespace lava {
 
 namespace {
@@ -36,6 +38,39 @@ std::string text(std::initializer_list<const char*> parts)
     for (const char* part : parts)
         all += part;
     return all;
+}
+
+constexpr const char* scores
+    = R"(  score                   0 to 1; with --by sample of a line, else the mean over samples
+  score_sd                standard deviation of the samples (n - 1)
+  score_low, score_high   95 % interval of the mean, percentile bootstrap of the samples (10,000 resamples, fixed seed)
+  percent                 100 times the mean, to two decimals, as the official scorers print it
+
+Lines are LongBench's (pred, answers, all_classes, dataset), InfiniteBench's (id, prediction, ground_truth), RULER's
+(pred, outputs) or LAVa's needle (model_response, needle). Metrics are those of the benchmarks' own code, with what is odd
+in it: of trec, triviaqa, samsum and lsht the first line counts; rouge-l is 0 where Python's recursion ends, at sentences of
+about a thousand words; code_sim is difflib's, as fuzzywuzzy computes it without python-Levenshtein; classes are removed
+while their list is walked through. all_classes are each line's own (eval.py takes the last line's for all). Where
+an official scorer ends with an exception because of a prediction, that prediction scores 0. All are computed here, without
+Python; jieba's dictionary and model are read from that package.
+
+Metrics:
+)";
+
+std::string metrics_text()
+{
+    std::string text;
+    for (const Metric& metric : metrics()) {
+        std::string names;
+        for (const Task& task : tasks()) {
+            if (task.metric == std::string_view(metric.name) && task.name != task.metric)
+                names += (names.empty() ? "" : ", ") + std::string(task.name);
+        }
+        const std::string name = metric.name;
+        text += "  " + name + std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') + metric.meaning
+            + (names.empty() ? "" : "\n" + std::string(24, ' ') + "of " + names) + "\n";
+    }
+    return text;
 }
 
 std::vector<CommandInfo> make_commands()
@@ -129,6 +164,9 @@ std::vector<CommandInfo> make_commands()
             "  oracle_loss             the same for the same total, divided so that the sum of losses is least\n"
             "  oracle_bound            no division of that total loses less; duality_gap: oracle_loss - oracle_bound\n",
             "lava-analyze curves report.h5 --policy snapkv -o curves.npy"},
+        {"score", Command::score, "scores of what a model answered, by the official metrics of its benchmark",
+            {"by", "predictions", "dataset", "metric", "jieba"}, text({scores, metrics_text().c_str()}),
+            "lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json"},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"}, "",
             "lava-analyze plot report.h5 -o charts"},
     };

@@ -136,8 +136,18 @@ std::string curves_text(const Options& options, std::span<const ReplayReport> re
     return to_string(oracle_table(reports, policy), options.format);
 }
 
+std::string scores_text(const Options& options)
+{
+    const ScoreResult result = score_predictions(options.score);
+    for (const std::string& note : result.notes)
+        std::cerr << "lava-analyze: note: " << note << '\n';
+    return to_string(result.table, options.format);
+}
+
 std::string result(const Options& options)
 {
+    if (options.command == Command::score)
+        return scores_text(options);
     if (options.command == Command::curves) {
         refuse_same_files({&options.output, 1}, options.reports);
     }

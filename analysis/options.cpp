@@ -32,15 +32,22 @@ po::options_description visible_options()
         "table for people (default); csv and json carry every column in full precision");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
-    add("by", po::value<std::string>()->value_name("run|layer|head|report"),
-        "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports (default: "
-        "run)");
+    add("by", po::value<std::string>()->value_name("run|layer|head|report|sample"),
+        "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports, score to "
+        "samples (default: run)");
     add("baseline", po::value<std::string>()->value_name("POLICY"),
         "summary: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
         "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; of gain 0,-1)");
     add("output,o", po::value<std::string>()->value_name("PATH"),
         "plot: folder for the charts; curves: NumPy file (.npy) to write");
+    add("predictions", po::value<std::vector<std::string>>()->value_name("FILE.jsonl"),
+        "score: what a model answered, a JSON object a line, gzipped or not; repeatable");
+    add("dataset", po::value<std::string>()->value_name("NAME"),
+        "score: data set of the predictions (default: what each line, or else the file's name, says)");
+    add("metric", po::value<std::string>()->value_name("NAME"), "score: metric to score by (default: the data set's)");
+    add("jieba", po::value<std::string>()->value_name("DIR"),
+        "score: folder of the Python package jieba 0.42.1, whose dictionary cuts Chinese into words");
     add("help,h", "print this and exit");
     add("version", "print the version and exit");
     return options;
@@ -85,7 +92,8 @@ const CommandInfo& find_command(const po::variables_map& values)
 
 void refuse_options_of_others(const po::variables_map& values, const CommandInfo& info)
 {
-    for (const char* option : {"pivot", "by", "baseline", "layer", "output"}) {
+    for (const char* option :
+        {"pivot", "by", "baseline", "layer", "output", "predictions", "dataset", "metric", "jieba"}) {
         const bool taken = std::ranges::any_of(info.options, [&](std::string_view own) { return own == option; });
         if (values.contains(option) && !taken)
             throw UsageError("--" + std::string(option) + " does not go with " + info.name);
@@ -93,6 +101,8 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
     for (const char* option : {"policy", "budget", "match", "format"}) {
         if (values.contains(option) && info.command == Command::plot)
             throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
+        if (values.contains(option) && info.command == Command::score && option != std::string_view("format"))
+            throw UsageError("--" + std::string(option) + " does not go with score, which reads predictions");
     }
 }
 
@@ -162,16 +172,19 @@ void parse_detail(const po::variables_map& values, Options& options)
 {
     const std::string text = values.contains("by") ? values["by"].as<std::string>() : "run";
     const bool averages = options.command == Command::summary || options.command == Command::gain;
+    const bool scores = options.command == Command::score;
     options.by_report = averages && text == "report";
-    if (text == "run" || options.by_report)
+    options.score.by_sample = scores && text == "sample";
+    if (text == "run" || options.by_report || options.score.by_sample)
         return;
-    if (!averages && text == "layer")
+    if (!averages && !scores && text == "layer")
         options.by = Detail::layer;
     else if (options.command == Command::spans && text == "head")
         options.by = Detail::head;
     else
         throw UsageError(std::string("--by: expected run")
             + (averages                                 ? " or report"
+                    : scores                            ? " or sample"
                     : options.command == Command::spans ? ", layer or head"
                                                         : " or layer")
             + ", found '" + text + "'");
@@ -184,7 +197,9 @@ std::string help()
     text
         << "Usage: lava-analyze COMMAND REPORT... [options]\n"
            "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
-           "marked spans. Losses are open loop: every layer reads the recorded residual stream.\n\n"
+           "marked spans. Losses are open loop: every layer reads the recorded residual stream. score reads no "
+           "reports\n"
+           "but what a model answered to a benchmark.\n\n"
            "Commands (lava-analyze COMMAND --help says what its columns mean):\n";
     for (const CommandInfo& info : commands())
         text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
@@ -207,6 +222,9 @@ std::string help(const CommandInfo& info)
         names.insert(names.begin(), {"policy", "budget", "match", "format"});
     if (info.command == Command::gain)
         std::erase(names, "match");
+    if (info.command == Command::score)
+        std::erase_if(
+            names, [](const std::string& name) { return name == "match" || name == "budget" || name == "policy"; });
     if (info.command == Command::curves)
         std::erase_if(names, [](const std::string& name) { return name == "match" || name == "budget"; });
     names.push_back("help");
@@ -218,7 +236,12 @@ std::string help(const CommandInfo& info)
     }
     const bool takes_one = info.command == Command::plot || info.command == Command::retained;
     std::ostringstream text;
-    text << "Usage: lava-analyze " << info.name << (takes_one ? " REPORT" : " REPORT...") << " [options]\n"
+    const bool scores = info.command == Command::score;
+    text << "Usage: lava-analyze " << info.name
+         << (scores             ? " --predictions FILE.jsonl"
+                    : takes_one ? " REPORT"
+                                : " REPORT...")
+         << " [options]\n"
          << "Prints " << info.summary << ".\n\n"
          << options;
     if (!info.columns.empty())
@@ -234,8 +257,34 @@ void check_one_report(const Options& options, const std::string& command)
         throw UsageError(command + ": expected one report, found " + std::to_string(options.reports.size()));
 }
 
+void check_score(const Options& options)
+{
+    if (!options.reports.empty())
+        throw UsageError("score: expected --predictions FILE.jsonl, found '" + options.reports[0].string() + "'");
+    if (options.score.predictions.empty())
+        throw UsageError("score: expected --predictions FILE.jsonl");
+}
+
+ScoreRequest parse_score(const po::variables_map& values)
+{
+    const auto text = [&](const char* option) {
+        return values.contains(option) ? values[option].as<std::string>() : std::string();
+    };
+    ScoreRequest request;
+    if (values.contains("predictions")) {
+        const auto& files = values["predictions"].as<std::vector<std::string>>();
+        request.predictions.assign(files.begin(), files.end());
+    }
+    request.dataset = text("dataset");
+    request.metric = text("metric");
+    request.jieba = text("jieba");
+    return request;
+}
+
 void check_command(const Options& options, const CommandInfo& info)
 {
+    if (options.command == Command::score)
+        return check_score(options);
     if (options.reports.empty())
         throw UsageError(std::string(info.name) + ": expected a report, such as report.h5");
     if (options.command == Command::retained) {
@@ -291,6 +340,7 @@ Options parse_options(int argc, const char* const* argv)
     options.layers = parse_layers(values);
     options.filter.match = parse_match(values);
     options.format = parse_format(values, info.command);
+    options.score = parse_score(values);
     parse_detail(values, options);
     if (values.contains("baseline"))
         options.baseline = values["baseline"].as<std::string>();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/score.h"
 #include "analysis/selection.h"
 #include "analysis/tables.h"
 
@@ -25,6 +26,7 @@ enum class Command
     answers,
     retained,
     curves,
+    score,
     plot
 };
 
@@ -41,6 +43,7 @@ struct Options
     std::string baseline; ///< summary: policy that the others are compared with; empty: none
     std::vector<std::int64_t> layers; ///< negative ones count from the last; empty: all, of gain first and last
     std::filesystem::path output; ///< plot: folder; curves: file, may be empty
+    ScoreRequest score;
 };
 
 /// Throws UsageError.
