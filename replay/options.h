@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/policy_list.h"
+#include "replay/policies/policy_list.h"
 #include "replay/replay.h"
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-#include "replay/policy_list.h"
+#include "replay/policies/policy_list.h"
 
 #include "replay/policies/registry.h"
 
