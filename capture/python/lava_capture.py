@@ -5,7 +5,7 @@
 
 or `python lava_capture.py MODEL --prompt-file FILE -o trace.h5`, `python lava_capture.py MODEL --prompts FILE.jsonl -o FOLDER`; the
 options mean what they mean to lava-capture. Needs torch, transformers 5 (AttentionInterface), numpy and h5py; lava_recorder.py,
-lava_model_parts.py and lava_jobs.py beside it, and lava_trace.py beside it or in traces/python.
+lava_model_parts.py, lava_model_folder.py and lava_jobs.py beside it, and lava_trace.py beside it or in traces/python.
 
 The attention function is replaced by one that looks on: it sees queries and keys after the rotary embedding, whatever the
 architecture. A model whose attention is no plain softmax of scaled products over all earlier tokens, or those of a sliding window, or
@@ -26,6 +26,7 @@ for folder in (HERE.parent, HERE.parents[2] / "traces" / "python" if len(HERE.pa
     if str(folder) not in sys.path and any((folder / f"{name}.py").exists() for name in ("lava_trace", "lava_recorder")):
         sys.path.insert(0, str(folder))
 import lava_jobs  # noqa: E402
+import lava_model_folder  # noqa: E402
 from lava_recorder import Recorder  # noqa: E402
 from lava_trace import TraceWriter  # noqa: E402
 
@@ -93,24 +94,25 @@ def main():
         raise ValueError(f"{arguments.model}: expected the folder of a model, found none")
     jobs = lava_jobs.read_jobs(arguments)
 
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    lava_model_folder.refuse_pointers(arguments.model)
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    lava_model_folder.read_config(arguments.model)
     tokenizer = None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = lava_model_folder.read_tokenizer(arguments.model)
+    except ValueError as error:
         if any(lava_jobs.needs_tokenizer(job) for job in jobs):
-            raise ValueError(f"{arguments.model}: its tokenizer cannot be read: {(str(error).splitlines() or [''])[0]}") from error
-        print("lava_capture.py: note: the trace has no token texts: the tokenizer cannot be read", file=sys.stderr)
+            raise
+        print(f"lava_capture.py: note: the trace has no token texts: {error}", file=sys.stderr)
     prepared = [lava_jobs.prepare(job, tokenizer) for job in jobs]
-    try:
-        model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype).to(arguments.device).eval()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ValueError(f"{arguments.model}: transformers does not load it as a causal language model: "
-                         f"{(str(error).splitlines() or [''])[0]}") from error
+    model, note = lava_model_folder.load_model(arguments.model, arguments.dtype, arguments.device)
+    if note:
+        print(f"lava_capture.py: note: {note}", file=sys.stderr)
+    for job in prepared:
+        lava_model_folder.check_ids(model, job, arguments.steps)
     run(model, tokenizer, prepared, arguments)
 
 
@@ -131,7 +133,7 @@ def parse(words):
     parser.add_argument("--window", type=int, default=64, help="last query rows to record (default: 64)")
     parser.add_argument("--chunk", type=int, help="prompt tokens in a forward call (default: all)")
     parser.add_argument("--store", choices=["f32", "f16", "bf16"], help="default: the model's dtype")
-    parser.add_argument("--dtype", default="auto", help="float32, float16 or bfloat16 (default: the model's)")
+    parser.add_argument("--dtype", default="auto", choices=["auto", *lava_model_folder.STORED], help="default: the model's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", required=True, help="trace to write; with --prompts, the folder")
     arguments = parser.parse_args(words)
@@ -148,6 +150,9 @@ def parse(words):
                 parser.error(f"{arguments.output}: would be written over {path}")
     if os.path.realpath(os.path.dirname(arguments.output) or ".") == os.path.realpath(arguments.model):
         parser.error(f"{arguments.output}: expected an output that is not in the model's folder")
+    place = arguments.output if arguments.prompts is not None and os.path.isdir(arguments.output) else os.path.dirname(arguments.output)
+    if not os.access(place or ".", os.W_OK | os.X_OK):
+        parser.error(f"{arguments.output}: expected a folder {place or '.'} that can be written, found none")
     for name, least in (("steps", 0), ("window", 1), ("chunk", 1)):
         if getattr(arguments, name) is not None and getattr(arguments, name) < least:
             parser.error(f"--{name.replace('steps', 'continue')}: expected at least {least}, found {getattr(arguments, name)}")
