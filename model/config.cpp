@@ -1,9 +1,9 @@
 #include "model/config.h"
 
+#include "base/error.h"
 #include "model/config_section.h"
 #include "model/lfs_pointer.h"
 #include "model/model_family.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

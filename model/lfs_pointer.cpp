@@ -1,6 +1,6 @@
 #include "model/lfs_pointer.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <fstream>
 #include <string>

@@ -1,7 +1,7 @@
 #include "model/tokenizers/json_view.h"
 
+#include "base/error.h"
 #include "model/lfs_pointer.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <fstream>

@@ -1,8 +1,8 @@
 #include "model/tokenizers/llama2c.h"
 
+#include "base/error.h"
 #include "model/lfs_pointer.h"
 #include "model/tokenizers/merge.h"
-#include "traces/error.h"
 
 #include <bit>
 #include <cmath>

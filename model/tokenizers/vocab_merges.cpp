@@ -1,8 +1,8 @@
 #include "model/tokenizers/vocab_merges.h"
 
+#include "base/error.h"
 #include "model/lfs_pointer.h"
 #include "model/tokenizers/tokenizer_config.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <fstream>

@@ -1,9 +1,9 @@
 #include "model/checkpoint.h"
 
+#include "base/error.h"
+#include "base/sha256.h"
 #include "model/decoder.h"
 #include "model/safetensors.h"
-#include "model/sha256.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 
