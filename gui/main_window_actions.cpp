@@ -54,6 +54,15 @@ std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64
     return found - numbers.begin();
 }
 
+/// Of numbers below 0, counted from the last layer.
+std::int64_t place_of_layer(std::int64_t wanted, const TraceInfo& trace)
+{
+    const std::int64_t count = trace.shape.num_layers;
+    if (wanted < 0 && wanted >= -count)
+        return count + wanted;
+    return place_of("--layer", wanted, count, [&](std::int64_t place) { return layer_number(trace, place); });
+}
+
 /// The one of the slider's budgets that is asked for.
 std::int64_t budget_of(const BudgetItem& wanted, const std::vector<std::int64_t>& grid, const ReplayReport& report)
 {
@@ -131,9 +140,8 @@ void MainWindow::apply(const Options& options)
     }
     if (options.layer) {
         const auto here = cell(); // its policy says which heads there are
-        const auto layer = [&](std::int64_t place) { return layer_number(report_->trace, place); };
         const auto head = [&](std::int64_t place) { return cache_head_number(here, place); };
-        HeadChoice heads{place_of("--layer", *options.layer, report_->trace.shape.num_layers, layer), {}};
+        HeadChoice heads{place_of_layer(*options.layer, report_->trace), {}};
         if (options.kv_head)
             heads.kv_head = place_of("--kv-head", *options.kv_head, here.cache_heads(), head);
         choose_heads(heads);

@@ -31,7 +31,8 @@ QList<QCommandLineOption> known_options()
             QStringLiteral(
                 "policies at equal retention (retained, the default) or as their rules were given (nominal)"),
             QStringLiteral("NAME")},
-        {QStringLiteral("layer"), QStringLiteral("layer whose kept entries colour the text"), QStringLiteral("N")},
+        {QStringLiteral("layer"), QStringLiteral("layer whose kept entries colour the text, -1 for the last"),
+            QStringLiteral("N")},
         {QStringLiteral("kv-head"),
             QStringLiteral("head of that layer that keeps a cache: a KV head, or a query head where the policy keeps "
                            "one for each"),
@@ -61,6 +62,20 @@ std::optional<std::int64_t> whole_number(const QCommandLineParser& parser, const
     if (!is_number || number < least)
         throw UsageError("--" + name.toStdString() + ": expected a whole number from " + std::to_string(least)
             + " on, found '" + parser.value(name).toStdString() + "'");
+    return number;
+}
+
+/// Numbers below 0 count from the last layer, as in lava-analyze.
+std::optional<std::int64_t> layer(const QCommandLineParser& parser)
+{
+    const auto given = parser.value(QStringLiteral("layer"));
+    bool is_number = false;
+    const auto number = given.toLongLong(&is_number);
+    if (!parser.isSet(QStringLiteral("layer")))
+        return std::nullopt;
+    if (!is_number)
+        throw UsageError(
+            "--layer: expected one layer, such as 3 or -1 for the last, found '" + given.toStdString() + "'");
     return number;
 }
 
@@ -125,7 +140,7 @@ Options parse_options(int argc, char** argv)
     options.tab = text(parser, QStringLiteral("tab"));
     options.measure = text(parser, QStringLiteral("measure"));
     options.budget = budget(parser);
-    options.layer = whole_number(parser, QStringLiteral("layer"), 0);
+    options.layer = layer(parser);
     options.kv_head = whole_number(parser, QStringLiteral("kv-head"), 0);
     check(options);
     return options;

@@ -65,16 +65,18 @@ void keep_worst(Identity& identity, const at::Tensor& deviation, const at::Tenso
 /// sums are at least what the window adds to them, and a head's sum up to the number of queries.
 void check_column_sums(const LayerView& layer, std::vector<Identity>& found)
 {
-    Identity last{
+    Identity last{"observed_attention's end is the window's",
         "q_window, k and observed_attention: the last columns of the window's attention deviate from those of "
         "the recorded sums",
         0, float_tolerance};
-    Identity off{"q_window, k and observed_attention_off_diagonal: the last columns of the window's attention deviate "
-                 "from those of the recorded sums",
+    Identity off{"observed_attention_off_diagonal's end is the window's",
+        "q_window, k and observed_attention_off_diagonal: the last columns of the window's attention deviate "
+        "from those of the recorded sums",
         0, float_tolerance};
-    Identity excess{
+    Identity excess{"observed_attention is at least the window's",
         "q_window, k and observed_attention: the window's attention exceeds the recorded sums", 0, float_tolerance};
-    Identity total{"observed_attention: a head's sum deviates from the number of queries", 0, float_tolerance};
+    Identity total{"observed_attention adds up to the number of queries",
+        "observed_attention: a head's sum deviates from the number of queries", 0, float_tolerance};
     const auto group = layer.shape.group_size(), first = layer.seq_len - layer.window;
     const auto count = static_cast<double>(layer.seq_len);
     const auto hidden = hidden_from_window(layer);
@@ -105,10 +107,10 @@ void check_diagonal(const LayerView& layer, std::vector<Identity>& found)
     const auto own = (layer.observed_attention - layer.observed_attention_off_diagonal).to(at::kDouble);
     const auto outside = at::maximum(own - 1, -own).max().item<double>();
     const auto largest = layer.observed_attention.abs().max().item<double>();
-    found.push_back(
-        {"observed_attention and observed_attention_off_diagonal: a token's attention to itself lies outside "
-         "0 to 1",
-            std::max(outside, 0.0), float_tolerance * std::max(1.0, largest)});
+    found.push_back({"a token's attention to itself lies in 0 to 1",
+        "observed_attention and observed_attention_off_diagonal: a token's attention to itself lies outside "
+        "0 to 1",
+        std::max(outside, 0.0), float_tolerance * std::max(1.0, largest)});
 }
 
 /// The window's queries as they were before the rotary embedding, [num_heads, window, head_dim], in double.
@@ -133,12 +135,14 @@ void check_query_statistics(const LayerView& layer, const TraceInfo& info, std::
     const auto covariance = layer.q_pre_rope_cov.to(at::kDouble);
     const auto variance = covariance.diagonal(0, 1, 2);
     const auto largest = std::max(variance.abs().max().item<double>(), 1e-30);
-    found.push_back({"q_pre_rope_cov: the two halves of a covariance deviate from each other",
-        (covariance - covariance.transpose(1, 2)).abs().max().item<double>() / largest, float_tolerance});
+    found.push_back(
+        {"q_pre_rope_cov is symmetric", "q_pre_rope_cov: the two halves of a covariance deviate from each other",
+            (covariance - covariance.transpose(1, 2)).abs().max().item<double>() / largest, float_tolerance});
     const auto bound = variance.clamp_min(0).sqrt();
     const auto excess = (covariance.abs() - bound.unsqueeze(2) * bound.unsqueeze(1)).max().item<double>();
-    found.push_back({"q_pre_rope_cov: covariances exceed the deviations that they belong to",
-        std::max(excess, 0.0) / largest, float_tolerance});
+    found.push_back({"q_pre_rope_cov is within its variances",
+        "q_pre_rope_cov: covariances exceed the deviations that they belong to", std::max(excess, 0.0) / largest,
+        float_tolerance});
     const auto used = std::min(layer.window, layer.seq_len - skipped_positions);
     if (info.rope_inv_freq.empty() || used <= 0)
         return;
@@ -148,7 +152,7 @@ void check_query_statistics(const LayerView& layer, const TraceInfo& info, std::
     const auto part = (queries - mean).square().sum(1).sqrt(), whole = (variance.clamp_min(0) * count).sqrt();
     const auto scale = std::max(whole.max().item<double>(), 1e-30);
     const auto rounded = queries.square().sum({1, 2}, true).squeeze(2).sqrt() * (4 * layer.roundoff);
-    Identity window{
+    Identity window{"q_window is some of q_pre_rope_cov's queries",
         "q_window, q_pre_rope_mean and q_pre_rope_cov: the window's queries scatter beyond the variance of all", 0,
         float_tolerance};
     keep_worst(window, (part - whole).clamp_min(0), (rounded + float_tolerance * scale).expand_as(part), scale);
@@ -162,7 +166,7 @@ void check_stream(const LayerView& layer, std::vector<Identity>& found)
     const auto sizes = norm(layer.resid_pre) + norm(layer.attn_out) + norm(layer.resid_mid);
     const auto gap = norm(layer.resid_pre.to(at::kDouble) + layer.attn_out - layer.resid_mid);
     const auto scale = norm(layer.resid_mid).max().item<double>();
-    Identity sum{
+    Identity sum{"resid_pre + attn_out is resid_mid",
         "resid_pre, attn_out and resid_mid: the sum of the first two deviates from the third", 0, float_tolerance};
     keep_worst(sum, gap, sizes * (float_tolerance / 3 + 2 * layer.roundoff), std::max(scale, 1e-30));
     found.push_back(sum);

@@ -161,10 +161,19 @@ Json verification_json(const TraceInfo& info, const std::vector<VerifiedLayer>& 
         rows.push_back({{"layer", layer.deviation.layer}, {"deviation", layer.deviation.deviation},
             {"tolerance", layer.deviation.tolerance}});
     for (const auto& identity : worst_identities(layers))
-        identities.push_back(
-            {{"what", identity.what}, {"deviation", identity.deviation}, {"tolerance", identity.tolerance}});
+        identities.push_back({{"name", identity.name}, {"what", identity.what}, {"deviation", identity.deviation},
+            {"tolerance", identity.tolerance}});
     return {{"file", info.file}, {"store", to_string(info.store_type)}, {"layers", rows}, {"identities", identities},
         {"not_checked", not_checkable(info)}};
+}
+
+/// Their datasets alone.
+std::string not_checked_text(const TraceInfo& info)
+{
+    std::string text;
+    for (const auto& line : not_checkable(info))
+        text += (text.empty() ? "" : ", ") + line.substr(0, line.find(':'));
+    return text;
 }
 
 void print_verification(const TraceInfo& info, const std::vector<VerifiedLayer>& layers)
@@ -173,10 +182,15 @@ void print_verification(const TraceInfo& info, const std::vector<VerifiedLayer>&
     for (const auto& [deviation, identities] : layers)
         std::cout << std::left << std::setw(7) << layer_name(deviation.layer, info.shape.num_layers) << std::setw(13)
                   << deviation.deviation << deviation.tolerance << '\n';
-    for (const auto& [what, deviation, tolerance] : worst_identities(layers))
-        std::cout << what << ": " << deviation << " in the worst layer, at most " << tolerance << " is expected\n";
-    for (const auto& line : not_checkable(info))
-        std::cout << "not checked: " << line << '\n';
+    const auto identities = worst_identities(layers);
+    if (!identities.empty())
+        std::cout << '\n'
+                  << std::setw(55) << "besides, in the worst layer" << std::setw(13) << "deviation"
+                  << "tolerance\n";
+    for (const auto& identity : identities)
+        std::cout << std::setw(55) << identity.name << std::setw(13) << identity.deviation << identity.tolerance
+                  << '\n';
+    std::cout << "not checked (--json says why): " << not_checked_text(info) << '\n';
 }
 
 int run(const VerifyCommand& command)

@@ -50,10 +50,10 @@ po::options_description with_help(const std::string& caption)
     return options;
 }
 
-std::string help_text(const char* head, const po::options_description& visible)
+std::string help_text(const char* head, const po::options_description& visible, const char* example)
 {
     std::ostringstream text;
-    text << head << '\n' << visible;
+    text << head << '\n' << visible << "\nExample:\n  " << example << '\n';
     return text.str();
 }
 
@@ -98,7 +98,7 @@ Command parse_info(const std::vector<std::string>& arguments)
     options.add_options()("json", "as JSON")("check", "read every number; NaN and infinity are errors");
     const auto values = parse(arguments, options, {"trace"});
     if (values.count("help") != 0)
-        return PrintText{help_text(info_help, options)};
+        return PrintText{help_text(info_help, options, "lava-trace info story.h5 --check")};
     return InfoCommand{required(values, "trace", "a trace"), values.count("json") != 0, values.count("check") != 0};
 }
 
@@ -108,7 +108,7 @@ Command parse_verify(const std::vector<std::string>& arguments)
     options.add_options()("json", "as JSON");
     const auto values = parse(arguments, options, {"trace"});
     if (values.count("help") != 0)
-        return PrintText{help_text(verify_help, options)};
+        return PrintText{help_text(verify_help, options, "lava-trace verify story.h5")};
     return VerifyCommand{required(values, "trace", "a trace"), values.count("json") != 0};
 }
 
@@ -152,7 +152,7 @@ Command parse_print(const std::vector<std::string>& arguments)
         "what to print of each axis, from the first: N, A:B, A:, :B or :, separated by commas (0,10:20)");
     const auto values = parse(arguments, options, {"file", "dataset"});
     if (values.count("help") != 0)
-        return PrintText{help_text(print_help, options)};
+        return PrintText{help_text(print_help, options, "lava-trace print story.h5 layers/03/k --slice 0,10:20")};
     PrintCommand command{required(values, "file", "a file and a dataset"),
         required(values, "dataset", "a dataset, such as layers/00/k"), {}};
     if (values.count("slice") != 0)
@@ -195,7 +195,8 @@ Command parse_synth(const std::vector<std::string>& arguments)
     const auto options = synth_options(command);
     const auto values = parse(arguments, options, {});
     if (values.count("help") != 0)
-        return PrintText{help_text(synth_help, options)};
+        return PrintText{
+            help_text(synth_help, options, "lava-trace synth --layers 4 --seq-len 2000 --window 32 -o made.h5")};
     command.output = required(values, "output", "-o TRACE");
     command.options.store = parse_store(values["store"].as<std::string>());
     try {

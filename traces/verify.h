@@ -39,7 +39,8 @@ LayerDeviation verify_layer(const LayerView& layer);
 /// Something that tensors of a layer have in common in every honest trace.
 struct Identity
 {
-    std::string what; ///< datasets, and what deviates from what
+    std::string name; ///< in a few words, what holds where it does
+    std::string what; ///< datasets, and what deviates from what where it does not
     double deviation = 0;
     double tolerance = 0;
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from . import jobs
+from . import jobs, model_folder
 from .recorder import Recorder
 from .trace import TraceWriter
 
@@ -93,24 +93,25 @@ def main():
         raise ValueError(f"{arguments.model}: expected the folder of a model, found none")
     todo = jobs.read_jobs(arguments)
 
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    model_folder.refuse_pointers(arguments.model)
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
+    model_folder.read_config(arguments.model)
     tokenizer = None
     try:
-        tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = model_folder.read_tokenizer(arguments.model)
+    except ValueError as error:
         if any(jobs.needs_tokenizer(job) for job in todo):
-            raise ValueError(f"{arguments.model}: its tokenizer cannot be read: {(str(error).splitlines() or [''])[0]}") from error
-        print("lava_capture.py: note: the trace has no token texts: the tokenizer cannot be read", file=sys.stderr)
+            raise
+        print(f"lava_capture.py: note: the trace has no token texts: {error}", file=sys.stderr)
     prepared = [jobs.prepare(job, tokenizer) for job in todo]
-    try:
-        model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype).to(arguments.device).eval()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ValueError(f"{arguments.model}: transformers does not load it as a causal language model: "
-                         f"{(str(error).splitlines() or [''])[0]}") from error
+    model, note = model_folder.load_model(arguments.model, arguments.dtype, arguments.device)
+    if note:
+        print(f"lava_capture.py: note: {note}", file=sys.stderr)
+    for job in prepared:
+        model_folder.check_ids(model, job, arguments.steps)
     run(model, tokenizer, prepared, arguments)
 
 
@@ -131,7 +132,7 @@ def parse(words):
     parser.add_argument("--window", type=int, default=64, help="last query rows to record (default: 64)")
     parser.add_argument("--chunk", type=int, help="prompt tokens in a forward call (default: all)")
     parser.add_argument("--store", choices=["f32", "f16", "bf16"], help="default: the model's dtype")
-    parser.add_argument("--dtype", default="auto", help="float32, float16 or bfloat16 (default: the model's)")
+    parser.add_argument("--dtype", default="auto", choices=["auto", *model_folder.STORED], help="default: the model's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--output", required=True, help="trace to write; with --prompts, the folder")
     arguments = parser.parse_args(words)
@@ -148,6 +149,9 @@ def parse(words):
                 parser.error(f"{arguments.output}: would be written over {path}")
     if os.path.realpath(os.path.dirname(arguments.output) or ".") == os.path.realpath(arguments.model):
         parser.error(f"{arguments.output}: expected an output that is not in the model's folder")
+    place = arguments.output if arguments.prompts is not None and os.path.isdir(arguments.output) else os.path.dirname(arguments.output)
+    if not os.access(place or ".", os.W_OK | os.X_OK):
+        parser.error(f"{arguments.output}: expected a folder {place or '.'} that can be written, found none")
     for name, least in (("steps", 0), ("window", 1), ("chunk", 1)):
         if getattr(arguments, name) is not None and getattr(arguments, name) < least:
             parser.error(f"--{name.replace('steps', 'continue')}: expected at least {least}, found {getattr(arguments, name)}")

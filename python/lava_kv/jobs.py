@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import os
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,9 +106,13 @@ def entry(name, path):
 def write_index(folder, common, entries, total):
     index = {"format": "lava-index", "generator": "lava_capture.py", "model": common["name"],
              "weights_sha256": common["weights_sha256"], "prompts": total, "traces": entries}
-    part = folder / "index.json.part"
-    part.write_text(json.dumps(index, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(folder / "index.json")
+    descriptor, part = tempfile.mkstemp(".part", ".index.json.", folder)  # no other process has it
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.fchmod(stream.fileno(), 0o666 & ~mask)  # mkstemp makes its files readable for their owner alone
+        stream.write(json.dumps(index, indent=2, ensure_ascii=False) + "\n")
+    os.replace(part, folder / "index.json")
 
 
 def _encode(tokenizer, job, where):

@@ -1,4 +1,5 @@
-"""The prompts of lava_kv.capture over a tokenizer of words. Usage: python_jobs_test.py SOURCE_FOLDER. Needs numpy and h5py."""
+"""The prompts of lava_kv.capture over a tokenizer of words, and what it refuses of a model without transformers. Usage: python_jobs_test.py
+SOURCE_FOLDER. Needs numpy and h5py."""
 
 import json
 import os
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 sys.path.insert(0, os.path.join(sys.argv[1], "python"))
 
 from lava_kv import jobs as lava_jobs  # noqa: E402
+from lava_kv import model_folder as lava_model_folder  # noqa: E402
 
 
 class Words:
@@ -114,6 +116,39 @@ class Jobs(unittest.TestCase):
                                          (lambda text: text.replace("b", "c"), "a b", 2, 3), (lambda text: "a b", "a b", 0, 1)):
             with self.assertRaisesRegex(ValueError, "line 1: span s: expected its text as it is, and once, in what the chat template"):
                 self.chat_spans(change, text, begin, end)
+
+
+class Models(unittest.TestCase):
+    def test_ids_and_positions_are_the_models(self):
+        def model(*modules):
+            config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(max_position_embeddings=8, vocab_size=100))
+            return SimpleNamespace(get_input_embeddings=lambda: SimpleNamespace(num_embeddings=10), config=config, modules=lambda: modules)
+
+        job = SimpleNamespace(where="p: line 2", ids=[1, 9, 3], reference=None)
+        lava_model_folder.check_ids(model(), job, 5)
+        with self.assertRaisesRegex(ValueError, "p: line 2: expected at most 8 tokens, the model's positions, found 9 with the steps"):
+            lava_model_folder.check_ids(model(), job, 6)
+        lava_model_folder.check_ids(model(SimpleNamespace(inv_freq=[1.0])), job, 6)  # a rotary embedding goes on
+        job.ids[1] = 10
+        with self.assertRaisesRegex(ValueError, "p: line 2: token 1: expected an id below 10, the model's vocabulary, found 10"):
+            lava_model_folder.check_ids(model(), job, 0)
+        job.ids, job.reference = [1], [2, 30]
+        with self.assertRaisesRegex(ValueError, "reference: token 1: expected an id below 10, the model's vocabulary, found 30"):
+            lava_model_folder.check_ids(model(), job, 0)
+
+    def test_what_git_lfs_has_not_fetched_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "config.json"), "w") as file:
+                file.write("{}")
+            lava_model_folder.refuse_pointers(folder)
+            with open(os.path.join(folder, "tokenizer.json"), "w") as file:
+                file.write("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 2104556\n")
+            with self.assertRaisesRegex(ValueError, "tokenizer.json: a Git LFS pointer, not the file itself"):
+                lava_model_folder.refuse_pointers(folder)
+
+    def test_an_error_is_one_line(self):
+        self.assertEqual(lava_model_folder.first_line(ImportError("\n it needs protobuf\nsee there\n")), "ImportError: it needs protobuf")
+        self.assertEqual(lava_model_folder.first_line(KeyError()), "KeyError")
 
 
 if __name__ == "__main__":

@@ -169,6 +169,22 @@ TEST_F(Program, ShowsHeadsOfAPolicyWithACacheForEachQueryHead)
         "--kv-head: expected a number of 0-1, found 3");
 }
 
+TEST_F(Program, TakesALayerCountedFromTheLast)
+{
+    const auto picture = [&](const std::string& layer) {
+        const auto png = folder / "x.png";
+        std::filesystem::remove(png);
+        EXPECT_EQ(run({"--layer", layer, "--tab", "text", "--screenshot", png.string(), report}).status, 0) << layer;
+        return file_bytes(png);
+    };
+    EXPECT_EQ(picture("-1"), picture("2"));
+    EXPECT_NE(picture("-2"), picture("2"));
+    const auto png = (folder / "x.png").string();
+    expect_one_sentence(run({"--layer", "-4", "--screenshot", png, report}), 1, "--layer: expected a number of 0-2");
+    expect_one_sentence(run({"--layer", "0-2", "--screenshot", png, report}), 2,
+        "--layer: expected one layer, such as 3 or -1 for the last, found '0-2'");
+}
+
 TEST_F(Program, HelpAndVersionNeedNoDisplay)
 {
     EXPECT_THAT(run({"--help"}).out, StartsWith("Usage: lava-gui [options] [REPORT]\nShows "));

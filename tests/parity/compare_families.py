@@ -34,6 +34,13 @@ def rope(theta=10000.0, **parameters):
     return dict(rope_parameters={"rope_theta": theta, "rope_type": "default", **parameters})
 
 
+# keys that every family's configuration has a value of its own for, and what is left of a configuration without them
+DEFAULTS = ("architectures", "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings", "rms_norm_eps",
+            "tie_word_embeddings", "rope_parameters", "attention_bias", "mlp_bias", "sliding_window", "use_sliding_window",
+            "max_window_layers", "layer_types", "no_rope_layers", "no_rope_layer_interval", "eos_token_id",
+            "original_max_position_embeddings", "partial_rotary_factor", "dtype")
+FEW = dict(vocab_size=199, hidden_size=128, intermediate_size=80, num_hidden_layers=4, pad_token_id=0, eos_token_id=2)
+
 # name, tokens of the prompt, configuration; as_before: config.json in the spelling of transformers 4
 CASES = [
     ("llama", 100, transformers.LlamaConfig(**{**SIZES, "num_key_value_heads": 6})),
@@ -81,6 +88,11 @@ CASES = [
         **SIZES, original_max_position_embeddings=64, partial_rotary_factor=0.5, tie_word_embeddings=True, **rope(
             rope_type="longrope", short_factor=SHORT[:2], long_factor=LONG[:2], original_max_position_embeddings=64,
             partial_rotary_factor=0.5))),
+    ("llama, yarn, attn_factor", 200, transformers.LlamaConfig(**SIZES, **rope(**YARN, attn_factor=0.8782488562869419))),
+    *((f"{config.model_type} of defaults", 100, config, dict(without=DEFAULTS)) for config in (
+        transformers.LlamaConfig(**FEW, num_attention_heads=4), transformers.MistralConfig(**FEW, num_attention_heads=8),
+        transformers.Qwen2Config(**FEW, num_attention_heads=32), transformers.Qwen3Config(**FEW, num_attention_heads=32),
+        transformers.SmolLM3Config(**FEW, num_attention_heads=8), transformers.Phi3Config(**FEW, num_attention_heads=4))),
 ]
 
 

@@ -41,6 +41,8 @@ TEST(LavaTrace, HelpOpensWithItsPurposeOnStdout)
         const auto help = run(std::string(command) + "--help");
         EXPECT_EQ(help.status, 0) << command;
         EXPECT_THAT(help.out, StartsWith("Usage: lava-trace ")) << command;
+        const std::string name = command;
+        EXPECT_THAT(help.out, HasSubstr(name.empty() ? "Commands:\n" : "\nExample:\n  lava-trace " + name)) << command;
         EXPECT_EQ(help.err, "") << command;
     }
     EXPECT_THAT(run("--version").out, StartsWith("lava-trace 0."));
@@ -96,6 +98,9 @@ TEST(LavaTrace, VerifyFailsWhereTheOutputIsNotThatOfTheTensors)
     const auto verified = run("verify " + sound);
     EXPECT_EQ(verified.status, 0) << verified.err;
     EXPECT_THAT(verified.out, HasSubstr("tolerance (of attn_out, stored as float16)"));
+    EXPECT_THAT(verified.out,
+        HasSubstr("not checked (--json says why): q_window, observed_attention, query statistics, repeat_maxima, "
+                  "resid_pre\n"));
     const auto wrong = raw_trace(folder / "wrong.h5").string(); // its attn_out is a ramp
     const auto refused = run("verify " + wrong);
     EXPECT_EQ(refused.status, 1);
