@@ -126,11 +126,15 @@ private:
 
     std::unique_ptr<ChineseWords> words_for(const Metric& metric) const
     {
-        if (request_.jieba.empty())
-            throw UsageError(std::string(metric.name)
-                + " needs the words that the Python package jieba cuts Chinese into: name that package's folder, which "
-                  "holds dict.txt, with --jieba (./lava jieba fetches it)");
-        return std::make_unique<ChineseWords>(request_.jieba);
+        const std::filesystem::path debian = "/usr/lib/python3/dist-packages/jieba"; // of the package python3-jieba
+        if (!request_.jieba.empty())
+            return std::make_unique<ChineseWords>(request_.jieba);
+        if (std::filesystem::exists(debian / "dict.txt"))
+            return std::make_unique<ChineseWords>(debian);
+        throw UsageError(std::string(metric.name)
+            + " needs the words that the Python package jieba cuts Chinese into: install Debian's python3-jieba, or "
+              "name "
+              "the package's folder, which holds dict.txt, with --jieba");
     }
 
     const ScoreRequest& request_;
