@@ -119,7 +119,7 @@ private:
                 = score(*find_metric("needle_word_overlap"), nullptr, prediction.text, prediction.answers, {}, nullptr);
         if (prediction.answers.is_array() && prediction.answers.empty())
             ++unanswerable_["no right answer: the official scorer gives 0 for it"];
-        if (std::string_view(metric.name) == "kv_retrieval" && !prediction.answers.is_string())
+        if (std::string_view(metric.name) == "infinitebench_kv_retrieval" && !prediction.answers.is_string())
             ++unanswerable_["a ground_truth that is no string, which the official scorer of kv_retrieval never finds"];
         samples_.push_back(std::move(sample));
     }

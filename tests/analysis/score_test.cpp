@@ -136,7 +136,7 @@ TEST_F(Score, RefusesWhatIsNoFileOfPredictions)
     write("trec.jsonl", good + "\n");
     expect_refusal("--predictions trec.jsonl", 1, "trec.jsonl:1: classification needs all_classes");
     expect_refusal("--predictions trec.jsonl --dataset math_find", 1,
-        "trec.jsonl:1: the right answers, for math_find: expected a number");
+        "trec.jsonl:1: the right answers, for infinitebench_math_find: expected a number");
     write("mine.jsonl", good + "\n");
     expect_refusal("--predictions mine.jsonl", 1, "mine.jsonl:1: names no data set");
     write("lcc.jsonl", "{\"pred\": \"x\", \"length\": 3}\n");

@@ -31,7 +31,7 @@ TEST(InfiniteBench, LooksForTheValueAmongTheWords)
     EXPECT_EQ(score_of("kv_retrieval", "{\"key\": \"5e6b-7b\"}.", "5e6b-7b"), 1);
     EXPECT_EQ(score_of("kv_retrieval", "5e6b-7b9", "5e6b-7b"), 0);
     EXPECT_EQ(score_of("kv_retrieval", "5e6b-7b", {"5e6b-7b"}), 0); // a list is no word
-    EXPECT_EQ(score("kv_retrieval", "5e6b-7b", std::vector<std::string>{"5e6b-7b"}), 1);
+    EXPECT_EQ(score("infinitebench_kv_retrieval", "kv_retrieval", "5e6b-7b", std::vector<std::string>{"5e6b-7b"}), 1);
 }
 
 TEST(InfiniteBench, TakesTheLastIntegerOfACodeRun)
@@ -43,7 +43,7 @@ TEST(InfiniteBench, TakesTheLastIntegerOfACodeRun)
     EXPECT_EQ(score_of("code_run", "4", "4"), 0);
     EXPECT_EQ(score_of("code_run", "4 x", 4), 0);
     EXPECT_EQ(score_of("code_run", "", 4), 0);
-    EXPECT_EQ(score("code_run", "4", std::vector<std::string>{"4"}), 1);
+    EXPECT_EQ(score("infinitebench_code_run", "code_run", "4", std::vector<std::string>{"4"}), 1);
 }
 
 TEST(InfiniteBench, ReadsTheOptionThatWasChosen)
@@ -74,6 +74,7 @@ TEST(InfiniteBench, ComparesNumbersAsTheAnswerHasThem)
     EXPECT_EQ(score_of("math_find", "4.0", 4), 0); // where the official scorer ends
     EXPECT_EQ(score_of("math_find", "9999999999999999999999", 4), 0);
     EXPECT_THROW(score_of("math_find", "4", "4"), Error);
+    EXPECT_EQ(score("infinitebench_math_find", "math_find", "4.5", std::vector<std::string>{"4.5"}), 1);
     EXPECT_DOUBLE_EQ(score_of("math_calc", "4, 1, 7", {4, 1, 10}), 2.0 / 3);
     EXPECT_EQ(score_of("math_calc_gpt4", "9 4 1 10", {4, 1, 10}), 1);
     EXPECT_DOUBLE_EQ(score_of("math_calc", "4", json::array({{4, 1}})), 0.5);

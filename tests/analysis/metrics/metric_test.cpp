@@ -128,17 +128,20 @@ TEST(Metrics, FindStringsWhateverTheirCase)
 TEST(Metrics, OfATaskCutThePredictionWhereTheBenchmarkDoes)
 {
     const std::vector<std::string> answers = {"yes"};
-    EXPECT_EQ(score("triviaqa", "\n\nyes\nand more", answers), 1);
-    EXPECT_EQ(score("hotpotqa", "\n\nyes\nand", answers), 2.0 / 3);
-    EXPECT_EQ(score("trec_e", "yes\nno", answers, answers), 1);
-    EXPECT_THROW(score("nothing", "", answers), Error);
-    EXPECT_THROW(score("vcsum", "", answers), Error);
+    EXPECT_EQ(score("qa_f1", "triviaqa", "\n\nyes\nand more", answers), 1);
+    EXPECT_EQ(score("qa_f1", "hotpotqa", "\n\nyes\nand", answers), 2.0 / 3);
+    EXPECT_EQ(score("qa_f1", "of my own", "yes", answers), 1);
+    EXPECT_EQ(score("classification", "trec_e", "yes\nno", answers, std::vector<std::string>{"yes", "no"}), 1);
+    EXPECT_THROW(score("nothing", "hotpotqa", "", answers), Error);
+    EXPECT_THROW(score("rouge_zh", "vcsum", "", answers), Error);
 }
 
 TEST(Metrics, OfEveryTaskAreThere)
 {
     for (const Task& task : tasks())
         EXPECT_NE(find_metric(task.metric), nullptr) << task.name;
+    EXPECT_EQ(find_metric("needle"), find_metric("needle_rouge_1"));
+    EXPECT_EQ(find_metric("passkey"), find_metric("infinitebench_passkey"));
     EXPECT_EQ(find_task("passkey_e"), nullptr);
     EXPECT_EQ(find_task("hotpotqa_e"), find_task("hotpotqa"));
 }
