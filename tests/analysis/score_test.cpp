@@ -112,6 +112,14 @@ TEST_F(Score, ShowsBothScoresOfANeedle)
     EXPECT_NEAR(samples[0]["needle_word_overlap"], 3.0 / 11, 1e-12);
 }
 
+TEST_F(Score, ReadsHalfASurrogatePairAsPythonDoes)
+{
+    write("qasper.jsonl", R"({"pred": "a \ud83d b \ud83d\ude00 \\ud83d \ude00", "answers": ["b \ud83d\ude00"]})");
+    const json rows = json::parse(run("--predictions qasper.jsonl --by sample --format json").output);
+    EXPECT_NEAR(
+        rows[0]["score"], 4.0 / 7, 1e-12); // "ud83d", after its backslash, and two halves are words of their own
+}
+
 TEST_F(Score, TellsWhatAnOfficialScorerNeverFinds)
 {
     write("kv_retrieval.jsonl", "{\"id\": 0, \"prediction\": \"x\", \"ground_truth\": [\"x\"]}\n");
