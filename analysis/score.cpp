@@ -6,10 +6,12 @@
 #include "traces/program.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <string_view>
+#include <tuple>
 
 namespace lava {
 
@@ -83,8 +85,7 @@ private:
         const std::filesystem::path& file, const std::string& named, const Prediction& prediction) const
     {
         const std::string& own = prediction.dataset;
-        const auto same = [](const std::string& a, const std::string& b) { return find_task(a) == find_task(b); };
-        if (!request_.dataset.empty() && !own.empty() && !(find_task(own) ? same(own, request_.dataset) : false))
+        if (!request_.dataset.empty() && !own.empty() && find_task(own) != find_task(request_.dataset))
             throw Error("is a prediction of the data set '" + printable(own) + "', not of " + request_.dataset
                 + " as --dataset says");
         if (!request_.dataset.empty())

@@ -3,6 +3,7 @@
 #include "traces/error.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace lava {
 
