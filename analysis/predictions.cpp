@@ -1,8 +1,8 @@
 #include "analysis/predictions.h"
 
 #include "analysis/metrics/answers.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
 
 #include <zlib.h>
 

@@ -2,8 +2,8 @@
 
 #include "analysis/means.h"
 #include "analysis/predictions.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,6 +1,6 @@
 #include "analysis/metrics/answers.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <unicode/uchar.h>
 

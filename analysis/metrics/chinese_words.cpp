@@ -1,6 +1,6 @@
 #include "analysis/metrics/chinese_words.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <charconv>

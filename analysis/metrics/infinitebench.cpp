@@ -3,7 +3,7 @@
 #include "analysis/metrics/answers.h"
 #include "analysis/metrics/rouge.h"
 #include "analysis/metrics/word_overlap.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

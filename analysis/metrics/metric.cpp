@@ -6,7 +6,7 @@
 #include "analysis/metrics/rouge.h"
 #include "analysis/metrics/similarity.h"
 #include "analysis/metrics/word_overlap.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

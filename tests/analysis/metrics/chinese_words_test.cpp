@@ -2,8 +2,8 @@
 
 #include "analysis/metrics/chinese_words.h"
 #include "analysis/metrics/metric.h"
+#include "base/error.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

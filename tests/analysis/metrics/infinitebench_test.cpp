@@ -1,7 +1,7 @@
 // Expected numbers are those of InfiniteBench's compute_scores.py.
 
 #include "analysis/metrics/metric.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

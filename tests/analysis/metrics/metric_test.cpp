@@ -6,7 +6,7 @@
 #include "analysis/metrics/porter_stem.h"
 #include "analysis/metrics/rouge.h"
 #include "analysis/metrics/similarity.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 
