@@ -52,23 +52,41 @@ in it: of trec, triviaqa, samsum and lsht the first line counts; rouge-l is 0 wh
 about a thousand words; code_sim is difflib's, as fuzzywuzzy computes it without python-Levenshtein; classes are removed
 while their list is walked through. all_classes are each line's own (eval.py takes the last line's for all). Where
 an official scorer ends with an exception because of a prediction, that prediction scores 0. All are computed here, without
-Python; jieba's dictionary and model are read from that package.
+Python; jieba's dictionary and model are read from that package. --dataset NAME_e is LongBench-E's NAME.
 
 Metrics:
 )";
 
+/// The tasks of a metric, unless it is named after them.
+std::vector<std::string> tasks_of(const Metric& metric)
+{
+    std::vector<std::string> names;
+    for (const Task& task : tasks()) {
+        if (task.metric == std::string_view(metric.name) && !std::string_view(task.metric).ends_with(task.name))
+            names.push_back(task.name);
+    }
+    return names;
+}
+
 std::string metrics_text()
 {
+    constexpr std::size_t indent = 36;
+    constexpr std::size_t width = 120;
     std::string text;
     for (const Metric& metric : metrics()) {
-        std::string names;
-        for (const Task& task : tasks()) {
-            if (task.metric == std::string_view(metric.name) && task.name != task.metric)
-                names += (names.empty() ? "" : ", ") + std::string(task.name);
+        const std::string name = std::string("  ") + metric.name;
+        std::string line = name + std::string(indent - name.size(), ' ') + metric.meaning;
+        for (const std::string& task : tasks_of(metric)) {
+            const bool first = line.back() != ',';
+            if (first || line.size() + 1 + task.size() >= width) {
+                text += line + "\n";
+                line = std::string(indent, ' ') + (first ? "of" : "  ");
+            }
+            line += " " + task + ",";
         }
-        const std::string name = metric.name;
-        text += "  " + name + std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') + metric.meaning
-            + (names.empty() ? "" : "\n" + std::string(24, ' ') + "of " + names) + "\n";
+        if (line.back() == ',')
+            line.pop_back();
+        text += line + "\n";
     }
     return text;
 }

@@ -47,7 +47,8 @@ po::options_description visible_options()
         "score: data set of the predictions (default: what each line, or else the file's name, says)");
     add("metric", po::value<std::string>()->value_name("NAME"), "score: metric to score by (default: the data set's)");
     add("jieba", po::value<std::string>()->value_name("DIR"),
-        "score: folder of the Python package jieba 0.42.1, whose dictionary cuts Chinese into words");
+        "score: folder of the Python package jieba 0.42.1, whose dictionary cuts Chinese into words (default: where "
+        "Debian's python3-jieba has it)");
     add("help,h", "print this and exit");
     add("version", "print the version and exit");
     return options;

@@ -6,7 +6,10 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <initializer_list>
 #include <memory>
@@ -72,11 +75,42 @@ private:
     bool ended_ = false;
 };
 
+/// The code of an escape \uXXXX that begins at `at`, 0 where there is none.
+std::uint32_t escaped_code(std::string_view line, std::size_t at)
+{
+    std::uint32_t code = 0;
+    if (line.substr(at, 2) == "\\u" && line.size() >= at + 6)
+        std::from_chars(line.data() + at + 2, line.data() + at + 6, code, 16);
+    return code;
+}
+
+/// Python writes half a surrogate pair as an escape and reads it again, although it is no character: each becomes a
+/// private character of its own, U+10F800 and on.
+std::string without_half_pairs(std::string line)
+{
+    const auto is_first = [](std::uint32_t code) { return code >= 0xD800 && code < 0xDC00; };
+    const auto is_second = [](std::uint32_t code) { return code >= 0xDC00 && code < 0xE000; };
+    for (std::size_t at = line.find('\\'); at != std::string::npos; at = line.find('\\', at)) {
+        const std::uint32_t code = escaped_code(line, at);
+        const bool pair = is_first(code) && is_second(escaped_code(line, at + 6));
+        const bool half = !pair && (is_first(code) || is_second(code));
+        if (half) {
+            char escapes[13];
+            std::snprintf(escapes, sizeof escapes, "\\u%04x\\u%04x", is_first(code) ? 0xDBFEu : 0xDBFFu,
+                0xDC00u + (code & 0x3FFu));
+            line.replace(at, 6, escapes);
+        }
+        at += pair || half ? 12 : code ? 6 : 2;
+    }
+    return line;
+}
+
 json parsed(const std::string& line)
 {
-    json record;
+    json record = json::parse(line, nullptr, false);
     try {
-        record = json::parse(line);
+        if (record.is_discarded())
+            record = json::parse(without_half_pairs(line));
     } catch (const json::parse_error& error) {
         throw Error("expected one JSON object, found something else at byte " + std::to_string(error.byte));
     }

@@ -6,10 +6,12 @@
 #include "base/program.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <string_view>
+#include <tuple>
 
 namespace lava {
 
@@ -83,8 +85,7 @@ private:
         const std::filesystem::path& file, const std::string& named, const Prediction& prediction) const
     {
         const std::string& own = prediction.dataset;
-        const auto same = [](const std::string& a, const std::string& b) { return find_task(a) == find_task(b); };
-        if (!request_.dataset.empty() && !own.empty() && !(find_task(own) ? same(own, request_.dataset) : false))
+        if (!request_.dataset.empty() && !own.empty() && find_task(own) != find_task(request_.dataset))
             throw Error("is a prediction of the data set '" + printable(own) + "', not of " + request_.dataset
                 + " as --dataset says");
         if (!request_.dataset.empty())
@@ -119,18 +120,22 @@ private:
                 = score(*find_metric("needle_word_overlap"), nullptr, prediction.text, prediction.answers, {}, nullptr);
         if (prediction.answers.is_array() && prediction.answers.empty())
             ++unanswerable_["no right answer: the official scorer gives 0 for it"];
-        if (std::string_view(metric.name) == "kv_retrieval" && !prediction.answers.is_string())
+        if (std::string_view(metric.name) == "infinitebench_kv_retrieval" && !prediction.answers.is_string())
             ++unanswerable_["a ground_truth that is no string, which the official scorer of kv_retrieval never finds"];
         samples_.push_back(std::move(sample));
     }
 
     std::unique_ptr<ChineseWords> words_for(const Metric& metric) const
     {
-        if (request_.jieba.empty())
-            throw UsageError(std::string(metric.name)
-                + " needs the words that the Python package jieba cuts Chinese into: name that package's folder, which "
-                  "holds dict.txt, with --jieba (./lava jieba fetches it)");
-        return std::make_unique<ChineseWords>(request_.jieba);
+        const std::filesystem::path debian = "/usr/lib/python3/dist-packages/jieba"; // of the package python3-jieba
+        if (!request_.jieba.empty())
+            return std::make_unique<ChineseWords>(request_.jieba);
+        if (std::filesystem::exists(debian / "dict.txt"))
+            return std::make_unique<ChineseWords>(debian);
+        throw UsageError(std::string(metric.name)
+            + " needs the words that the Python package jieba cuts Chinese into: install Debian's python3-jieba, or "
+              "name "
+              "the package's folder, which holds dict.txt, with --jieba");
     }
 
     const ScoreRequest& request_;

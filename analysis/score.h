@@ -15,7 +15,7 @@ struct ScoreRequest
     std::vector<std::filesystem::path> predictions;
     std::string dataset; ///< empty: each line's own, or else the one that the file is named after
     std::string metric; ///< empty: the data set's
-    std::filesystem::path jieba; ///< folder of that Python package; empty: none
+    std::filesystem::path jieba; ///< folder of that Python package; empty: where Debian has it
     bool by_sample = false; ///< a row for every line
 };
 

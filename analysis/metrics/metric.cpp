@@ -147,21 +147,27 @@ constexpr Metric all_metrics[] = {
     {"needle_rouge_1", "LAVa's needle: rouge1 F of the Python package rouge_score, of stems", needle_rouge_1},
     {"needle_word_overlap", "LAVa's needle charts: share of the answer's words that occur",
         of_truth<needle_word_overlap>},
-    {"passkey", "InfiniteBench: whether the first integer is the answer", of_truth<infinitebench::first_integer>},
-    {"number_string", "InfiniteBench: the same", of_truth<infinitebench::first_integer>},
-    {"kv_retrieval", "InfiniteBench: whether the answer is a word", of_truth<infinitebench::kv_retrieval>},
-    {"longdialogue_qa_eng", "InfiniteBench: whether the first answer is a word",
+    {"infinitebench_passkey", "InfiniteBench: whether the first integer is the answer",
+        of_truth<infinitebench::first_integer>},
+    {"infinitebench_number_string", "InfiniteBench: the same", of_truth<infinitebench::first_integer>},
+    {"infinitebench_kv_retrieval", "InfiniteBench: whether the answer is a word",
+        of_truth<infinitebench::kv_retrieval>},
+    {"infinitebench_longdialogue_qa_eng", "InfiniteBench: whether the first answer is a word",
         of_truth<infinitebench::longdialogue_qa_eng>},
-    {"longbook_sum_eng", "InfiniteBench: rougeLsum of the Python package rouge_score",
+    {"infinitebench_longbook_sum_eng", "InfiniteBench: rougeLsum of the Python package rouge_score",
         of_truth<infinitebench::longbook_sum_eng>},
-    {"longbook_choice_eng", "InfiniteBench: the option chosen", of_truth<infinitebench::longbook_choice_eng>},
-    {"longbook_qa_eng", "InfiniteBench: F1 of words", of_truth<infinitebench::longbook_qa_eng>},
-    {"longbook_qa_chn", "InfiniteBench: F1 of characters", of_truth<infinitebench::longbook_qa_chn>},
-    {"math_find", "InfiniteBench: whether the first number is the answer", of_truth<infinitebench::math_find>},
-    {"math_calc", "InfiniteBench: share of the numbers right before the first wrong one", math_calc<false>},
-    {"math_calc_gpt4", "the same without the first number, as for the model gpt4", math_calc<true>},
-    {"code_run", "InfiniteBench: whether the last integer is the answer", of_truth<infinitebench::code_run>},
-    {"code_debug", "InfiniteBench: the option chosen", of_truth<infinitebench::code_debug>},
+    {"infinitebench_longbook_choice_eng", "InfiniteBench: the option chosen",
+        of_truth<infinitebench::longbook_choice_eng>},
+    {"infinitebench_longbook_qa_eng", "InfiniteBench: F1 of words", of_truth<infinitebench::longbook_qa_eng>},
+    {"infinitebench_longbook_qa_chn", "InfiniteBench: F1 of characters", of_truth<infinitebench::longbook_qa_chn>},
+    {"infinitebench_math_find", "InfiniteBench: whether the first number is the answer",
+        of_truth<infinitebench::math_find>},
+    {"infinitebench_math_calc", "InfiniteBench: share of the numbers right before the first wrong one",
+        math_calc<false>},
+    {"infinitebench_math_calc_gpt4", "the same without the first number, as for the model gpt4", math_calc<true>},
+    {"infinitebench_code_run", "InfiniteBench: whether the last integer is the answer",
+        of_truth<infinitebench::code_run>},
+    {"infinitebench_code_debug", "InfiniteBench: the option chosen", of_truth<infinitebench::code_debug>},
 };
 
 constexpr Task all_tasks[] = {
@@ -200,18 +206,20 @@ constexpr Task all_tasks[] = {
     {"qa_1", "RULER", "string_match_part"},
     {"qa_2", "RULER", "string_match_part"},
     {"needle", "needle", "needle_rouge_1"},
-    {"passkey", "InfiniteBench", "passkey"},
-    {"number_string", "InfiniteBench", "number_string"},
-    {"kv_retrieval", "InfiniteBench", "kv_retrieval"},
-    {"longdialogue_qa_eng", "InfiniteBench", "longdialogue_qa_eng"},
-    {"longbook_sum_eng", "InfiniteBench", "longbook_sum_eng"},
-    {"longbook_choice_eng", "InfiniteBench", "longbook_choice_eng"},
-    {"longbook_qa_eng", "InfiniteBench", "longbook_qa_eng"},
-    {"longbook_qa_chn", "InfiniteBench", "longbook_qa_chn"},
-    {"math_find", "InfiniteBench", "math_find"},
-    {"math_calc", "InfiniteBench", "math_calc"},
-    {"code_run", "InfiniteBench", "code_run"},
-    {"code_debug", "InfiniteBench", "code_debug"},
+    {"kv_retrieval_75_keys", "Lost in the Middle", "string_match_all"},
+    {"kv_retrieval_140_keys", "Lost in the Middle", "string_match_all"},
+    {"passkey", "InfiniteBench", "infinitebench_passkey"},
+    {"number_string", "InfiniteBench", "infinitebench_number_string"},
+    {"kv_retrieval", "InfiniteBench", "infinitebench_kv_retrieval"},
+    {"longdialogue_qa_eng", "InfiniteBench", "infinitebench_longdialogue_qa_eng"},
+    {"longbook_sum_eng", "InfiniteBench", "infinitebench_longbook_sum_eng"},
+    {"longbook_choice_eng", "InfiniteBench", "infinitebench_longbook_choice_eng"},
+    {"longbook_qa_eng", "InfiniteBench", "infinitebench_longbook_qa_eng"},
+    {"longbook_qa_chn", "InfiniteBench", "infinitebench_longbook_qa_chn"},
+    {"math_find", "InfiniteBench", "infinitebench_math_find"},
+    {"math_calc", "InfiniteBench", "infinitebench_math_calc"},
+    {"code_run", "InfiniteBench", "infinitebench_code_run"},
+    {"code_debug", "InfiniteBench", "infinitebench_code_debug"},
 };
 
 template <typename Named> const Named* find(std::span<const Named> all, std::string_view name)
@@ -222,15 +230,15 @@ template <typename Named> const Named* find(std::span<const Named> all, std::str
 
 /// What InfiniteBench's ground_truth is of a list of strings: numbers where the task has numbers, no list where its
 /// scorer takes none.
-nlohmann::json truth_of(const Task& task, std::span<const std::string> answers)
+nlohmann::json truth_of(std::string_view metric, std::span<const std::string> answers)
 {
-    const std::string_view name = task.name;
-    if (name == "kv_retrieval" && answers.size() == 1)
+    if (metric == "infinitebench_kv_retrieval" && answers.size() == 1)
         return answers[0];
+    const bool numbers = metric == "infinitebench_math_find" || metric.starts_with("infinitebench_math_calc")
+        || metric == "infinitebench_code_run";
     nlohmann::json truth = nlohmann::json::array();
     for (const std::string& answer : answers) {
-        const bool number = name == "math_find" || name == "math_calc" || name == "code_run";
-        const nlohmann::json value = number ? nlohmann::json::parse(answer, nullptr, false) : nlohmann::json();
+        const nlohmann::json value = numbers ? nlohmann::json::parse(answer, nullptr, false) : nlohmann::json();
         truth.push_back(value.is_number() ? value : nlohmann::json(answer));
     }
     return truth;
@@ -250,7 +258,8 @@ std::span<const Task> tasks()
 
 const Metric* find_metric(std::string_view name)
 {
-    return find(metrics(), name);
+    const Metric* metric = find(metrics(), name == "needle" ? "needle_rouge_1" : name);
+    return metric ? metric : find(metrics(), "infinitebench_" + std::string(name));
 }
 
 const Task* find_task(std::string_view name)
@@ -272,18 +281,16 @@ double score(const Metric& metric, const Task* task, std::string_view prediction
         {task && task->first_line_only ? first_line(text) : CharactersView(text), answers, names, words});
 }
 
-double score(std::string_view task, std::string_view prediction, std::span<const std::string> answers,
-    std::span<const std::string> classes, const ChineseWords* words)
+double score(std::string_view metric, std::string_view task, std::string_view prediction,
+    std::span<const std::string> answers, std::span<const std::string> classes, const ChineseWords* words)
 {
-    const Task* found = find_task(task);
+    const Metric* found = find_metric(metric);
     if (!found)
-        throw Error("there is no task '" + std::string(task) + "' that could be scored");
-    const Metric& metric = *find_metric(found->metric);
-    if (metric.cuts_words && !words)
-        throw Error(std::string(task)
-            + " is scored by the words that the Python package jieba cuts Chinese into, which "
-              "is not there");
-    return score(metric, found, prediction, truth_of(*found, answers), classes, words);
+        throw Error("there is no metric '" + std::string(metric) + "'");
+    if (found->cuts_words && !words)
+        throw Error(std::string(metric)
+            + " needs the words that the Python package jieba cuts Chinese into, which is not there");
+    return score(*found, find_task(task), prediction, truth_of(found->name, answers), classes, words);
 }
 
 double needle_word_overlap(CharactersView prediction, const nlohmann::json& answers)

@@ -42,7 +42,8 @@ struct Task
 std::span<const Metric> metrics();
 std::span<const Task> tasks();
 
-/// Null where there is none of the name. "NAME_e" of LongBench-E is NAME.
+/// Null where there is none of the name. The metric "needle" is needle_rouge_1, that of an InfiniteBench task may go by
+/// the task's name; the task "NAME_e" of LongBench-E is NAME.
 const Metric* find_metric(std::string_view name);
 const Task* find_task(std::string_view name);
 
@@ -50,10 +51,11 @@ const Task* find_task(std::string_view name);
 double score(const Metric& metric, const Task* task, std::string_view prediction, const nlohmann::json& answers,
     std::span<const std::string> classes, const ChineseWords* words);
 
-/// The same of a task's own metric and the list of answers that the benchmark's record holds. Throws Error also where
-/// there is no such task, or `words` are needed and null.
-double score(std::string_view task, std::string_view prediction, std::span<const std::string> answers,
-    std::span<const std::string> classes = {}, const ChineseWords* words = nullptr);
+/// The same of the list of answers that a benchmark's record holds, as strings. `task` may be one that is not known
+/// here. Throws Error also where there is no such metric, or `words` are needed and null.
+double score(std::string_view metric, std::string_view task, std::string_view prediction,
+    std::span<const std::string> answers, std::span<const std::string> classes = {},
+    const ChineseWords* words = nullptr);
 
 /// Best share of the words of an answer that the prediction has, as LAVa's needle charts have it; of the answer that
 /// holds the customary needle, the words of "eat a sandwich and sit in Dolores Park on a sunny day".

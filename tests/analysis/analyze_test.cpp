@@ -137,10 +137,12 @@ TEST_F(Analyze, OpensHelpWithItsPurpose)
 TEST_F(Analyze, EveryCommandHasHelpOfItsOwn)
 {
     for (const char* command : {"table", "layers", "heads", "budgets", "map", "bounds", "spans", "gain", "summary",
-             "answers", "retained", "curves", "plot"}) {
+             "answers", "retained", "curves", "score", "plot"}) {
+        const bool scores = command == std::string_view("score");
         const Outcome outcome = run(std::string(command) + " --help");
         EXPECT_EQ(outcome.status, 0) << command;
-        EXPECT_THAT(outcome.output, StartsWith(std::string("Usage: lava-analyze ") + command + " REPORT"));
+        EXPECT_THAT(outcome.output,
+            StartsWith(std::string("Usage: lava-analyze ") + command + (scores ? " --predictions FILE" : " REPORT")));
         EXPECT_THAT(outcome.output, HasSubstr(std::string("\nExample:\n  lava-analyze ") + command + " "));
     }
     EXPECT_THAT(run("layers --help").output, AllOf(HasSubstr("--layer"), Not(HasSubstr("--pivot"))));
@@ -249,8 +251,7 @@ TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
 {
     expect_refusal("", 2,
         "expected a command: table, layers, heads, budgets, map, bounds, spans, gain, summary, answers, retained, "
-        "curves, "
-        "plot");
+        "curves, score, plot");
     expect_refusal("tables report.h5", 2, "unknown command 'tables'");
     expect_refusal("table", 2, "expected a report");
     expect_refusal("table report.h5 --colour", 2, "--colour");
