@@ -3,7 +3,6 @@
 #include "analysis/options.h"
 
 #include <span>
-#include <string>
 #include <vector>
 
 namespace lava {
@@ -15,7 +14,6 @@ struct CommandInfo
     Command command;
     const char* summary;
     std::vector<const char*> options; ///< beyond those that all commands but plot take
-    std::string columns; ///< what the columns that are not evident mean
     const char* example; ///< a whole command
 };
 

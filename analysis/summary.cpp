@@ -107,7 +107,7 @@ void add(const Cell& cell, const std::string& prompt, Group& group)
     group.nominal.add(nominal_budget(cell));
     group.retained.add(static_cast<double>(retained(cell)) / all, prompt);
     if (const auto summary = losses(cell))
-        group.loss.add(summary->attn_out_l1_relative, prompt);
+        group.loss.add(summary->ratio.attn_out_l1, prompt);
     add_closed_loop(cell, prompt, group);
 }
 

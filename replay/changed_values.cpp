@@ -1,5 +1,6 @@
 #include "replay/changed_values.h"
 
+#include "analysis/quantities.h"
 #include "replay/contract.h"
 #include "replay/layer_stream.h"
 #include "traces/verify.h"
@@ -116,11 +117,7 @@ void place(const LayerLosses& losses, PolicyReplay& replay, std::int64_t layer_o
         const auto size = static_cast<std::int64_t>(of_layer.size());
         std::copy(of_layer.begin(), of_layer.end(), of_run.begin() + layer_of_budget * size);
     };
-    put(losses.head_l1, replay.head_l1);
-    put(losses.head_output_l1, replay.head_output_l1);
-    put(losses.head_output_l2, replay.head_output_l2);
-    put(losses.attn_out_l1, replay.attn_out_l1);
-    put(losses.attn_out_l2, replay.attn_out_l2);
+    for_each_loss([&](const auto& loss) { put(losses.*loss.array, replay.*loss.array); });
 }
 
 void measure_layer(
@@ -150,7 +147,11 @@ void measure_changed_values(const Trace& trace, std::span<const Run> runs, Repla
         const auto* policy = policy_named(runs, replay.policy);
         if (policy != nullptr && policy->changes_values()) {
             changing.emplace_back(i, policy);
-            replay.bound_lava = replay.bound_adakv = replay.bound_projected = {};
+            for_each_loss([&](const auto& loss) {
+                if (loss.is_bound()) {
+                    replay.*loss.array = {};
+                }
+            });
         }
     }
     if (changing.empty()) {
