@@ -22,6 +22,14 @@ namespace lava {
 //   2. compute it in replay/: of what is retained, and of the whole cache where it is to be shown relative to that;
 //   3. give it a row in quantities.cpp (`may_be_absent`), and the page on the format (analysis/FORMAT.md) its name.
 
+/// Whether lava-analyze summary has the mean of a number over prompts.
+enum class Summarized
+{
+    no,
+    mean, ///< to people; its deviation and difference in CSV and JSON alone
+    with_spread ///< these to people too
+};
+
 /// A number as tables and the window show it.
 struct Display
 {
@@ -33,6 +41,7 @@ struct Display
     const char* label = ""; ///< its name there
     const char* heading = ""; ///< of a narrow column there
     bool is_share = false; ///< in [0, 1], shown in percent there
+    Summarized summarized = Summarized::no;
 
     bool exists() const { return *column != '\0'; }
 };
