@@ -1,7 +1,7 @@
 #include "analysis/quantities.h"
 #include "analysis/table_rows.h"
 #include "analysis/tables.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <string_view>

@@ -5,7 +5,7 @@
 #include "analysis/quantities.h"
 #include "analysis/summary.h"
 #include "analysis/tables.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <set>

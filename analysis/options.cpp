@@ -2,7 +2,7 @@
 
 #include "analysis/column_table.h"
 #include "analysis/commands.h"
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>

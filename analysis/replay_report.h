@@ -2,7 +2,7 @@
 
 #include "analysis/closed_loop.h"
 #include "analysis/losses.h"
-#include "traces/large_vector.h"
+#include "base/large_vector.h"
 #include "traces/trace_info.h"
 
 #include <cstdint>

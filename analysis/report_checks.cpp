@@ -2,7 +2,7 @@
 
 #include "analysis/closed_loop_file.h"
 #include "analysis/quantities.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cmath>

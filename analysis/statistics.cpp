@@ -1,7 +1,7 @@
 #include "analysis/statistics.h"
 
 #include "analysis/quantities.h"
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>

@@ -2,7 +2,7 @@
 
 #include "analysis/quantities.h"
 #include "analysis/shares.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

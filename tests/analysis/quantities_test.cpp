@@ -5,8 +5,8 @@
 #include "analysis/oracle.h"
 #include "analysis/summary.h"
 #include "analysis/tables.h"
+#include "base/error.h"
 #include "tests/analysis/example_report.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
