@@ -37,4 +37,37 @@ struct ClosedLoopDense
     std::int64_t steps() const { return static_cast<std::int64_t>(input_ids.size()); }
 };
 
+struct ClosedLoopSizes
+{
+    std::int64_t grid = 0; ///< 1 for the dense run
+    std::int64_t layers = 0;
+    std::int64_t steps = 0;
+};
+
+// Writer, reader and checks of the report walk these lists, so that an array cannot be written and forgotten. `call`
+// gets name, shape, values and whether they may be missing.
+
+template <typename Dense, typename Call>
+void for_each_dense_array(Dense& dense, const ClosedLoopSizes& sizes, const Call& call)
+{
+    using Shape = std::vector<std::int64_t>;
+    call("cross_entropy", Shape{sizes.steps - 1}, dense.cross_entropy, false);
+    call("top_ids", Shape{sizes.steps}, dense.top_ids, false);
+    call("resid_l1", Shape{sizes.layers, sizes.steps}, dense.resid_l1, false);
+    call("resid_l2", Shape{sizes.layers, sizes.steps}, dense.resid_l2, false);
+    call("generated_ids", Shape{sizes.steps}, dense.generated_ids, true);
+}
+
+template <typename Replay, typename Call>
+void for_each_array(Replay& replay, const ClosedLoopSizes& sizes, const Call& call)
+{
+    using Shape = std::vector<std::int64_t>;
+    call("kl", Shape{sizes.grid, sizes.steps}, replay.kl, false);
+    call("cross_entropy", Shape{sizes.grid, sizes.steps - 1}, replay.cross_entropy, false);
+    call("top_ids", Shape{sizes.grid, sizes.steps}, replay.top_ids, false);
+    call("drift_l1", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l1, false);
+    call("drift_l2", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l2, false);
+    call("generated_ids", Shape{sizes.grid, sizes.steps}, replay.generated_ids, true);
+}
+
 } // namespace lava

@@ -1,5 +1,6 @@
 #include "analysis/closed_loop_file.h"
 
+#include "analysis/quantities.h"
 #include "analysis/report_checks.h"
 #include "analysis/report_texts.h"
 
@@ -17,49 +18,12 @@ constexpr h5::WriteOptions packed{.deflate = 1};
 constexpr const char* group_name = "closed_loop";
 constexpr std::int64_t most_steps = 1'000'000; // far above any answer, low enough that no product of sizes overflows
 
-struct Sizes
-{
-    std::int64_t grid = 0; // 1 for the dense run
-    std::int64_t layers = 0;
-    std::int64_t steps = 0;
-};
-
-Sizes sizes_of(const ReplayReport& report, std::size_t budgets)
+ClosedLoopSizes sizes_of(const ReplayReport& report, std::size_t budgets)
 {
     return {static_cast<std::int64_t>(budgets), report.trace.shape.num_layers, report.closed_loop.steps()};
 }
 
-// Writer, reader and checks walk these lists, so that a field cannot be written and forgotten. `call` gets name, shape,
-// values and whether they may be missing. Arrays of S - 1 are left out where S is 1.
-
-template <typename Dense, typename Call> void for_each_field(Dense& dense, const Sizes& sizes, const Call& call)
-{
-    using Shape = std::vector<std::int64_t>;
-    call("cross_entropy", Shape{sizes.steps - 1}, dense.cross_entropy, false);
-    call("top_ids", Shape{sizes.steps}, dense.top_ids, false);
-    call("resid_l1", Shape{sizes.layers, sizes.steps}, dense.resid_l1, false);
-    call("resid_l2", Shape{sizes.layers, sizes.steps}, dense.resid_l2, false);
-    call("generated_ids", Shape{sizes.steps}, dense.generated_ids, true);
-}
-
-template <typename Replay, typename Call> void for_each_cell_field(Replay& replay, const Sizes& sizes, const Call& call)
-{
-    using Shape = std::vector<std::int64_t>;
-    call("kl", Shape{sizes.grid, sizes.steps}, replay.kl, false);
-    call("cross_entropy", Shape{sizes.grid, sizes.steps - 1}, replay.cross_entropy, false);
-    call("top_ids", Shape{sizes.grid, sizes.steps}, replay.top_ids, false);
-    call("drift_l1", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l1, false);
-    call("drift_l2", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l2, false);
-    call("generated_ids", Shape{sizes.grid, sizes.steps}, replay.generated_ids, true);
-}
-
-std::int64_t count_of(const std::vector<std::int64_t>& shape)
-{
-    std::int64_t count = 1;
-    for (const auto extent : shape)
-        count *= extent;
-    return count;
-}
+// Arrays of S - 1 are left out where S is 1.
 
 auto writer(const Group& group, h5::WriteOptions options = packed)
 {
@@ -128,14 +92,14 @@ void write_closed_loop(const Group& root, const ReplayReport& report)
     write_ids(group, "end_ids", dense.end_ids);
     write_ids(group, "token_ids", dense.token_ids);
     write_texts(group, "token_texts", dense.token_texts);
-    for_each_field(dense, sizes_of(report, 1), writer(group));
+    for_each_dense_array(dense, sizes_of(report, 1), writer(group));
 }
 
 void write_closed_loop(
     const Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options)
 {
     if (!report.closed_loop.empty())
-        for_each_cell_field(replay.closed_loop, sizes_of(report, replay.budgets.size()),
+        for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()),
             writer(policy.create_group(group_name), options));
 }
 
@@ -154,14 +118,13 @@ void read_closed_loop(const Group& root, ReplayReport& report)
     dense.end_ids = read_ids(group, "end_ids");
     dense.token_ids = read_ids(group, "token_ids");
     dense.token_texts = read_texts(group, "token_texts");
-    for_each_field(dense, sizes_of(report, 1), reader(group));
+    for_each_dense_array(dense, sizes_of(report, 1), reader(group));
 }
 
 void read_closed_loop(const Group& policy, const ReplayReport& report, PolicyReplay& replay)
 {
     if (!report.closed_loop.empty())
-        for_each_cell_field(
-            replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(policy.group(group_name)));
+        for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(policy.group(group_name)));
 }
 
 void check_closed_loop(const std::filesystem::path& file, const ReplayReport& report)
@@ -173,11 +136,11 @@ void check_closed_loop(const std::filesystem::path& file, const ReplayReport& re
     if (dense.next_id < -1)
         throw Error(file.string() + ": " + path + "/next_id: expected an id of at least 0, found "
             + std::to_string(dense.next_id));
-    for_each_field(dense, sizes_of(report, 1), checker(file, path));
+    for_each_dense_array(dense, sizes_of(report, 1), checker(file, path));
     check_texts(file, dense);
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
         const auto& replay = report.policies[i];
-        for_each_cell_field(replay.closed_loop, sizes_of(report, replay.budgets.size()),
+        for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()),
             checker(file, "/policies/" + policy_name(i) + path));
     }
 }

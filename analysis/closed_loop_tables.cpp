@@ -1,10 +1,10 @@
-#include "analysis/closed_loop_statistics.h"
+#include "analysis/quantities.h"
 #include "analysis/table_rows.h"
 #include "analysis/tables.h"
 #include "base/error.h"
 
 #include <algorithm>
-#include <type_traits>
+#include <string_view>
 
 namespace lava {
 
@@ -25,19 +25,10 @@ template <typename Get> ColumnOf optional_column(const char* name, bool in_text,
             }};
 }
 
-/// A column of the closed loop's summary.
-template <typename Member> ColumnOf summary_column(const char* name, bool in_text, Member member)
+ColumnOf run_column(const ClosedLoopColumn& measure, bool in_text)
 {
-    return {{name, in_text}, [member](const Subject& subject) -> Value {
-                const auto summary = closed_loop(subject.cell);
-                if (!summary)
-                    return {};
-                if constexpr (std::is_same_v<Member, double ClosedLoopSummary::*>)
-                    return (*summary).*member;
-                else if (const auto value = (*summary).*member)
-                    return *value;
-                return {};
-            }};
+    return optional_column(measure.display.column, in_text,
+        [of_run = measure.of_run](const Subject& subject) { return of_run(subject.cell); });
 }
 
 constexpr std::size_t short_answer = 48; // characters; longer ones have their own command
@@ -47,16 +38,13 @@ constexpr std::size_t short_answer = 48; // characters; longer ones have their o
 Columns closed_loop_columns(std::span<const Cell> cells)
 {
     const bool shown = any_closed_loop(cells);
-    Columns columns{summary_column("kl", shown, &ClosedLoopSummary::kl),
-        summary_column("cross_entropy", false, &ClosedLoopSummary::cross_entropy),
-        summary_column("top1_agreement", shown, &ClosedLoopSummary::top1_agreement),
-        summary_column("drift_l1_relative", false, &ClosedLoopSummary::drift_l1_relative),
-        summary_column("drift_l2_relative", false, &ClosedLoopSummary::drift_l2_relative),
-        optional_column("kl_all_steps", false, [](const Subject& subject) { return kl_of_all_steps(subject.cell); }),
-        {{"answer_steps", false}, [](const Subject& subject) -> Value {
-             const auto& report = subject.cell.report;
-             return report.closed_loop.empty() ? Value() : Value(answer_steps(report));
-         }}};
+    Columns columns;
+    for (const ClosedLoopColumn& measure : closed_loop_measures())
+        columns.push_back(run_column(measure, shown && measure.display.in_text));
+    columns.push_back({{"answer_steps", false}, [](const Subject& subject) -> Value {
+                           const auto& report = subject.cell.report;
+                           return report.closed_loop.empty() ? Value() : Value(answer_steps(report));
+                       }});
     const auto length = [](const Cell& cell) { return answer(cell).value_or("").size(); };
     const bool any = std::ranges::any_of(cells, [](const Cell& cell) { return answer(cell).has_value(); });
     const bool all_short = std::ranges::all_of(cells, [&](const Cell& cell) { return length(cell) <= short_answer; });
@@ -67,14 +55,15 @@ Columns closed_loop_columns(std::span<const Cell> cells)
 
 Columns drift_columns(std::span<const Cell> cells)
 {
-    const auto column = [](const char* name, bool in_text, double LayerDrift::*member) {
-        return optional_column(name, in_text, [member](const Subject& subject) -> std::optional<double> {
-            const auto of_layer = drift(subject.cell, subject.head.layer);
-            return of_layer ? std::optional((*of_layer).*member) : std::nullopt;
-        });
-    };
-    return {column("drift_l1_relative", false, &LayerDrift::l1_relative),
-        column("drift_l2_relative", any_closed_loop(cells), &LayerDrift::l2_relative)};
+    Columns columns;
+    for (const ClosedLoopColumn& measure : closed_loop_measures()) {
+        if (measure.of_layer == nullptr)
+            continue;
+        columns.push_back(optional_column(measure.display.column, measure.in_text_of_layers && any_closed_loop(cells),
+            [of_layer = measure.of_layer](
+                const Subject& subject) { return of_layer(subject.cell, subject.head.layer); }));
+    }
+    return columns;
 }
 
 Table answer_table(std::span<const Cell> cells)
@@ -85,8 +74,10 @@ Table answer_table(std::span<const Cell> cells)
     }
     Columns columns = key_columns(cells);
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell); }});
-    columns.push_back(summary_column("kl", true, &ClosedLoopSummary::kl));
-    columns.push_back(summary_column("top1_agreement", true, &ClosedLoopSummary::top1_agreement));
+    for (const ClosedLoopColumn& measure : closed_loop_measures()) {
+        if (measure.display.in_text)
+            columns.push_back(run_column(measure, true));
+    }
     columns.push_back(optional_column("same_as_dense", true, [](const Subject& subject) {
         const auto same = same_as_dense(subject.cell);
         return same ? std::optional<std::string>(*same ? "yes" : "no") : std::nullopt;

@@ -15,8 +15,8 @@ struct CommandInfo
     Command command;
     const char* summary;
     std::vector<const char*> options; ///< beyond those that all commands but plot take
-    std::string columns; ///< what the columns that are not evident mean
     const char* example; ///< a whole command
+    std::string details = {}; ///< what its help says besides
 };
 
 std::span<const CommandInfo> commands();

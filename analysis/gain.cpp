@@ -96,17 +96,6 @@ bool of_one_length(std::span<const ReplayReport> reports)
         reports, [&](const ReplayReport& report) { return report.trace.seq_len == reports.front().trace.seq_len; });
 }
 
-std::vector<Column> gain_columns(std::span<const ReplayReport> reports, bool by_report)
-{
-    const bool by_share = !of_one_length(reports);
-    const bool averaged = !by_report && reports.size() > 1;
-    return {{"report", by_report}, {"prompt_id", false}, {"seq_len", false}, {"match"}, {"budget", !by_share},
-        {"kept_percent", by_share}, {"layer"}, {"reports", !by_report}, {"retained_base"}, {"retained_other"},
-        {"attn_out_l1_base"}, {"attn_out_l1_base_sd", averaged}, {"attn_out_l1_other"},
-        {"attn_out_l1_other_sd", averaged}, {"gain"}, {"attn_out_l1_difference", averaged},
-        {"attn_out_l1_difference_low", averaged}, {"attn_out_l1_difference_high", averaged}};
-}
-
 Value or_nothing(const std::optional<double>& value)
 {
     return value ? Value(*value) : Value();
@@ -155,6 +144,17 @@ std::map<Key, Row> rows_of(std::span<const ReplayReport> reports, const std::vec
 }
 
 } // namespace
+
+std::vector<Column> gain_columns(std::span<const ReplayReport> reports, bool by_report)
+{
+    const bool by_share = !of_one_length(reports);
+    const bool averaged = !by_report && reports.size() > 1;
+    return {{"report", by_report}, {"prompt_id", false}, {"seq_len", false}, {"match"}, {"budget", !by_share},
+        {"kept_percent", by_share}, {"layer"}, {"reports", !by_report}, {"retained_base"}, {"retained_other"},
+        {"attn_out_l1_base"}, {"attn_out_l1_base_sd", averaged}, {"attn_out_l1_other"},
+        {"attn_out_l1_other_sd", averaged}, {"gain"}, {"attn_out_l1_difference", averaged},
+        {"attn_out_l1_difference_low", averaged}, {"attn_out_l1_difference_high", averaged}};
+}
 
 Table gain_table(std::span<const ReplayReport> reports, const GainRequest& request)
 {

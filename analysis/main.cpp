@@ -1,4 +1,5 @@
 #include "analysis/closed_loop_statistics.h"
+#include "analysis/column_table.h"
 #include "analysis/gain.h"
 #include "analysis/options.h"
 #include "analysis/oracle.h"
@@ -185,6 +186,9 @@ int run(int argc, char** argv)
     case Command::plot:
         read_report(options.reports[0]); // so that what is wrong with it is said here
         return plot(options.reports[0], options.output);
+    case Command::columns:
+        std::cout << to_string(column_table(options.tables), options.format);
+        return 0;
     default:
         std::cout << result(options);
         return 0;

@@ -1,5 +1,6 @@
 #include "analysis/options.h"
 
+#include "analysis/column_table.h"
 #include "analysis/commands.h"
 #include "base/error.h"
 #include "traces/recorded_part.h"
@@ -29,7 +30,7 @@ po::options_description visible_options()
     add("match", po::value<std::string>()->value_name("nominal|retained"),
         "policies at the budget that their rules were given, or at equal retention (default: both, where they differ)");
     add("format,f", po::value<std::string>()->value_name("table|csv|json"),
-        "table for people (default); csv and json carry every column in full precision");
+        "table for people (default); csv and json carry every column in full precision; of columns also markdown");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
     add("by", po::value<std::string>()->value_name("run|layer|head|report|sample"),
@@ -104,6 +105,8 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
             throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
         if (values.contains(option) && info.command == Command::score && option != std::string_view("format"))
             throw UsageError("--" + std::string(option) + " does not go with score, which reads predictions");
+        if (values.contains(option) && info.command == Command::columns && option != std::string_view("format"))
+            throw UsageError("--" + std::string(option) + " does not go with columns, which reads no report");
     }
 }
 
@@ -157,8 +160,10 @@ TableFormat parse_format(const po::variables_map& values, Command command)
         return TableFormat::json;
     if (text == "csv" && command != Command::retained)
         return TableFormat::csv;
+    if (text == "markdown" && command == Command::columns)
+        return TableFormat::markdown;
     throw UsageError(std::string("--format: expected table") + (command == Command::retained ? "" : ", csv")
-        + " or json, found '" + text + "'");
+        + (command == Command::columns ? ", json or markdown" : " or json") + ", found '" + text + "'");
 }
 
 std::string parse_match(const po::variables_map& values)
@@ -201,7 +206,7 @@ std::string help()
            "marked spans. Losses are open loop: every layer reads the recorded residual stream. score reads no "
            "reports\n"
            "but what a model answered to a benchmark.\n\n"
-           "Commands (lava-analyze COMMAND --help says what its columns mean):\n";
+           "Commands (lava-analyze COMMAND --help says what its columns mean, lava-analyze columns of all):\n";
     for (const CommandInfo& info : commands())
         text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
     text << "\nOf the closed loop (lava-replay --closed-loop), kl, cross_entropy, top1_agreement and drift_* are over\n"
@@ -228,6 +233,8 @@ std::string help(const CommandInfo& info)
             names, [](const std::string& name) { return name == "match" || name == "budget" || name == "policy"; });
     if (info.command == Command::curves)
         std::erase_if(names, [](const std::string& name) { return name == "match" || name == "budget"; });
+    if (info.command == Command::columns)
+        names = {"format"};
     names.push_back("help");
     po::options_description options("Options", 100);
     const po::options_description all = visible_options();
@@ -236,18 +243,18 @@ std::string help(const CommandInfo& info)
             options.add(option);
     }
     const bool takes_one = info.command == Command::plot || info.command == Command::retained;
+    const char* operands = info.command == Command::columns ? " [TABLE...]"
+        : info.command == Command::score                    ? " --predictions FILE.jsonl"
+        : takes_one                                         ? " REPORT"
+                                                            : " REPORT...";
     std::ostringstream text;
-    const bool scores = info.command == Command::score;
-    text << "Usage: lava-analyze " << info.name
-         << (scores             ? " --predictions FILE.jsonl"
-                    : takes_one ? " REPORT"
-                                : " REPORT...")
-         << " [options]\n"
+    text << "Usage: lava-analyze " << info.name << operands << " [options]\n"
          << "Prints " << info.summary << ".\n\n"
          << options;
-    if (!info.columns.empty())
-        text << "\nColumns that are not evident (of those that --format csv and json carry, a table shows some):\n"
-             << info.columns;
+    if (const std::string columns = column_help(info.name); !columns.empty())
+        text << "\nColumns (of those that --format csv and json carry, a table shows some):\n" << columns;
+    if (!info.details.empty())
+        text << '\n' << info.details;
     text << "\nExample:\n  " << info.example << '\n';
     return text.str();
 }
@@ -286,6 +293,8 @@ void check_command(const Options& options, const CommandInfo& info)
 {
     if (options.command == Command::score)
         return check_score(options);
+    if (info.command == Command::columns)
+        return;
     if (options.reports.empty())
         throw UsageError(std::string(info.name) + ": expected a report, such as report.h5");
     if (options.command == Command::retained) {
@@ -333,7 +342,10 @@ Options parse_options(int argc, const char* const* argv)
     options.command = info.command;
     if (values.contains("report")) {
         const auto& reports = values["report"].as<std::vector<std::string>>();
-        options.reports.assign(reports.begin(), reports.end());
+        if (info.command == Command::columns)
+            options.tables = reports;
+        else
+            options.reports.assign(reports.begin(), reports.end());
     }
     if (values.contains("policy"))
         options.filter.policies = values["policy"].as<std::vector<std::string>>();

@@ -27,7 +27,8 @@ enum class Command
     retained,
     curves,
     score,
-    plot
+    plot,
+    columns
 };
 
 struct Options
@@ -42,6 +43,7 @@ struct Options
     bool by_report = false; ///< summary, gain: a row for every prompt
     std::string baseline; ///< summary: policy that the others are compared with; empty: none
     std::vector<std::int64_t> layers; ///< negative ones count from the last; empty: all, of gain first and last
+    std::vector<std::string> tables; ///< columns: the commands whose columns are asked for; empty: all
     std::filesystem::path output; ///< plot: folder; curves: file, may be empty
     ScoreRequest score;
 };

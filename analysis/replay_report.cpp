@@ -1,6 +1,7 @@
 #include "analysis/replay_report.h"
 
 #include "analysis/closed_loop_file.h"
+#include "analysis/quantities.h"
 #include "analysis/report_checks.h"
 #include "analysis/report_texts.h"
 #include "base/error.h"
@@ -77,50 +78,6 @@ constexpr Field<PolicyReplay, std::vector<std::int64_t>> grid_arrays[] = {
     // [G]
     {"asked", &PolicyReplay::asked},
     {"granted", &PolicyReplay::granted},
-};
-
-constexpr Field<PolicyReplay, std::vector<float>> head_losses_arrays[] = {
-    // [G, L, Hq, T]
-    {"head_l1", &PolicyReplay::head_l1},
-    {"head_output_l1", &PolicyReplay::head_output_l1},
-    {"head_output_l2", &PolicyReplay::head_output_l2},
-};
-
-constexpr Field<PolicyReplay, std::vector<double>> layer_losses_arrays[] = {
-    // [G, L, T]
-    {"attn_out_l1", &PolicyReplay::attn_out_l1},
-    {"attn_out_l2", &PolicyReplay::attn_out_l2},
-};
-
-constexpr Field<PolicyReplay, std::vector<double>> bound_arrays[] = {
-    // [G, L, T], or none
-    {"bound_lava", &PolicyReplay::bound_lava},
-    {"bound_adakv", &PolicyReplay::bound_adakv},
-    {"bound_projected", &PolicyReplay::bound_projected},
-};
-
-constexpr Field<PolicyReplay, std::vector<double>> layer_output_losses_arrays[] = {
-    // [G, L, T], where the model was there
-    {"layer_out_l1", &PolicyReplay::layer_out_l1},
-    {"layer_out_l2", &PolicyReplay::layer_out_l2},
-};
-
-constexpr Field<UncompressedNorms, std::vector<double>> layer_output_norms[] = {
-    // [L, T]
-    {"layer_out_l1", &UncompressedNorms::layer_out_l1},
-    {"layer_out_l2", &UncompressedNorms::layer_out_l2},
-};
-
-constexpr Field<UncompressedNorms, std::vector<float>> head_norms[] = {
-    // [L, Hq, T]
-    {"head_output_l1", &UncompressedNorms::head_output_l1},
-    {"head_output_l2", &UncompressedNorms::head_output_l2},
-};
-
-constexpr Field<UncompressedNorms, std::vector<double>> layer_norms[] = {
-    // [L, T]
-    {"attn_out_l1", &UncompressedNorms::attn_out_l1},
-    {"attn_out_l2", &UncompressedNorms::attn_out_l2},
 };
 
 constexpr const char* store_types[] = {"f32", "f16", "bf16"}; // by StoreType
@@ -222,26 +179,20 @@ TraceInfo read_trace(const Group& group)
 void write_norms(const Group& root, const ReplayReport& report)
 {
     const Group group = root.create_group("norms");
-    const ModelShape& shape = report.trace.shape;
-    for (const auto& [name, member] : head_norms)
-        group.write(name, {shape.num_layers, shape.num_heads, report.trace.eval_len}, report.norms.*member, packed);
-    for (const auto& [name, member] : layer_norms)
-        group.write(name, {shape.num_layers, report.trace.eval_len}, report.norms.*member, packed);
-    for (const auto& [name, member] : layer_output_norms)
-        if (report.has_layer_outputs())
-            group.write(name, {shape.num_layers, report.trace.eval_len}, report.norms.*member, packed);
+    for_each_loss([&](const auto& loss) {
+        if (loss.has_norm() && (loss.needs != Needs::model || report.has_layer_outputs()))
+            group.write(loss.name, loss_shape({}, loss.extent, report.trace), report.norms.*loss.array, packed);
+    });
 }
 
 UncompressedNorms read_norms(const Group& group, const TraceInfo& trace)
 {
     UncompressedNorms norms;
-    for (const auto& [name, member] : head_norms)
-        norms.*member = group.read<float>(name, {trace.shape.num_layers, trace.shape.num_heads, trace.eval_len});
-    for (const auto& [name, member] : layer_norms)
-        norms.*member = group.read<double>(name, {trace.shape.num_layers, trace.eval_len});
-    for (const auto& [name, member] : layer_output_norms)
-        if (group.has(name))
-            norms.*member = group.read<double>(name, {trace.shape.num_layers, trace.eval_len});
+    for_each_loss([&]<typename T>(const LossRow<T>& loss) {
+        const bool may_be_absent = loss.may_be_absent || loss.needs == Needs::model;
+        if (loss.has_norm() && (!may_be_absent || group.has(loss.name)))
+            norms.*loss.array = group.read<T>(loss.name, loss_shape({}, loss.extent, trace));
+    });
     return norms;
 }
 
@@ -313,17 +264,10 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     write_closed_loop(group, report, replay, options);
     if (!report.has_losses())
         return;
-    for (const auto& [name, member] : head_losses_arrays)
-        group.write(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len}, replay.*member, options);
-    for (const auto& [name, member] : layer_losses_arrays)
-        group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
-    for (const auto& [name, member] : bound_arrays) {
-        if (!(replay.*member).empty())
-            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
-    }
-    for (const auto& [name, member] : layer_output_losses_arrays)
-        if (report.has_layer_outputs())
-            group.write(name, {grid, shape.num_layers, trace.eval_len}, replay.*member, options);
+    for_each_loss([&](const auto& loss) {
+        if (!(replay.*loss.array).empty())
+            group.write(loss.name, loss_shape({grid}, loss.extent, trace), replay.*loss.array, options);
+    });
 }
 
 std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
@@ -366,17 +310,11 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
     read_closed_loop(group, report, replay);
     if (!report.has_losses())
         return replay;
-    for (const auto& [name, member] : head_losses_arrays)
-        replay.*member = group.read<float>(name, {grid, shape.num_layers, shape.num_heads, trace.eval_len});
-    for (const auto& [name, member] : layer_losses_arrays)
-        replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
-    for (const auto& [name, member] : bound_arrays) {
-        if (group.has(name))
-            replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
-    }
-    for (const auto& [name, member] : layer_output_losses_arrays)
-        if (report.has_layer_outputs())
-            replay.*member = group.read<double>(name, {grid, shape.num_layers, trace.eval_len});
+    for_each_loss([&]<typename T>(const LossRow<T>& loss) {
+        const bool is_expected = loss.needs != Needs::model || report.has_layer_outputs();
+        if (is_expected && ((!loss.is_bound() && !loss.may_be_absent) || group.has(loss.name)))
+            replay.*loss.array = group.read<T>(loss.name, loss_shape({grid}, loss.extent, trace));
+    });
     return replay;
 }
 

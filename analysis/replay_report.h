@@ -1,6 +1,7 @@
 #pragma once
 
 #include "analysis/closed_loop.h"
+#include "analysis/losses.h"
 #include "base/large_vector.h"
 #include "traces/trace_info.h"
 
@@ -17,9 +18,9 @@ inline constexpr std::int64_t report_format_major = 1;
 inline constexpr std::int64_t report_format_minor = 3;
 
 /// One policy replayed over its grid of budgets. G = budgets.size(); L, Hq, Hkv, N, T as in TraceInfo.
-/// Arrays are flat, row major, in the order of the bracketed shape. Loss arrays are empty where the trace has no loss
-/// part.
-struct PolicyReplay
+/// Arrays are flat, row major, in the order of the bracketed shape. Loss arrays are [G, L, ...], and empty where the
+/// trace has no loss part.
+struct PolicyReplay : LossArrays
 {
     std::string policy; ///< canonical spelling, parameters that differ from the default only: "snapkv:window=16"
     std::string name; ///< "snapkv"
@@ -41,34 +42,11 @@ struct PolicyReplay
     std::int64_t ranking_of = -1; ///< index of the policy whose rankings these are too; -1: its own
     std::vector<std::int64_t> counts; ///< [G, L, H] entries retained: that many of the head's ranking
 
-    // Per evaluation step, absolute (method: section 2, points 1-3; A and Â normalised).
-    std::vector<float> head_l1; ///< [G, L, Hq, T] ||A - Â||_1
-    std::vector<float> head_output_l1; ///< [G, L, Hq, T] ||(A - Â) V||_1
-    std::vector<float> head_output_l2; ///< [G, L, Hq, T]
-    std::vector<double> attn_out_l1; ///< [G, L, T] ||y - ŷ||_1
-    std::vector<double> attn_out_l2; ///< [G, L, T]
-    std::vector<double> layer_out_l1; ///< [G, L, T] ||x - x̂||_1 of the residual stream after the layer; or empty
-    std::vector<double> layer_out_l2; ///< [G, L, T]
-    std::vector<double> bound_lava; ///< [G, L, T] upper bounds of attn_out_l1; empty for policies that change values
-    std::vector<double> bound_adakv; ///< [G, L, T]
-    std::vector<double> bound_projected; ///< [G, L, T]
-
     ClosedLoopReplay closed_loop;
 };
 
 /// H of a policy: its cache_heads, or the KV heads of the trace.
 std::int64_t cache_heads(const PolicyReplay& replay, const TraceInfo& trace);
-
-/// Norms of the uncompressed quantities, which relative losses are divided by.
-struct UncompressedNorms
-{
-    std::vector<float> head_output_l1; ///< [L, Hq, T] ||A V||_1
-    std::vector<float> head_output_l2; ///< [L, Hq, T]
-    std::vector<double> attn_out_l1; ///< [L, T] ||y||_1, b_o included
-    std::vector<double> attn_out_l2; ///< [L, T]
-    std::vector<double> layer_out_l1; ///< [L, T] ||x||_1 of the residual stream after the layer; or empty
-    std::vector<double> layer_out_l2; ///< [L, T]
-};
 
 /// What a replay found: everything tables, charts and the window show, without the trace.
 struct ReplayReport
@@ -77,7 +55,7 @@ struct ReplayReport
     std::string generator; ///< program and version
     TraceInfo trace; ///< of the trace replayed, its path in `trace.file`
     std::vector<double> deviations; ///< [L] worst step of --verify per layer; empty where it was not run
-    UncompressedNorms norms;
+    UncompressedNorms norms; ///< [L, ...]
     ClosedLoopDense closed_loop;
     std::vector<PolicyReplay> policies;
 

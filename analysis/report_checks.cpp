@@ -1,6 +1,7 @@
 #include "analysis/report_checks.h"
 
 #include "analysis/closed_loop_file.h"
+#include "analysis/quantities.h"
 #include "base/error.h"
 
 #include <algorithm>
@@ -74,17 +75,20 @@ private:
         }
     }
 
+    /// How many numbers a loss has to have, where there are losses.
+    std::int64_t expected(std::vector<std::int64_t> leading, Extent extent, Needs needs) const
+    {
+        const bool is_there = needs != Needs::model || report_.has_layer_outputs();
+        return is_there ? count_of(loss_shape(std::move(leading), extent, report_.trace)) : 0;
+    }
+
     void check_norms() const
     {
-        const ModelShape& shape = report_.trace.shape;
-        const std::int64_t steps = shape.num_layers * report_.trace.eval_len;
-        check_losses("/norms/head_output_l1", report_.norms.head_output_l1, steps * shape.num_heads);
-        check_losses("/norms/head_output_l2", report_.norms.head_output_l2, steps * shape.num_heads);
-        check_losses("/norms/attn_out_l1", report_.norms.attn_out_l1, steps);
-        check_losses("/norms/attn_out_l2", report_.norms.attn_out_l2, steps);
-        const std::int64_t outputs = report_.has_layer_outputs() ? steps : 0;
-        check_losses("/norms/layer_out_l1", report_.norms.layer_out_l1, outputs);
-        check_losses("/norms/layer_out_l2", report_.norms.layer_out_l2, outputs);
+        for_each_loss([&](const auto& loss) {
+            if (loss.has_norm())
+                check_losses(std::string("/norms/") + loss.name, report_.norms.*loss.array,
+                    expected({}, loss.extent, loss.needs), loss.may_be_absent);
+        });
     }
 
     void check_policy(const PolicyReplay& replay, const std::string& path) const
@@ -94,22 +98,14 @@ private:
         check_budgets(replay, path);
         check_counts(replay, path);
         check_ranking(replay, path);
-        const ModelShape& shape = report_.trace.shape;
+        bool any_bound = false;
+        for_each_loss(
+            [&](const auto& loss) { any_bound = any_bound || (loss.is_bound() && !(replay.*loss.array).empty()); });
         const auto grid = static_cast<std::int64_t>(replay.budgets.size());
-        const std::int64_t steps = grid * shape.num_layers * report_.trace.eval_len;
-        check_losses(path + "/head_l1", replay.head_l1, steps * shape.num_heads);
-        check_losses(path + "/head_output_l1", replay.head_output_l1, steps * shape.num_heads);
-        check_losses(path + "/head_output_l2", replay.head_output_l2, steps * shape.num_heads);
-        check_losses(path + "/attn_out_l1", replay.attn_out_l1, steps);
-        check_losses(path + "/attn_out_l2", replay.attn_out_l2, steps);
-        const std::int64_t outputs = report_.has_layer_outputs() ? steps : 0;
-        check_losses(path + "/layer_out_l1", replay.layer_out_l1, outputs);
-        check_losses(path + "/layer_out_l2", replay.layer_out_l2, outputs);
-        const bool no_bounds
-            = replay.bound_lava.empty() && replay.bound_adakv.empty() && replay.bound_projected.empty();
-        check_losses(path + "/bound_lava", replay.bound_lava, steps, no_bounds);
-        check_losses(path + "/bound_adakv", replay.bound_adakv, steps, no_bounds);
-        check_losses(path + "/bound_projected", replay.bound_projected, steps, no_bounds);
+        for_each_loss([&](const auto& loss) {
+            check_losses(path + "/" + loss.name, replay.*loss.array, expected({grid}, loss.extent, loss.needs),
+                loss.may_be_absent || (loss.is_bound() && !any_bound));
+        });
     }
 
     void check_budgets(const PolicyReplay& replay, const std::string& path) const

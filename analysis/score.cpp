@@ -227,6 +227,14 @@ std::string samples_text(std::int64_t count)
 
 } // namespace
 
+std::vector<Column> score_columns()
+{
+    std::vector<Column> columns = summary_of({}, true).columns;
+    std::ranges::move(sample_table({}, true).columns, std::back_inserter(columns));
+    columns.push_back({"needle_word_overlap"});
+    return columns;
+}
+
 ScoreResult score_predictions(const ScoreRequest& request)
 {
     constexpr std::size_t few = 30;

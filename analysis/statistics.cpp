@@ -1,11 +1,13 @@
 #include "analysis/statistics.h"
 
+#include "analysis/quantities.h"
 #include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 namespace lava {
 
@@ -74,73 +76,38 @@ double ratio(double part, double whole, double where_both_are_zero)
     return part == 0 ? where_both_are_zero : std::numeric_limits<double>::infinity();
 }
 
-/// The cell's values of a [G, L, width] array in the given layers; the array without its G is [L, width].
+/// The part of a loss's array [G, L, ...] that is a budget's, in the given layers; of norms, [L, ...], that of budget
+/// 0.
 template <typename T>
 std::span<const T> of_layers(
-    const Cell& cell, std::size_t budget, const std::vector<T>& values, std::int64_t width, Range layers)
+    const Cell& cell, std::size_t budget, const std::vector<T>& values, Extent extent, Range layers)
 {
+    const std::int64_t width = trace(cell).eval_len * (extent == Extent::query_heads ? trace(cell).shape.num_heads : 1);
     const std::int64_t first
         = (static_cast<std::int64_t>(budget) * trace(cell).shape.num_layers + layers.begin) * width;
     return std::span<const T>(values).subspan(index(first), index(layers.size() * width));
 }
 
-/// Adds the head_* members over a stretch of query heads; `heads` counts through all layers: layer * num_heads + head.
-void summarize_heads(const Cell& cell, Range heads, LossSummary& summary)
+/// What a summary says of a loss that the report, or the policy, does not have.
+template <typename T> void leave_out(const LossRow<T>& loss, LossSummary& summary)
 {
-    const PolicyReplay& replay = cell.replay();
-    const std::int64_t steps = trace(cell).eval_len;
-    const std::int64_t skipped
-        = static_cast<std::int64_t>(cell.budget) * trace(cell).shape.num_layers * trace(cell).shape.num_heads;
-    const auto total = [&](const std::vector<float>& values, std::int64_t first_head) {
-        return sum(std::span<const float>(values).subspan(index(first_head * steps), index(heads.size() * steps)));
-    };
-    const auto count = static_cast<double>(heads.size() * steps);
-    const UncompressedNorms& norms = cell.report.norms;
-    const double output_l1 = total(replay.head_output_l1, skipped + heads.begin);
-    const double output_l2 = total(replay.head_output_l2, skipped + heads.begin);
-    summary.head_l1 = total(replay.head_l1, skipped + heads.begin) / count;
-    summary.head_output_l1 = output_l1 / count;
-    summary.head_output_l2 = output_l2 / count;
-    summary.head_output_l1_relative = ratio(output_l1, total(norms.head_output_l1, heads.begin), 0);
-    summary.head_output_l2_relative = ratio(output_l2, total(norms.head_output_l2, heads.begin), 0);
+    summary.*loss.number = summary.ratio.*loss.number = std::numeric_limits<double>::quiet_NaN();
 }
 
-void summarize_layers(const Cell& cell, Range layers, LossSummary& summary)
+/// Mean and ratio of one loss over values and the norms beside them; no norms: those of a loss that has none.
+template <typename T>
+void summarize(const LossRow<T>& loss, std::span<const T> values, std::span<const T> norms, LossSummary& summary)
 {
-    const PolicyReplay& replay = cell.replay();
-    const std::int64_t steps = trace(cell).eval_len;
-    const auto total
-        = [&](const std::vector<double>& values) { return sum(of_layers(cell, cell.budget, values, steps, layers)); };
-    const auto norm = [&](const std::vector<double>& values) { return sum(of_layers(cell, 0, values, steps, layers)); };
-    const auto count = static_cast<double>(layers.size() * steps);
-    const double l1 = total(replay.attn_out_l1);
-    const double l2 = total(replay.attn_out_l2);
-    summary.attn_out_l1 = l1 / count;
-    summary.attn_out_l2 = l2 / count;
-    summary.attn_out_l1_relative = ratio(l1, norm(cell.report.norms.attn_out_l1), 0);
-    summary.attn_out_l2_relative = ratio(l2, norm(cell.report.norms.attn_out_l2), 0);
-    if (cell.report.has_layer_outputs()) {
-        summary.layer_out_l1 = total(replay.layer_out_l1) / count;
-        summary.layer_out_l2 = total(replay.layer_out_l2) / count;
-        summary.layer_out_l1_relative = ratio(total(replay.layer_out_l1), norm(cell.report.norms.layer_out_l1), 0);
-        summary.layer_out_l2_relative = ratio(total(replay.layer_out_l2), norm(cell.report.norms.layer_out_l2), 0);
-    }
-    if (replay.bound_lava.empty()) {
-        for (double LossSummary::*member :
-            {&LossSummary::bound_lava, &LossSummary::bound_adakv, &LossSummary::bound_projected,
-                &LossSummary::tightness_lava, &LossSummary::tightness_adakv, &LossSummary::tightness_projected})
-            summary.*member = std::numeric_limits<double>::quiet_NaN();
-        return;
-    }
-    const double lava = total(replay.bound_lava);
-    const double adakv = total(replay.bound_adakv);
-    const double projected = total(replay.bound_projected);
-    summary.bound_lava = lava / count;
-    summary.bound_adakv = adakv / count;
-    summary.bound_projected = projected / count;
-    summary.tightness_lava = ratio(l1, lava, 1);
-    summary.tightness_adakv = ratio(l1, adakv, 1);
-    summary.tightness_projected = ratio(l1, projected, 1);
+    const double total = sum(values);
+    summary.*loss.number = total / static_cast<double>(values.size());
+    if (loss.has_norm())
+        summary.ratio.*loss.number = ratio(total, sum(norms), 0);
+}
+
+double tightness(const Cell& cell, const LossRow<double>& bound, Range layers)
+{
+    const auto losses = of_layers(cell, cell.budget, cell.replay().attn_out_l1, bound.extent, layers);
+    return ratio(sum(losses), sum(of_layers(cell, cell.budget, cell.replay().*bound.array, bound.extent, layers)), 1);
 }
 
 std::optional<LossSummary> summarize(const Cell& cell, Range layers)
@@ -149,9 +116,19 @@ std::optional<LossSummary> summarize(const Cell& cell, Range layers)
     if (!cell.report.has_losses())
         return std::nullopt;
     LossSummary summary;
-    const std::int64_t num_heads = trace(cell).shape.num_heads;
-    summarize_heads(cell, {layers.begin * num_heads, layers.end * num_heads}, summary);
-    summarize_layers(cell, layers, summary);
+    for_each_loss([&]<typename T>(const LossRow<T>& loss) {
+        const std::vector<T>& values = cell.replay().*loss.array;
+        if (values.empty())
+            return leave_out(loss, summary);
+        std::span<const T> norms;
+        if (loss.has_norm())
+            norms = of_layers(cell, 0, cell.report.norms.*loss.array, loss.extent, layers);
+        summarize(loss, of_layers(cell, cell.budget, values, loss.extent, layers), norms, summary);
+        if constexpr (std::is_same_v<T, double>) {
+            if (loss.is_bound())
+                summary.ratio.*loss.number = tightness(cell, loss, layers);
+        }
+    });
     return summary;
 }
 
@@ -264,8 +241,22 @@ std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std
     if (!cell.report.has_losses())
         return std::nullopt;
     LossSummary summary;
-    const std::int64_t first = layer * trace(cell).shape.num_heads + head;
-    summarize_heads(cell, {first, first + 1}, summary);
+    const auto of_head = [&](std::span<const float> values) {
+        const std::int64_t steps = trace(cell).eval_len;
+        return values.subspan(index(head * steps), index(steps));
+    };
+    const Range layers{layer, layer + 1};
+    for (const LossRow<float>& loss : head_loss_rows()) {
+        const std::vector<float>& values = cell.replay().*loss.array;
+        std::span<const float> norms;
+        if (values.empty()) {
+            leave_out(loss, summary);
+            continue;
+        }
+        if (loss.has_norm())
+            norms = of_head(of_layers(cell, 0, cell.report.norms.*loss.array, loss.extent, layers));
+        summarize(loss, of_head(of_layers(cell, cell.budget, values, loss.extent, layers)), norms, summary);
+    }
     return summary;
 }
 

@@ -6,32 +6,6 @@
 
 namespace lava {
 
-/// Losses of a run, a layer or a head (method: section 3.2). Absolute: mean over steps (of a run: and layers; head_*
-/// losses: and query heads). Relative: a ratio of sums. Tightness: sum of attn_out_l1 / sum of bounds; 1 where both are
-/// 0. Bounds and tightness are NaN for a policy that changes values, which the bounds do not speak of.
-struct LossSummary
-{
-    double head_l1 = 0;
-    double head_output_l1 = 0;
-    double head_output_l1_relative = 0;
-    double head_output_l2 = 0;
-    double head_output_l2_relative = 0;
-    double attn_out_l1 = 0;
-    double attn_out_l1_relative = 0;
-    double attn_out_l2 = 0;
-    double attn_out_l2_relative = 0;
-    double layer_out_l1 = 0; ///< layer_out_*: where the report has_layer_outputs()
-    double layer_out_l1_relative = 0;
-    double layer_out_l2 = 0;
-    double layer_out_l2_relative = 0;
-    double bound_lava = 0;
-    double bound_adakv = 0;
-    double bound_projected = 0;
-    double tightness_lava = 1;
-    double tightness_adakv = 1;
-    double tightness_projected = 1;
-};
-
 /// A cell of the sweep: the replay of one policy at one budget.
 struct Cell
 {

@@ -2,12 +2,14 @@
 
 #include "analysis/closed_loop_statistics.h"
 #include "analysis/means.h"
+#include "analysis/quantities.h"
 #include "analysis/report_set.h"
 #include "analysis/selection.h"
 #include "analysis/shares.h"
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <string>
@@ -65,6 +67,42 @@ struct Answers
     Value value() const { return known > 0 && unknown == 0 ? Value(right) : Value(); }
 };
 
+/// A number of a cell whose mean over prompts is shown.
+struct Quantity
+{
+    std::string name;
+    bool in_text = false; ///< its deviation and difference
+    std::function<std::optional<double>(const Cell&)> of;
+};
+
+std::vector<Quantity> make_quantities()
+{
+    std::vector<Quantity> list;
+    const auto add = [&](const Display& display, std::function<std::optional<double>(const Cell&)> of) {
+        if (display.summarized != Summarized::no)
+            list.push_back({display.column, display.summarized == Summarized::with_spread, std::move(of)});
+    };
+    for (const LossColumn& column : loss_columns())
+        add(column.display, [column](const Cell& cell) {
+            const auto summary = losses(cell);
+            return summary && !std::isnan(column.of(*summary)) ? std::optional(column.of(*summary)) : std::nullopt;
+        });
+    for (const ClosedLoopColumn& column : closed_loop_measures())
+        add(column.display, column.of_run);
+    return list;
+}
+
+const std::vector<Quantity>& quantities()
+{
+    static const std::vector<Quantity> list = make_quantities();
+    return list;
+}
+
+std::size_t place_of(std::string_view quantity)
+{
+    return static_cast<std::size_t>(std::ranges::find(quantities(), quantity, &Quantity::name) - quantities().begin());
+}
+
 struct Group
 {
     std::string policy;
@@ -75,24 +113,10 @@ struct Group
     std::int64_t shared = 0; ///< of them, those in which the budget is the one at equal retention
     Common file, prompt, seq_len, budget, nominal;
     Sample retained; ///< share of all entries
-    Sample loss;
-    Sample kl;
-    Sample agreement;
+    std::vector<Sample> samples = std::vector<Sample>(quantities().size()); ///< of each of quantities()
     Answers exact;
     Answers dense_exact;
 };
-
-void add_closed_loop(const Cell& cell, const std::string& prompt, Group& group)
-{
-    if (cell.report.closed_loop.empty())
-        return;
-    if (const auto summary = closed_loop(cell)) {
-        group.kl.add(summary->kl, prompt);
-        group.agreement.add(summary->top1_agreement, prompt);
-    }
-    group.exact.add(exact(cell));
-    group.dense_exact.add(dense_exact(cell.report));
-}
 
 void add(const Cell& cell, const std::string& prompt, Group& group)
 {
@@ -106,9 +130,14 @@ void add(const Cell& cell, const std::string& prompt, Group& group)
     group.budget.add(cell.replay().budgets[cell.budget]);
     group.nominal.add(nominal_budget(cell));
     group.retained.add(static_cast<double>(retained(cell)) / all, prompt);
-    if (const auto summary = losses(cell))
-        group.loss.add(summary->attn_out_l1_relative, prompt);
-    add_closed_loop(cell, prompt, group);
+    for (std::size_t i = 0; i < quantities().size(); ++i) {
+        if (const auto value = quantities()[i].of(cell))
+            group.samples[i].add(*value, prompt);
+    }
+    if (!cell.report.closed_loop.empty()) {
+        group.exact.add(exact(cell));
+        group.dense_exact.add(dense_exact(cell.report));
+    }
 }
 
 /// What a cell counts as: a budget that is the one at equal retention already is both.
@@ -180,16 +209,18 @@ std::vector<double> ranks(std::span<const double> values)
 /// Of the policies at the group's share that are compared by `match`, each once.
 std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of, const std::string& match)
 {
+    const std::size_t loss_place = place_of("attn_out_l1_relative"), kl_place = place_of("kl");
     std::vector<double> loss;
     std::vector<double> kl;
     for (const Group& group : groups) {
+        const Mean mean_loss = group.samples[loss_place].mean(), mean_kl = group.samples[kl_place].mean();
         const bool beside = group.place == of.place && group.only == of.only;
         const bool compared = group.match == match || group.match == "both";
-        if (!beside || !compared || group.loss.values.empty() || group.kl.values.empty())
+        if (!beside || !compared || !mean_loss.value || !mean_kl.value)
             continue;
         if (*group.retained.mean().value < 1) { // what evicts nothing agrees in any case
-            loss.push_back(*group.loss.mean().value);
-            kl.push_back(*group.kl.mean().value);
+            loss.push_back(*mean_loss.value);
+            kl.push_back(*mean_kl.value);
         }
     }
     return loss.size() < 3 ? std::nullopt : rank_correlation(loss, kl);
@@ -237,19 +268,6 @@ PairedDifference difference(const Sample& base, const Sample& sample)
     return paired_difference(first, second);
 }
 
-struct Quantity
-{
-    const char* name;
-    Sample Group::*sample;
-    bool in_text; ///< its deviation and difference
-};
-
-constexpr Quantity quantities[] = {
-    {"attn_out_l1_relative", &Group::loss, true},
-    {"kl", &Group::kl, true},
-    {"top1_agreement", &Group::agreement, false},
-};
-
 std::vector<Column> summary_columns(const std::vector<Group>& groups, const SummaryRequest& request)
 {
     const bool any_deviation = std::ranges::any_of(groups, [](const Group& group) { return group.reports > 1; });
@@ -257,7 +275,7 @@ std::vector<Column> summary_columns(const std::vector<Group>& groups, const Summ
     std::vector<Column> columns{{"report", request.by_report}, {"prompt_id", false}, {"seq_len", false}, {"policy"},
         {"match"}, {"budget", false}, {"kept_percent"}, {"nominal", false}, {"reports", !request.by_report},
         {"retained_share"}, {"retained_share_sd", false}};
-    for (const auto& [name, sample, in_text] : quantities) {
+    for (const auto& [name, in_text, of] : quantities()) {
         columns.push_back({name});
         columns.push_back({name + std::string("_n"), false});
         columns.push_back({name + std::string("_sd"), in_text && any_deviation});
@@ -265,7 +283,7 @@ std::vector<Column> summary_columns(const std::vector<Group>& groups, const Summ
     for (const char* name : {"exact", "dense_exact", "rank_correlation"})
         columns.push_back({name});
     columns.push_back({"baseline", false});
-    for (const auto& [name, sample, in_text] : quantities) {
+    for (const auto& [name, in_text, of] : quantities()) {
         columns.push_back({name + std::string("_difference"), compared && in_text});
         columns.push_back({name + std::string("_difference_n"), false});
         columns.push_back({name + std::string("_difference_low"), compared && in_text && any_deviation});
@@ -274,13 +292,13 @@ std::vector<Column> summary_columns(const std::vector<Group>& groups, const Summ
     return columns;
 }
 
-void append_difference(std::vector<Value>& row, const Group* base, const Group& group, const Quantity& quantity)
+void append_difference(std::vector<Value>& row, const Group* base, const Group& group, std::size_t quantity)
 {
     if (!base) {
         row.resize(row.size() + 4);
         return;
     }
-    const PairedDifference pairs = difference(base->*quantity.sample, group.*quantity.sample);
+    const PairedDifference pairs = difference(base->samples[quantity], group.samples[quantity]);
     row.insert(
         row.end(), {or_nothing(pairs.mean.value), pairs.mean.count, or_nothing(pairs.low), or_nothing(pairs.high)});
 }
@@ -292,15 +310,15 @@ std::vector<Value> summary_row(
     std::vector<Value> row{group.file.value(), group.prompt.value(), group.seq_len.value(), group.policy, group.match,
         group.budget.value(), shares.percent(group.place), group.nominal.value(), group.reports, or_nothing(kept.value),
         or_nothing(kept.deviation)};
-    for (const Quantity& quantity : quantities) {
-        const Mean mean = (group.*quantity.sample).mean();
+    for (const Sample& sample : group.samples) {
+        const Mean mean = sample.mean();
         row.insert(row.end(), {or_nothing(mean.value), mean.count, or_nothing(mean.deviation)});
     }
     row.insert(row.end(), {group.exact.value(), group.dense_exact.value(), or_nothing(loss_to_kl(groups, group))});
     const Group* base = baseline_of(groups, group, request.baseline);
     row.push_back(base ? Value(base->policy) : Value());
-    for (const Quantity& quantity : quantities)
-        append_difference(row, base, group, quantity);
+    for (std::size_t i = 0; i < quantities().size(); ++i)
+        append_difference(row, base, group, i);
     return row;
 }
 

@@ -1,5 +1,6 @@
 #include "analysis/table.h"
 
+#include "analysis/quantities.h"
 #include "analysis/shares.h"
 #include "base/error.h"
 
@@ -67,15 +68,29 @@ std::string quoted(const std::string& text)
     return result + '"';
 }
 
-std::string csv_of(const Value& value)
+std::string plain(const Value& value)
 {
     return std::visit(Overloaded{
                           [](std::monostate) { return std::string(); },
                           [](std::int64_t number) { return std::to_string(number); },
                           [](double number) { return full_precision(number); },
-                          [](const std::string& text) { return quoted(text); },
+                          [](const std::string& text) { return text; },
                       },
         value);
+}
+
+std::string csv_of(const Value& value)
+{
+    return quoted(plain(value));
+}
+
+/// A bar would end the cell, a line break the row.
+std::string in_markdown(const std::string& text)
+{
+    std::string result;
+    for (const char c : printable(text))
+        result += c == '|' ? std::string("\\|") : std::string(1, c);
+    return result;
 }
 
 nlohmann::ordered_json json_of(const Value& value)
@@ -132,11 +147,11 @@ std::optional<std::size_t> find(const Table& table, std::string_view name)
     return std::nullopt;
 }
 
-/// Columns that say which cell a row is about.
+/// Whether a column of the comparison says which cell a row is about.
 bool is_key(std::string_view name)
 {
-    constexpr std::string_view keys[] = {"report", "prompt_id", "seq_len", "policy", "match", "budget", "budget_share"};
-    return std::ranges::find(keys, name) != std::end(keys);
+    const ColumnRow* row = find_column("table", name);
+    return row != nullptr && row->kind == ColumnKind::key;
 }
 
 std::size_t find_quantity(const Table& table, std::string_view name)
@@ -155,17 +170,19 @@ std::size_t find_quantity(const Table& table, std::string_view name)
 /// Why no report has a quantity.
 std::string reason(std::string_view column)
 {
-    constexpr std::string_view of_closed_loop[]
-        = {"kl", "cross_entropy", "top1_agreement", "drift_l1_relative", "drift_l2_relative"};
-    if (std::ranges::find(of_closed_loop, column) != std::end(of_closed_loop))
+    const ColumnRow* row = find_column("table", column);
+    switch (row == nullptr ? ColumnKind::loss : row->kind) {
+    case ColumnKind::closed_loop:
         return "the closed loop was not run (lava-replay --closed-loop)";
-    if (column == "answer")
+    case ColumnKind::answer_text:
         return "no answers were asked for (lava-replay --closed-loop --free)";
-    if (column.starts_with("survival_") || column.starts_with("global_eviction_"))
+    case ColumnKind::span:
         return "the report keeps no rankings";
-    if (column.starts_with("layer_out_"))
+    case ColumnKind::layer_output:
         return "the model or the loss part of the trace was not there (lava-replay --model)";
-    return "the replayed trace had no loss part";
+    default:
+        return "the replayed trace had no loss part";
+    }
 }
 
 using Row = std::vector<Value>;
@@ -276,6 +293,24 @@ std::string to_json(const Table& table)
     return text + (table.rows.empty() ? "]\n" : "\n]\n");
 }
 
+std::string to_markdown(const Table& table)
+{
+    std::string text, rule;
+    for (const Column& column : table.columns) {
+        text += "| " + in_markdown(column.name) + ' ';
+        rule += "|---";
+    }
+    text += "|\n" + rule + "|\n";
+    for (const Row& row : table.rows) {
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            const std::string cell = in_markdown(plain(row[i]));
+            text += "| " + (i == 0 ? '`' + cell + '`' : cell) + ' ';
+        }
+        text += "|\n";
+    }
+    return text;
+}
+
 std::string to_string(const Table& table, TableFormat format)
 {
     switch (format) {
@@ -283,6 +318,8 @@ std::string to_string(const Table& table, TableFormat format)
         return to_csv(table);
     case TableFormat::json:
         return to_json(table);
+    case TableFormat::markdown:
+        return to_markdown(table);
     case TableFormat::text:
         break;
     }

@@ -28,7 +28,8 @@ enum class TableFormat
 {
     text,
     csv,
-    json
+    json,
+    markdown
 };
 
 /// Aligned, numbers to four significant digits, "-" where there is nothing.
@@ -39,6 +40,9 @@ std::string to_csv(const Table& table);
 
 /// A list of row objects, one a line; numbers in full precision, null where there is nothing.
 std::string to_json(const Table& table);
+
+/// A table of GitHub's Markdown with every column, the first one as code; numbers in full precision.
+std::string to_markdown(const Table& table);
 
 std::string to_string(const Table& table, TableFormat format);
 

@@ -1,5 +1,6 @@
 #include "analysis/tables.h"
 
+#include "analysis/quantities.h"
 #include "analysis/report_set.h"
 #include "analysis/selection.h"
 #include "analysis/table_rows.h"
@@ -45,78 +46,53 @@ ColumnOf kv_head_column(bool broken_down = true)
             }};
 }
 
-struct LossField
-{
-    const char* name;
-    double LossSummary::*member;
-    bool in_text = false;
-};
-
-constexpr LossField head_fields[] = {
-    {"head_l1", &LossSummary::head_l1, true},
-    {"head_output_l1", &LossSummary::head_output_l1},
-    {"head_output_l1_relative", &LossSummary::head_output_l1_relative},
-    {"head_output_l2", &LossSummary::head_output_l2},
-    {"head_output_l2_relative", &LossSummary::head_output_l2_relative},
-};
-
-constexpr LossField layer_fields[] = {
-    {"attn_out_l1", &LossSummary::attn_out_l1, true},
-    {"attn_out_l1_relative", &LossSummary::attn_out_l1_relative, true},
-    {"attn_out_l2", &LossSummary::attn_out_l2},
-    {"attn_out_l2_relative", &LossSummary::attn_out_l2_relative, true},
-};
-
-constexpr LossField layer_output_fields[] = {
-    {"layer_out_l1", &LossSummary::layer_out_l1},
-    {"layer_out_l1_relative", &LossSummary::layer_out_l1_relative, true},
-    {"layer_out_l2", &LossSummary::layer_out_l2},
-    {"layer_out_l2_relative", &LossSummary::layer_out_l2_relative},
-};
-
-constexpr LossField bound_fields[] = {
-    {"bound_lava", &LossSummary::bound_lava},
-    {"bound_adakv", &LossSummary::bound_adakv},
-    {"bound_projected", &LossSummary::bound_projected},
-    {"tightness_lava", &LossSummary::tightness_lava},
-    {"tightness_adakv", &LossSummary::tightness_adakv},
-    {"tightness_projected", &LossSummary::tightness_projected},
-};
-
 enum class Shown
 {
     selected,
     all
 };
 
-Columns loss_columns(std::span<const LossField> fields, Shown shown)
+ColumnOf loss_column_of(const LossColumn& column, Shown shown)
 {
-    Columns columns;
-    for (const LossField& field : fields) {
-        const auto value = [member = field.member](const Subject& subject) -> Value {
-            if (subject.losses && !std::isnan((*subject.losses).*member))
-                return (*subject.losses).*member;
-            return {};
-        };
-        columns.push_back({{field.name, field.in_text || shown == Shown::all}, value});
-    }
-    return columns;
+    return {{column.display.column, column.display.in_text || shown == Shown::all},
+        [column](const Subject& subject) -> Value {
+            if (!subject.losses || std::isnan(column.of(*subject.losses)))
+                return {};
+            return column.of(*subject.losses);
+        }};
 }
 
 /// Those of layer outputs are shown to people where any report has them.
 Columns all_loss_columns(std::span<const Cell> cells)
 {
-    Columns columns = loss_columns(head_fields, Shown::selected);
-    append(columns, loss_columns(layer_fields, Shown::selected));
+    Columns columns;
     const bool any = std::ranges::any_of(cells, [](const Cell& cell) { return cell.report.has_layer_outputs(); });
-    for (ColumnOf& column : loss_columns(layer_output_fields, Shown::selected)) {
-        column.column.in_text = column.column.in_text && any;
-        column.value = [value = column.value](const Subject& subject) {
-            return subject.cell.report.has_layer_outputs() ? value(subject) : Value();
-        };
-        columns.push_back(std::move(column));
+    for (const LossColumn& loss : loss_columns()) {
+        ColumnOf& column = columns.emplace_back(loss_column_of(loss, Shown::selected));
+        if (loss.needs == Needs::model)
+            column.column.in_text = column.column.in_text && any;
     }
-    append(columns, loss_columns(bound_fields, Shown::selected));
+    return columns;
+}
+
+Columns head_loss_columns()
+{
+    Columns columns;
+    for (const LossColumn& loss : loss_columns()) {
+        if (loss.extent == Extent::query_heads)
+            columns.push_back(loss_column_of(loss, Shown::all));
+    }
+    return columns;
+}
+
+/// What the bounds are of, the bounds, and their tightness.
+Columns bound_columns()
+{
+    Columns columns{loss_column_of(loss_column("attn_out_l1"), Shown::all)};
+    for (const LossColumn& loss : loss_columns()) {
+        if (loss.needs == Needs::unchanged_values)
+            columns.push_back(loss_column_of(loss, Shown::all));
+    }
     return columns;
 }
 
@@ -142,17 +118,17 @@ std::optional<std::size_t> find_span(const ReplayReport& report, const std::stri
 /// Two columns for a span; the later ones of a repeated name are numbered, so that columns stay distinct.
 Columns span_columns(const std::string& name, std::size_t occurrence)
 {
-    const auto column = [&](const char* prefix, double SpanFate::*member, bool in_text) {
-        const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
-        return ColumnOf{{prefix + suffix, in_text}, [=](const Subject& subject) -> Value {
-                            const auto span = find_span(subject.cell.report, name, occurrence);
-                            if (!span || subject.fates.empty())
-                                return {};
-                            return subject.fates[*span].*member;
-                        }};
-    };
-    return {
-        column("survival_", &SpanFate::survival, true), column("global_eviction_", &SpanFate::global_eviction, false)};
+    Columns columns;
+    const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
+    for (const SpanColumn& measure : span_measures()) {
+        columns.push_back({{measure.prefix + suffix, measure.display.in_text}, [=](const Subject& subject) -> Value {
+                               const auto span = find_span(subject.cell.report, name, occurrence);
+                               if (!span || subject.fates.empty())
+                                   return {};
+                               return subject.fates[*span].*measure.number;
+                           }});
+    }
+    return columns;
 }
 
 /// For every span of any of the reports, in order of appearance.
@@ -222,6 +198,13 @@ std::string stretches(const std::vector<std::int64_t>& positions)
     return text;
 }
 
+Rows rows_of_positions()
+{
+    return Rows({layer_column(), kv_head_column(),
+        {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }},
+        {{"positions"}, [](const Subject& subject) { return stretches(kept_positions(subject.cell, subject.head)); }}});
+}
+
 } // namespace
 
 Columns key_columns(std::span<const Cell> cells)
@@ -287,7 +270,7 @@ Table head_table(std::span<const Cell> cells, std::span<const std::int64_t> laye
         [](const Subject& subject) { return query_head_number(subject.cell.report.trace, subject.query_head); }});
     columns.push_back(kv_head_column());
     columns.push_back({{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }});
-    append(columns, loss_columns(head_fields, Shown::all));
+    append(columns, head_loss_columns());
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
         const ModelShape shape = cell.shape();
@@ -346,8 +329,7 @@ Table bound_table(std::span<const Cell> cells, Detail detail, std::span<const st
     }
     Columns columns = key_columns(cells);
     columns.push_back(layer_column(detail != Detail::run));
-    append(columns, loss_columns(std::span(layer_fields).first(1), Shown::all));
-    append(columns, loss_columns(bound_fields, Shown::all));
+    append(columns, bound_columns());
     Rows rows(std::move(columns));
     for (const Cell& cell : cells) {
         for_each_part(cell, detail == Detail::run ? Detail::run : Detail::layer, layers, [&](HeadId part) {
@@ -380,11 +362,14 @@ Table span_table(std::span<const Cell> cells, Detail detail, std::span<const std
     return rows.take();
 }
 
+std::vector<Column> retained_columns()
+{
+    return rows_of_positions().take().columns;
+}
+
 Table retained_table(const Cell& cell)
 {
-    Rows rows({layer_column(), kv_head_column(),
-        {{"retained"}, [](const Subject& subject) { return retained(subject.cell, subject.head); }},
-        {{"positions"}, [](const Subject& subject) { return stretches(kept_positions(subject.cell, subject.head)); }}});
+    Rows rows = rows_of_positions();
     for_each_part(cell, Detail::head, {}, [&](HeadId part) { rows.add({.cell = cell, .head = part}); });
     return rows.take();
 }

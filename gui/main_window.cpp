@@ -40,7 +40,7 @@ std::size_t policy_to_show(const ReplayReport& report, std::int64_t budget)
     double least = 0;
     for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
         const auto cell = cell_near(report, policy, budget);
-        const auto loss = losses(cell).value_or(LossSummary{}).attn_out_l1_relative;
+        const auto loss = losses(cell).value_or(LossSummary{}).ratio.attn_out_l1;
         const auto everything = report.trace.seq_len * shape.num_layers * cell.cache_heads();
         if (retained(cell) < everything && (!best || loss < least)) {
             best = policy;

@@ -1,5 +1,6 @@
 #include "replay/replay.h"
 
+#include "analysis/quantities.h"
 #include "base/error.h"
 #include "base/program.h"
 #include "compute/parallel.h"
@@ -21,17 +22,12 @@ namespace {
 
 void resize_losses(PolicyReplay& replay, const TraceInfo& info, bool with_model)
 {
-    const auto steps = replay.budgets.size() * static_cast<std::size_t>(info.shape.num_layers * info.eval_len);
-    for (auto* values : {&replay.head_l1, &replay.head_output_l1, &replay.head_output_l2}) {
-        values->resize(steps * static_cast<std::size_t>(info.shape.num_heads));
-    }
-    for (auto* values :
-        {&replay.attn_out_l1, &replay.attn_out_l2, &replay.bound_lava, &replay.bound_adakv, &replay.bound_projected}) {
-        values->resize(steps);
-    }
-    for (auto* values : {&replay.layer_out_l1, &replay.layer_out_l2}) {
-        values->resize(with_model ? steps : 0);
-    }
+    const auto grid = static_cast<std::int64_t>(replay.budgets.size());
+    for_each_loss([&](const auto& loss) {
+        const bool is_there = loss.needs != Needs::model || with_model;
+        const auto size = is_there ? count_of(loss_shape({grid}, loss.extent, info)) : 0;
+        (replay.*loss.array).resize(static_cast<std::size_t>(size));
+    });
 }
 
 void check_bound(const char* name, const std::vector<double>& bound, const LayerLosses& losses, std::int64_t layer,
@@ -60,16 +56,7 @@ void place_losses(const LayerLosses& losses, PolicyReplay& replay, std::int64_t 
             std::copy_n(of_layer.begin() + g * inner, inner, of_run.begin() + ((first + g) * layers + layer) * inner);
         }
     };
-    put(losses.head_l1, replay.head_l1);
-    put(losses.head_output_l1, replay.head_output_l1);
-    put(losses.head_output_l2, replay.head_output_l2);
-    put(losses.attn_out_l1, replay.attn_out_l1);
-    put(losses.attn_out_l2, replay.attn_out_l2);
-    put(losses.layer_out_l1, replay.layer_out_l1);
-    put(losses.layer_out_l2, replay.layer_out_l2);
-    put(losses.bound_lava, replay.bound_lava);
-    put(losses.bound_adakv, replay.bound_adakv);
-    put(losses.bound_projected, replay.bound_projected);
+    for_each_loss([&](const auto& loss) { put(losses.*loss.array, replay.*loss.array); });
 }
 
 // The losses at `budgets` budgets from the first on, whose sets are prefixes of one ranking.
@@ -85,12 +72,11 @@ void measure_budgets(const LayerAttention& attention, ReplayReport& report, std:
         counts.insert(counts.end(), begin, begin + heads);
     }
     const auto losses = attention.losses(report.ranking(policy, static_cast<std::size_t>(first), layer), counts);
-    const auto check = [&](const char* name, const std::vector<double>& bound) {
-        check_bound(name, bound, losses, layer, replay, first);
-    };
-    check("bound_lava", losses.bound_lava);
-    check("bound_adakv", losses.bound_adakv);
-    check("bound_projected", losses.bound_projected);
+    for (const auto& loss : layer_loss_rows()) {
+        if (loss.is_bound()) {
+            check_bound(loss.name, losses.*loss.array, losses, layer, replay, first);
+        }
+    }
     place_losses(losses, replay, first, budgets, layer, layers);
 }
 
@@ -111,12 +97,7 @@ void place_norms(const LayerNorms& of_layer, UncompressedNorms& norms, std::int6
     const auto put = [layer](const auto& values, auto& of_run) {
         std::copy(values.begin(), values.end(), of_run.begin() + layer * static_cast<std::int64_t>(values.size()));
     };
-    put(of_layer.head_output_l1, norms.head_output_l1);
-    put(of_layer.head_output_l2, norms.head_output_l2);
-    put(of_layer.attn_out_l1, norms.attn_out_l1);
-    put(of_layer.attn_out_l2, norms.attn_out_l2);
-    put(of_layer.layer_out_l1, norms.layer_out_l1);
-    put(of_layer.layer_out_l2, norms.layer_out_l2);
+    for_each_loss([&](const auto& loss) { put(of_layer.*loss.array, norms.*loss.array); });
 }
 
 double verified(const LayerView& view, const TraceInfo& info)
@@ -164,16 +145,12 @@ void measure_layer(
 void resize_results(ReplayReport& report, bool verify, const Decoder* model)
 {
     const auto& info = report.trace;
-    const auto layers = static_cast<std::size_t>(info.shape.num_layers);
-    const auto steps = static_cast<std::size_t>(info.eval_len);
-    const auto heads = static_cast<std::size_t>(info.shape.num_heads);
-    report.norms.head_output_l1.resize(layers * heads * steps);
-    report.norms.head_output_l2.resize(layers * heads * steps);
-    report.norms.attn_out_l1.resize(layers * steps);
-    report.norms.attn_out_l2.resize(layers * steps);
-    report.deviations.resize(verify ? layers : 0);
-    report.norms.layer_out_l1.resize(model != nullptr ? layers * steps : 0);
-    report.norms.layer_out_l2.resize(model != nullptr ? layers * steps : 0);
+    report.deviations.resize(verify ? static_cast<std::size_t>(info.shape.num_layers) : 0);
+    for_each_loss([&](const auto& loss) {
+        const bool is_there = loss.has_norm() && (loss.needs != Needs::model || model != nullptr);
+        const auto size = is_there ? count_of(loss_shape({}, loss.extent, info)) : 0;
+        (report.norms.*loss.array).resize(static_cast<std::size_t>(size));
+    });
     for (auto& policy : report.policies) {
         resize_losses(policy, info, model != nullptr);
     }

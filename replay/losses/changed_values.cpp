@@ -1,5 +1,6 @@
 #include "replay/losses/changed_values.h"
 
+#include "analysis/quantities.h"
 #include "replay/layer_stream.h"
 #include "replay/policies/contract.h"
 #include "traces/verify.h"
@@ -113,14 +114,14 @@ const Policy* policy_named(std::span<const Run> runs, const std::string& canonic
 void place(const LayerLosses& losses, PolicyReplay& replay, std::int64_t layer_of_budget)
 {
     const auto put = [layer_of_budget](const auto& of_layer, auto& of_run) {
+        if (of_layer.empty()) {
+            of_run = {}; // what was measured of unchanged values says nothing about these
+            return;
+        }
         const auto size = static_cast<std::int64_t>(of_layer.size());
         std::copy(of_layer.begin(), of_layer.end(), of_run.begin() + layer_of_budget * size);
     };
-    put(losses.head_l1, replay.head_l1);
-    put(losses.head_output_l1, replay.head_output_l1);
-    put(losses.head_output_l2, replay.head_output_l2);
-    put(losses.attn_out_l1, replay.attn_out_l1);
-    put(losses.attn_out_l2, replay.attn_out_l2);
+    for_each_loss([&](const auto& loss) { put(losses.*loss.array, replay.*loss.array); });
 }
 
 void measure_layer(
@@ -146,11 +147,9 @@ void measure_changed_values(const Trace& trace, std::span<const Run> runs, Repla
     const auto& info = trace.info();
     std::vector<std::pair<std::size_t, const Policy*>> changing;
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
-        auto& replay = report.policies[i];
-        const auto* policy = policy_named(runs, replay.policy);
+        const auto* policy = policy_named(runs, report.policies[i].policy);
         if (policy != nullptr && policy->changes_values()) {
             changing.emplace_back(i, policy);
-            replay.bound_lava = replay.bound_adakv = replay.bound_projected = {};
         }
     }
     if (changing.empty()) {

@@ -1,5 +1,6 @@
 #include "replay/losses/loss.h"
 
+#include "analysis/quantities.h"
 #include "compute/cpu/kernels/kernels.h"
 #include "compute/linear.h"
 #include "compute/parallel.h"
@@ -365,17 +366,10 @@ LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::
     for (std::size_t set = 0; set < sets; ++set) {
         state_->add_bounds(evicted_mass.data() + set * per_head, losses);
     }
-    for (auto* values : {&losses.head_l1, &losses.head_output_l1, &losses.head_output_l2}) {
-        *values = spread_sets(*values, distinct.index, per_head);
-    }
-    if (state_->model != nullptr) {
-        losses.layer_out_l1 = spread_sets(losses.layer_out_l1, distinct.index, per_layer);
-        losses.layer_out_l2 = spread_sets(losses.layer_out_l2, distinct.index, per_layer);
-    }
-    for (auto* values :
-        {&losses.attn_out_l1, &losses.attn_out_l2, &losses.bound_lava, &losses.bound_adakv, &losses.bound_projected}) {
-        *values = spread_sets(*values, distinct.index, per_layer);
-    }
+    for_each_loss([&](const auto& loss) {
+        auto& values = losses.*loss.array; // empty: of a layer's output without the model
+        values = spread_sets(values, distinct.index, values.size() / std::max<std::size_t>(sets, 1));
+    });
     return losses;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/losses.h"
 #include "compute/device.h"
 #include "traces/layer_view.h"
 
@@ -12,32 +13,11 @@ namespace lava {
 
 class Decoder;
 
-/// Losses 1-3 of one layer and their bounds for G retained sets, absolute, per evaluation step (method: section 2).
-struct LayerLosses
-{
-    std::vector<float> head_l1; ///< [G, num_heads, T] ||A - Â||_1
-    std::vector<float> head_output_l1; ///< [G, num_heads, T] ||(A - Â) V||_1
-    std::vector<float> head_output_l2; ///< [G, num_heads, T]
-    std::vector<double> attn_out_l1; ///< [G, T] ||y - ŷ||_1
-    std::vector<double> attn_out_l2; ///< [G, T]
-    std::vector<double>
-        layer_out_l1; ///< [G, T] ||x - x̂||_1 of the residual stream after the layer; empty without model
-    std::vector<double> layer_out_l2; ///< [G, T]
-    std::vector<double> bound_lava; ///< [G, T]
-    std::vector<double> bound_adakv; ///< [G, T]
-    std::vector<double> bound_projected; ///< [G, T]
-};
+/// Losses 1-4 of one layer and the bounds of loss 3 for G retained sets: [G, ...].
+using LayerLosses = LossArrays;
 
-/// Norms of the uncompressed quantities.
-struct LayerNorms
-{
-    std::vector<float> head_output_l1; ///< [num_heads, T] ||A V||_1
-    std::vector<float> head_output_l2; ///< [num_heads, T]
-    std::vector<double> attn_out_l1; ///< [T] ||y||_1, b_o included
-    std::vector<double> attn_out_l2; ///< [T]
-    std::vector<double> layer_out_l1 = {}; ///< [T] ||x||_1 of the residual stream after the layer; empty without model
-    std::vector<double> layer_out_l2 = {}; ///< [T]
-};
+/// Norms of a layer's uncompressed quantities.
+using LayerNorms = UncompressedNorms;
 
 /// The attention of a layer's evaluation steps over its whole cache, from which the exact loss of any retained set
 /// follows. Built once per layer, shared by all policies and budgets.

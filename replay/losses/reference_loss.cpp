@@ -108,7 +108,12 @@ LayerNorms reference_norms(const LayerView& layer)
     if (layer.b_o.defined()) {
         y += layer.b_o.to(at::kDouble);
     }
-    return {to_vector<float>(l1(z)), to_vector<float>(l2(z)), to_vector<double>(l1(y)), to_vector<double>(l2(y))};
+    LayerNorms norms;
+    norms.head_output_l1 = to_vector<float>(l1(z));
+    norms.head_output_l2 = to_vector<float>(l2(z));
+    norms.attn_out_l1 = to_vector<double>(l1(y));
+    norms.attn_out_l2 = to_vector<double>(l2(y));
+    return norms;
 }
 
 } // namespace lava

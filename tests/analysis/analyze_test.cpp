@@ -150,6 +150,20 @@ TEST_F(Analyze, EveryCommandHasHelpOfItsOwn)
     expect_refusal("frobnicate --help", 2, "unknown command 'frobnicate'");
 }
 
+TEST_F(Analyze, TellsWhatColumnsMean)
+{
+    EXPECT_THAT(run("columns").output, HasSubstr("\nduality_gap "));
+    EXPECT_THAT(run("columns --format csv").output, StartsWith("column,unit,tables,definition,window\n"));
+    EXPECT_THAT(run("columns gain summary -f markdown").output,
+        AllOf(StartsWith("| column | unit | tables | definition | window |\n|---|---|---|---|---|\n"),
+            HasSubstr("| `kl_sd` | nats | summary |"), Not(HasSubstr("survival"))));
+    EXPECT_THAT(run("columns --help").output, StartsWith("Usage: lava-analyze columns [TABLE...]"));
+    expect_refusal("columns report.h5", 2, "columns: expected table, layers, heads, budgets, map, bounds, spans, gain");
+    expect_refusal("columns -p lava", 2, "--policy does not go with columns");
+    expect_refusal("columns -f xml", 2, "--format: expected table, csv, json or markdown, found 'xml'");
+    expect_refusal("table report.h5 -f markdown", 2, "--format: expected table, csv or json, found 'markdown'");
+}
+
 TEST_F(Analyze, TakesBudgetsAsLavaReplayDoes)
 {
     const std::string six = run("table report.h5 -p lava -b 6 --format csv").output;

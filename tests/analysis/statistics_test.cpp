@@ -82,13 +82,13 @@ TEST(Losses, AreRelativeAsRatiosOfSums)
 {
     const ReplayReport report = small_report();
     const LossSummary run = losses(Cell{report, 0, 0}).value();
-    EXPECT_NEAR(run.attn_out_l1_relative, 8.0 / 20, rounding); // the mean of the ratios would be .55
-    EXPECT_NEAR(run.attn_out_l2_relative, 4.0 / 10, rounding);
-    EXPECT_NEAR(run.head_output_l1_relative, 3.5 / 12, rounding);
-    EXPECT_NEAR(run.head_output_l2_relative, 2.25 / 6, rounding);
-    EXPECT_NEAR(run.tightness_lava, 8.0 / 32, rounding);
-    EXPECT_NEAR(run.tightness_adakv, 8.0 / 16, rounding);
-    EXPECT_NEAR(run.tightness_projected, 8.0 / 10, rounding);
+    EXPECT_NEAR(run.ratio.attn_out_l1, 8.0 / 20, rounding); // the mean of the ratios would be .55
+    EXPECT_NEAR(run.ratio.attn_out_l2, 4.0 / 10, rounding);
+    EXPECT_NEAR(run.ratio.head_output_l1, 3.5 / 12, rounding);
+    EXPECT_NEAR(run.ratio.head_output_l2, 2.25 / 6, rounding);
+    EXPECT_NEAR(run.ratio.bound_lava, 8.0 / 32, rounding);
+    EXPECT_NEAR(run.ratio.bound_adakv, 8.0 / 16, rounding);
+    EXPECT_NEAR(run.ratio.bound_projected, 8.0 / 10, rounding);
 }
 
 TEST(Losses, OfALayerLookAtThatLayerAlone)
@@ -96,13 +96,13 @@ TEST(Losses, OfALayerLookAtThatLayerAlone)
     const ReplayReport report = small_report();
     const LossSummary second = losses(Cell{report, 0, 0}, 1).value();
     EXPECT_DOUBLE_EQ(second.head_l1, 2.0 / 4);
-    EXPECT_DOUBLE_EQ(second.head_output_l1_relative, 0.5 / 4);
-    EXPECT_DOUBLE_EQ(second.head_output_l2_relative, 0.75 / 2);
+    EXPECT_DOUBLE_EQ(second.ratio.head_output_l1, 0.5 / 4);
+    EXPECT_DOUBLE_EQ(second.ratio.head_output_l2, 0.75 / 2);
     EXPECT_DOUBLE_EQ(second.attn_out_l1, 2);
-    EXPECT_NEAR(second.attn_out_l1_relative, 4.0 / 12, rounding);
-    EXPECT_NEAR(second.attn_out_l2_relative, 2.0 / 6, rounding);
+    EXPECT_NEAR(second.ratio.attn_out_l1, 4.0 / 12, rounding);
+    EXPECT_NEAR(second.ratio.attn_out_l2, 2.0 / 6, rounding);
     EXPECT_DOUBLE_EQ(second.bound_adakv, 4);
-    EXPECT_NEAR(second.tightness_projected, 4.0 / 6, rounding);
+    EXPECT_NEAR(second.ratio.bound_projected, 4.0 / 6, rounding);
 }
 
 TEST(Losses, OfAQueryHeadLookAtThatHeadAlone)
@@ -111,8 +111,8 @@ TEST(Losses, OfAQueryHeadLookAtThatHeadAlone)
     const LossSummary head = head_losses(Cell{report, 0, 0}, 0, 1).value();
     EXPECT_DOUBLE_EQ(head.head_l1, 1.25 / 2);
     EXPECT_DOUBLE_EQ(head.head_output_l1, 2.0 / 2);
-    EXPECT_NEAR(head.head_output_l1_relative, 2.0 / 6, rounding);
-    EXPECT_NEAR(head.head_output_l2_relative, 1.0 / 3, rounding);
+    EXPECT_NEAR(head.ratio.head_output_l1, 2.0 / 6, rounding);
+    EXPECT_NEAR(head.ratio.head_output_l2, 1.0 / 3, rounding);
     EXPECT_EQ(head.attn_out_l1, 0);
 }
 
@@ -121,17 +121,17 @@ TEST(Losses, OfAFullBudgetAreZeroAndItsBoundsTight)
     const ReplayReport report = small_report();
     const LossSummary full = losses(Cell{report, 0, 1}).value();
     EXPECT_EQ(full.attn_out_l1, 0);
-    EXPECT_EQ(full.attn_out_l1_relative, 0);
-    EXPECT_EQ(full.tightness_lava, 1);
-    EXPECT_EQ(full.tightness_adakv, 1);
-    EXPECT_EQ(full.tightness_projected, 1);
+    EXPECT_EQ(full.ratio.attn_out_l1, 0);
+    EXPECT_EQ(full.ratio.bound_lava, 1);
+    EXPECT_EQ(full.ratio.bound_adakv, 1);
+    EXPECT_EQ(full.ratio.bound_projected, 1);
 }
 
 TEST(Losses, AreRelativeToNothingWithoutBecomingNaN)
 {
     ReplayReport report = small_report();
     report.norms.attn_out_l1 = {0, 0, 0, 0};
-    EXPECT_EQ(losses(Cell{report, 0, 1}).value().attn_out_l1_relative, 0);
+    EXPECT_EQ(losses(Cell{report, 0, 1}).value().ratio.attn_out_l1, 0);
 }
 
 TEST(Losses, AreNothingWhereTheTraceHadNone)

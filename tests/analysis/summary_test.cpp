@@ -71,7 +71,7 @@ TEST(Summary, AveragesReportsAndCountsExactAnswers)
     EXPECT_EQ(at(table, 0, "exact"), Value(std::int64_t{0}));
     EXPECT_EQ(at(table, 2, "kl"), Value(4.0)); // (4 + 0 + 8) / 3
     EXPECT_DOUBLE_EQ(std::get<double>(at(table, 2, "top1_agreement")), (2.0 / 3 + 2.0 / 3) / 2);
-    const double loss = losses(Cell{reports[0], 2, 0})->attn_out_l1_relative;
+    const double loss = losses(Cell{reports[0], 2, 0})->ratio.attn_out_l1;
     EXPECT_DOUBLE_EQ(std::get<double>(at(table, 2, "attn_out_l1_relative")), loss);
     EXPECT_TRUE(std::holds_alternative<double>(at(table, 0, "rank_correlation")));
 }

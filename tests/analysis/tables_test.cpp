@@ -142,7 +142,7 @@ TEST(Tables, ShowTheNumbersOfTheStatistics)
     const Table runs = comparison_table(cells);
     EXPECT_EQ(at(runs, 7, "policy"), Value("lava:window=4"));
     EXPECT_EQ(at(runs, 7, "retained"), Value(std::int64_t{72}));
-    EXPECT_EQ(at(runs, 7, "attn_out_l1_relative"), Value(losses(lava)->attn_out_l1_relative));
+    EXPECT_EQ(at(runs, 7, "attn_out_l1_relative"), Value(losses(lava)->ratio.attn_out_l1));
     EXPECT_EQ(at(runs, 7, "survival_needle"), Value(span_survival(lava, report.trace.spans[1])));
     EXPECT_EQ(at(runs, 7, "global_eviction_needle"), Value(global_eviction_ratio(lava, report.trace.spans[1])));
     const Table layers = layer_table(cells);
@@ -158,7 +158,7 @@ TEST(Tables, ShowTheNumbersOfTheStatistics)
     EXPECT_EQ(at(budget_table(cells), 7 * 6 + 2, "retained"), Value(std::int64_t{17}));
     EXPECT_EQ(at(budget_map(cells), 7 * 3 + 1, "0"), Value(std::int64_t{71})); // 17 of 24
     EXPECT_EQ(at(budget_map(cells), 7 * 3 + 1, "1"), Value(std::int64_t{54})); // 13
-    EXPECT_EQ(at(bound_table(cells, Detail::run), 7, "tightness_lava"), Value(losses(lava)->tightness_lava));
+    EXPECT_EQ(at(bound_table(cells, Detail::run), 7, "tightness_lava"), Value(losses(lava)->ratio.bound_lava));
     EXPECT_EQ(at(bound_table(cells, Detail::layer), 22, "bound_lava"), Value(losses(lava, 1)->bound_lava));
 }
 
@@ -368,7 +368,7 @@ TEST(Tables, SetPoliciesAgainstBudgets)
     ASSERT_EQ(table.rows.size(), 3U);
     EXPECT_EQ(at(table, 0, "12"), Value());
     EXPECT_EQ(at(table, 2, "policy"), Value("lava:window=4"));
-    EXPECT_EQ(at(table, 2, "12"), Value(losses(Cell{report, 2, 1})->attn_out_l1_relative));
+    EXPECT_EQ(at(table, 2, "12"), Value(losses(Cell{report, 2, 1})->ratio.attn_out_l1));
     EXPECT_EQ(at(table, 2, "9"), Value());
 }
 

@@ -134,7 +134,7 @@ TEST(RunModel, ShowsRetainedEntriesAndTheMeasureOfTheStatistics)
         EXPECT_EQ(text(model, policy, RunModel::policy_column), cell.replay().policy);
         EXPECT_EQ(text(model, policy, RunModel::retained_column), std::to_string(retained(cell)));
         EXPECT_EQ(model.data(model.index(policy, RunModel::value_column), RunModel::sort_role).toDouble(),
-            losses(cell)->attn_out_l2_relative);
+            losses(cell)->ratio.attn_out_l2);
     }
 }
 
@@ -344,7 +344,7 @@ TEST(Details, GiveTheNumbersOfTheStatistics)
     const auto report = shared_example();
     const Cell cell{*report, 2, 0};
     const auto html = details_html(cell).toStdString();
-    EXPECT_THAT(html, HasSubstr(QString::number(losses(cell)->attn_out_l1_relative, 'g', 3).toStdString()));
+    EXPECT_THAT(html, HasSubstr(QString::number(losses(cell)->ratio.attn_out_l1, 'g', 3).toStdString()));
     EXPECT_THAT(
         html, HasSubstr(QString::number(100 * span_survival(cell, report->trace.spans[1]), 'f', 1).toStdString()));
     EXPECT_THAT(details_html({*shared_example_without_losses(), 0, 0}).toStdString(), HasSubstr("No losses"));

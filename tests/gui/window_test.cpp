@@ -122,7 +122,7 @@ TEST(Window, ChartsFollowSliderPolicyAndMeasure)
         ASSERT_EQ(layers.shown_values().size(), 3U);
         for (std::int64_t layer = 0; layer < 3; ++layer)
             EXPECT_EQ(layers.shown_values()[static_cast<std::size_t>(layer)],
-                losses({*report, 2, budget}, layer)->attn_out_l1_relative);
+                losses({*report, 2, budget}, layer)->ratio.attn_out_l1);
     }
     const auto all = measures(*report);
     for (std::size_t measure = 0; measure < all.size(); ++measure) {
