@@ -175,7 +175,8 @@ std::string benchmark_help()
 std::optional<BenchmarkCommand> parse_benchmark(const po::variables_map& values)
 {
     if (!values.contains("benchmark")) {
-        for (const auto& option : benchmark_options().options()) {
+        const auto options = benchmark_options();
+        for (const auto& option : options.options()) {
             if (values.contains(option->long_name())) {
                 throw UsageError("--" + option->long_name() + ": expected --benchmark with it, found none");
             }

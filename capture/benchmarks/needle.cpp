@@ -20,14 +20,26 @@ constexpr std::string_view default_question = "The best thing to do in San Franc
 constexpr std::int64_t room = 200; ///< tokens of a context length that are left to question and answer
 constexpr std::int64_t kvpress_room = 150;
 
+/// Every line end as \n.
+std::string with_line_feeds(std::string_view text)
+{
+    std::string result;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '\r') {
+            result += text[i];
+        } else if (i + 1 == text.size() || text[i + 1] != '\n') {
+            result += '\n';
+        }
+    }
+    return result;
+}
+
 /// The files one after the other, again and again, until they have `tokens` tokens.
 std::string haystack_of(const SampleRequest& request, const Tokenizer& tokenizer, std::int64_t tokens)
 {
     std::string once;
     for (const auto& file : request.records) {
-        std::string text = read_unpacked(file);
-        std::erase(text, '\r');
-        once += text;
+        once += with_line_feeds(read_unpacked(file));
     }
     const std::int64_t of_one = std::ssize(tokenizer.encode(once, false).ids);
     std::string all;

@@ -19,9 +19,10 @@ std::string_view value_of(const TemplateFields& fields, std::string_view name)
     return found->second;
 }
 
+/// Letters beyond ASCII do not count: Chinese has no spaces between words.
 bool is_word(char c)
 {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 || (static_cast<unsigned char>(c) & 0x80) != 0;
+    return (static_cast<unsigned char>(c) & 0x80) == 0 && std::isalnum(static_cast<unsigned char>(c)) != 0;
 }
 
 } // namespace

@@ -146,6 +146,39 @@ TEST_F(BenchmarkPrompts, OfFewShotTasksAreNoChat)
     EXPECT_EQ(sample.metric, "classification");
 }
 
+TEST_F(BenchmarkPrompts, OfLongBenchMayHaveTemplatesAndLengthsOfOnesOwn)
+{
+    SampleRequest request;
+    request.benchmark = "longbench";
+    request.records = {write("h.jsonl", hotpot)};
+    request.config = folder_.path();
+    write("dataset2prompt.json", R"({"hotpotqa": "{{}} {input} of {context}"})");
+    write("dataset2maxlen.json", R"({"hotpotqa": 5})");
+    const auto sample = samples(request).at(0);
+    EXPECT_EQ(sample.text, "{} Who? of Ann is here.");
+    EXPECT_EQ(sample.max_new_tokens, 5);
+    EXPECT_THAT(
+        spans_of(encode(sample)), testing::UnorderedElementsAre("context=Ann is here.", "question=Who?", "answer=Ann"));
+    write("dataset2prompt.json", R"({"hotpotqa": "{question}"})");
+    EXPECT_THAT(
+        [&] { samples(request); }, ThrowsMessage<Error>(HasSubstr("the template's field {question} is not known")));
+    write("dataset2prompt.json", "{}");
+    EXPECT_THAT([&] { samples(request); },
+        ThrowsMessage<Error>(HasSubstr("dataset2prompt.json: hotpotqa: expected a template, found none")));
+}
+
+TEST_F(BenchmarkPrompts, SayWhereAnAnswerStandsAsWordsOfItsOwn)
+{
+    Sample sample;
+    sample.text = "bookkeeper, book. \u5728\u5317\u4eac\u3002";
+    sample.ranges = {{"context", {0, sample.text.size()}}};
+    sample.places = {"book", "\u5317\u4eac", "keep"};
+    const auto encoded = encode(sample);
+    ASSERT_THAT(
+        spans_of(encoded), testing::ElementsAre("context=" + sample.text, "answer=book", "answer_2=\u5317\u4eac"));
+    EXPECT_EQ(encoded.spans[1].begin, 13) << "the token in front and 12 letters";
+}
+
 TEST_F(BenchmarkPrompts, OfLongBenchLoseTheirMiddle)
 {
     Sample sample;
