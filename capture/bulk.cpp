@@ -29,9 +29,13 @@ Json entry_of(const PreparedJob& job, const TraceInfo& trace)
     for (const std::string& piece : trace.eval_texts) {
         text += piece;
     }
-    return {{"id", job.id}, {"trace", job.store.trace.filename().string()}, {"seq_len", trace.seq_len},
+    Json entry = {{"id", job.id}, {"trace", job.store.trace.filename().string()}, {"seq_len", trace.seq_len},
         {"window", trace.window}, {"eval_len", trace.eval_len}, {"continuation_source", trace.continuation},
         {"continuation", text}, {"spans", spans}};
+    if (const Json said = Json::parse(trace.tokenization, nullptr, false); said.contains("scoring")) {
+        entry["scoring"] = said["scoring"];
+    }
+    return entry;
 }
 
 void write_index(const std::filesystem::path& folder, const TraceInfo& info, const Json& traces, std::size_t total)

@@ -1,6 +1,7 @@
 #include "capture/jobs.h"
 
 #include "base/error.h"
+#include "capture/scoring.h"
 
 #include <nlohmann/json.hpp>
 
@@ -36,18 +37,19 @@ void check_keys(const Json& line, const std::string& where)
         throw Error(where + ": expected a JSON object, found " + line.type_name());
     }
     for (const auto& item : line.items()) {
-        if (std::find(known_keys.begin(), known_keys.end(), item.key()) == known_keys.end()) {
+        if (std::find(known_keys.begin(), known_keys.end(), item.key()) == known_keys.end()
+            && !is_scoring_key(item.key())) {
             throw Error(where + ": unknown key " + Json(item.key()).dump()
-                + ": expected prompt, ids, chat, answer_prefix, reference, spans or id");
+                + ": expected prompt, ids, chat, answer_prefix, reference, spans or id, or what the answer is scored "
+                  "by "
+                  "(task, answers, all_classes, max_new_tokens, metric, stop)");
         }
     }
     if (line.contains("prompt") == line.contains("ids")) {
         throw Error(where + ": expected prompt or ids, found " + (line.contains("ids") ? "both" : "neither"));
     }
-    for (const char* key : {"chat", "spans"}) {
-        if (line.contains("ids") && line.contains(key)) {
-            throw Error(where + ": ids and " + key + " contradict each other: give one");
-        }
+    if (line.contains("ids") && line.contains("chat")) {
+        throw Error(where + ": ids and chat contradict each other: give one");
     }
 }
 
@@ -105,6 +107,9 @@ CaptureJob job_of(const Json& line, std::size_t number, const std::string& where
         job.request.spans = spans_of(line["spans"], where + ": spans");
     }
     job.reference = reference_at(line, where);
+    if (const Json scoring = scoring_of(line, where); !scoring.is_null()) {
+        job.request.scoring = scoring.dump();
+    }
     return job;
 }
 

@@ -23,7 +23,8 @@ struct CaptureJob
 };
 
 /// One JSON object a line: prompt (text) or ids; optional chat, answer_prefix, reference (text or ids), spans
-/// ([{"name", "begin", "end"}], characters) and id (by default the line's number). Empty lines are passed over. Throws
+/// ([{"name", "begin", "end"}], characters of prompt, tokens of ids), id (by default the line's number) and what the
+/// answer is scored by (capture/scoring.h). Empty lines are passed over. Throws
 /// Error naming file, line and what is wrong: unknown keys, ids that are given twice or cannot name a file.
 std::vector<CaptureJob> read_jobs(const std::filesystem::path& file);
 

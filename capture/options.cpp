@@ -35,8 +35,8 @@ po::options_description prompt_options()
     add("prompt-file", po::value<std::string>()->value_name("FILE"), "file with the prompt text, UTF-8");
     add("ids", po::value<std::string>()->value_name("FILE.json"), "JSON array of token ids");
     add("prompts", po::value<std::string>()->value_name("FILE.jsonl"),
-        "many prompts, a JSON object a line: prompt or ids, and chat, answer_prefix, reference, spans, id; a trace "
-        "each "
+        "many prompts, a JSON object a line: prompt or ids, and chat, answer_prefix, reference, spans, id, and what "
+        "answers are scored by, as lava-prompts writes them; a trace each "
         "and index.json in the folder -o; traces that are there already are kept");
     add("haystack", po::value<std::string>()->value_name("FILE"),
         "long text: white space collapsed, cut at a sentence end to fit --tokens");

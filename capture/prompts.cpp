@@ -94,7 +94,24 @@ Json describe(const PromptRequest& request)
     } else {
         json["source"] = std::holds_alternative<std::string>(request.source) ? "text" : "ids";
     }
+    if (!request.scoring.empty()) {
+        json["scoring"] = Json::parse(request.scoring);
+    }
     return json;
+}
+
+/// Spans of a prompt of `tokens` ids.
+std::vector<Span> token_spans(const std::vector<TextSpan>& spans, std::int64_t tokens)
+{
+    std::vector<Span> result;
+    for (const TextSpan& span : spans) {
+        if (span.begin < 0 || span.begin >= span.end || span.end > tokens) {
+            throw Error("span " + span.name + ": expected 0 <= begin < end <= " + std::to_string(tokens)
+                + " tokens of the prompt, found " + std::to_string(span.begin) + ".." + std::to_string(span.end));
+        }
+        result.push_back({span.name, span.begin, span.end});
+    }
+    return result;
 }
 
 struct EncodedText
@@ -156,6 +173,7 @@ Prompt build_prompt(const Tokenizer* tokenizer, const PromptRequest& request)
     }
     if (const auto* ids = std::get_if<std::vector<std::int64_t>>(&request.source)) {
         prompt.ids = *ids;
+        prompt.spans = token_spans(request.spans, std::ssize(*ids));
     } else {
         EncodedText encoded = encode_source(*tokenizer, request, prefix);
         prompt.ids = std::move(encoded.ids);

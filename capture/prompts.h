@@ -38,7 +38,8 @@ struct PromptRequest
     std::variant<std::string, std::vector<std::int64_t>, NeedleRequest> source; ///< text, ids, or a needle to plant
     bool chat = false; ///< the text is what the user says, in the model's chat template
     std::string answer_prefix = {}; ///< tokenized by itself and appended; empty: none
-    std::vector<TextSpan> spans = {}; ///< of a prompt given as text
+    std::vector<TextSpan> spans = {}; ///< of a prompt given as text; of one given as ids, in tokens
+    std::string scoring = {}; ///< JSON: what its answer is scored by (capture/scoring.h); empty: nothing
 };
 
 struct Prompt

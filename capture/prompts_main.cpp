@@ -2,6 +2,7 @@
 #include "base/output_file.h"
 #include "base/output_guard.h"
 #include "base/program.h"
+#include "capture/benchmarks/benchmark_options.h"
 #include "capture/prompts.h"
 #include "capture/synthetic_tasks.h"
 #include "model/tokenizer.h"
@@ -10,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <iostream>
+#include <optional>
 #include <sstream>
 
 namespace {
@@ -28,6 +30,7 @@ struct PromptsCommand
     std::filesystem::path book;
     bool chat = false;
     std::filesystem::path output;
+    std::optional<BenchmarkCommand> benchmark; ///< instead of the tasks
 };
 
 po::options_description visible_options()
@@ -38,7 +41,8 @@ po::options_description visible_options()
     add("task,t", po::value<std::vector<std::string>>()->value_name("NAME"), "task; repeatable (default: all)");
     add("tokens,n", po::value<std::int64_t>()->value_name("N"),
         "most tokens of a prompt with its answer (default: 4096)");
-    add("samples,s", po::value<std::int64_t>()->value_name("N"), "prompts of each task (default: 1)");
+    add("samples,s", po::value<std::int64_t>()->value_name("N"),
+        "prompts of each task (default: 1; of a benchmark's records: all)");
     add("seed", po::value<std::uint64_t>()->value_name("N"), "of everything random (default: 0)");
     add("book", po::value<std::string>()->value_name("FILE"), "text that needles are hidden in");
     add("chat", "the prompt is what the user says, in the model's chat template");
@@ -52,13 +56,21 @@ std::string help()
 {
     std::ostringstream text;
     text << "Usage: lava-prompts --model DIR [options] -o FILE.jsonl\n"
+            "       lava-prompts --model DIR --benchmark NAME --records FILE... [options] -o FILE.jsonl\n"
             "Writes prompts with known answers for lava-capture --prompts: needles in noise or in a book, chains of\n"
             "variables, common words. The same options give the same prompts on any machine.\n\nTasks:\n";
     for (const auto& task : synthetic_tasks()) {
         text << "  " << task.name << std::string(16 - task.name.size(), ' ') << task.summary << '\n';
     }
-    text << '\n' << visible_options();
+    text << '\n' << visible_options() << '\n' << benchmark_help();
     return text.str();
+}
+
+po::options_description all_options()
+{
+    po::options_description options;
+    options.add(visible_options()).add(benchmark_options());
+    return options;
 }
 
 po::variables_map parse(int argc, const char* const* argv)
@@ -66,8 +78,7 @@ po::variables_map parse(int argc, const char* const* argv)
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     po::variables_map values;
     try {
-        po::store(
-            po::command_line_parser(argc, argv).options(visible_options()).positional({}).style(style).run(), values);
+        po::store(po::command_line_parser(argc, argv).options(all_options()).positional({}).style(style).run(), values);
     } catch (const po::error& error) {
         throw UsageError(error.what());
     }
@@ -89,6 +100,10 @@ PromptsCommand parse_command(int argc, const char* const* argv)
     PromptsCommand command;
     if (values.contains("help") || values.contains("version")) {
         command.text = values.contains("help") ? help() : "lava-prompts " + std::string(version()) + "\n";
+        return command;
+    }
+    command.benchmark = parse_benchmark(values);
+    if (command.benchmark) {
         return command;
     }
     for (const char* option : {"model", "output"}) {
@@ -128,6 +143,10 @@ int run(int argc, char** argv)
     const auto command = parse_command(argc, argv);
     if (!command.text.empty()) {
         std::cout << command.text;
+        return 0;
+    }
+    if (command.benchmark) {
+        make_benchmark_prompts(*command.benchmark);
         return 0;
     }
     auto inputs = files_of_model(command.model);

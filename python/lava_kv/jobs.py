@@ -11,6 +11,20 @@ from types import SimpleNamespace
 from .trace import read_trace
 
 KEYS = ("prompt", "ids", "chat", "answer_prefix", "reference", "spans", "id")
+SCORING = {  # key: (whether a value fits, what is expected)
+    "all_classes": (lambda value: value is None or _is_texts(value), "null or a list of at least one string"),
+    "answers": (lambda value: _is_texts(value), "a list of at least one string"),
+    "benchmark": (lambda value: _is_text(value), "a string"),
+    "chat_template": (lambda value: isinstance(value, bool), "true or false"),
+    "max_length": (lambda value: value is None or _is_count(value), "null or a number of tokens"),
+    "max_new_tokens": (lambda value: _is_count(value), "a number of tokens"),
+    "metric": (lambda value: _is_text(value), "a string"),
+    "record": (lambda value: isinstance(value, dict), "an object"),
+    "stop": (lambda value: isinstance(value, dict), "an object"),
+    "task": (lambda value: _is_text(value), "a string"),
+    "uncut_tokens": (lambda value: value is None or _is_count(value), "null or a number of tokens"),
+    "variant": (lambda value: _is_text(value), "a string"),
+}
 FILE_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
@@ -19,7 +33,7 @@ def read_jobs(arguments):
     if arguments.prompts is not None:
         return _jobs_of(arguments.prompts)
     job = SimpleNamespace(where="", id="", text=None, ids=None, chat=arguments.chat, answer_prefix=arguments.answer_prefix,
-                          reference=None, spans=[])
+                          reference=None, spans=[], scoring=None)
     if arguments.ids is not None:
         job.ids = _ids_of(_read_json(arguments.ids), arguments.ids)
     else:
@@ -43,6 +57,7 @@ def prepare(job, tokenizer):
     spans, reference = [], job.reference
     if job.ids is not None:
         ids = list(job.ids)
+        spans = [_in_ids(span, len(ids), where) for span in job.spans]
     elif not job.text:
         raise ValueError(f"{where}the prompt is empty")
     else:
@@ -52,8 +67,10 @@ def prepare(job, tokenizer):
         if not reference:
             raise ValueError(f"{where}reference: expected a text, found one without tokens")
     said = {"answer_prefix": job.answer_prefix, "chat": job.chat, "source": "text" if job.ids is None else "ids"}
+    if job.scoring:
+        said["scoring"] = job.scoring
     return SimpleNamespace(where=job.where, id=job.id, ids=ids + prefix, spans=spans, reference=reference,
-                           tokenization=json.dumps(said, ensure_ascii=False, separators=(",", ":")))
+                           tokenization=json.dumps(said, ensure_ascii=False, separators=(",", ":"), sort_keys=True))
 
 
 def texts(tokenizer, ids):
@@ -99,8 +116,9 @@ def entry(name, path):
         info = trace.info
         spans = [{"name": name, "begin": begin, "end": end} for name, begin, end in info["spans"]]
         text = b"".join(info["eval_texts"] or ()).decode("utf-8", "replace")
+        scoring = json.loads(info["tokenization"] or "{}").get("scoring")
         return {"id": name, "trace": Path(path).name, "seq_len": info["seq_len"], "window": info["window"],
-                "eval_len": info["eval_len"], "continuation_source": info["continuation"], "continuation": text, "spans": spans}
+                "eval_len": info["eval_len"], "continuation_source": info["continuation"], "continuation": text, "spans": spans, **({"scoring": scoring} if scoring else {})}
 
 
 def write_index(folder, common, entries, total):
@@ -193,13 +211,13 @@ def _job_of(line, number, where):
     if not isinstance(line, dict):
         raise ValueError(f"{where}: expected a JSON object, found {_kind(line)}")
     for key in line:
-        if key not in KEYS:
-            raise ValueError(f"{where}: unknown key {json.dumps(key)}: expected prompt, ids, chat, answer_prefix, reference, spans or id")
+        if key not in KEYS and key not in SCORING:
+            raise ValueError(f"{where}: unknown key {json.dumps(key)}: expected prompt, ids, chat, answer_prefix, reference, spans or id, "
+                             "or what the answer is scored by (task, answers, all_classes, max_new_tokens, metric, stop)")
     if ("prompt" in line) == ("ids" in line):
         raise ValueError(f"{where}: expected prompt or ids, found {'both' if 'ids' in line else 'neither'}")
-    for key in ("chat", "spans"):
-        if "ids" in line and key in line:
-            raise ValueError(f"{where}: ids and {key} contradict each other: give one")
+    if "ids" in line and "chat" in line:
+        raise ValueError(f"{where}: ids and chat contradict each other: give one")
     if not isinstance(line.get("chat", False), bool):
         raise ValueError(f"{where}: chat: expected true or false, found {json.dumps(line['chat'])[:40]}")
     reference = line.get("reference")
@@ -210,7 +228,36 @@ def _job_of(line, number, where):
     return SimpleNamespace(where=where, id=_id_at(line, number, where), text=_text_at(line, "prompt", where) if "prompt" in line else None,
                            ids=_ids_of(line["ids"], f"{where}: ids") if "ids" in line else None, chat=line.get("chat", False),
                            answer_prefix=_text_at(line, "answer_prefix", where) if "answer_prefix" in line else "",
-                           reference=reference, spans=spans_of(line["spans"], f"{where}: spans") if "spans" in line else [])
+                           reference=reference, spans=spans_of(line["spans"], f"{where}: spans") if "spans" in line else [],
+                           scoring=_scoring_of(line, where))
+
+
+def _scoring_of(line, where):
+    """What the answer is scored by; None where the line does not say."""
+    for key in sorted(SCORING.keys() & line.keys()):
+        fits, expected = SCORING[key]
+        if not fits(line[key]):
+            raise ValueError(f"{where}: {key}: expected {expected}, found {json.dumps(line[key])[:40]}")
+    return {key: line[key] for key in sorted(SCORING.keys() & line.keys())} or None
+
+
+def _is_text(value):
+    return isinstance(value, str) and value != ""
+
+
+def _is_texts(value):
+    return isinstance(value, list) and bool(value) and all(isinstance(text, str) for text in value)
+
+
+def _is_count(value):
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 100_000_000
+
+
+def _in_ids(span, tokens, where):
+    name, begin, end = span
+    if not 0 <= begin < end <= tokens:
+        raise ValueError(f"{where}span {name}: expected 0 <= begin < end <= {tokens} tokens of the prompt, found {begin}..{end}")
+    return span
 
 
 def _id_at(line, number, where):

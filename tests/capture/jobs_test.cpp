@@ -53,6 +53,27 @@ TEST(CaptureJobs, AreOneALine)
     EXPECT_FALSE(needs_tokenizer({jobs[1]}));
 }
 
+TEST(CaptureJobs, MayHaveSpansInTokensAndWhatTheAnswerIsScoredBy)
+{
+    const auto jobs = jobs_of(R"({"ids": [4, 5, 6], "spans": [{"name": "needle", "begin": 1, "end": 3}], )"
+                              R"("answers": ["7"], "task": "mine", "max_new_tokens": 8, "all_classes": null})");
+    ASSERT_EQ(jobs.size(), 1u);
+    const Prompt prompt = build_prompt(nullptr, jobs[0].request);
+    ASSERT_EQ(prompt.spans.size(), 1u);
+    EXPECT_EQ(prompt.spans[0].begin, 1);
+    EXPECT_EQ(prompt.spans[0].end, 3);
+    EXPECT_EQ(prompt.tokenization,
+        R"({"answer_prefix":"","chat":false,"scoring":{"all_classes":null,"answers":["7"],"max_new_tokens":8,)"
+        R"("task":"mine"},"source":"ids"})");
+    EXPECT_EQ(refusal(R"({"ids": [1], "answers": []})"),
+        "p.jsonl: line 1: answers: expected a list of at least one string, found []");
+    EXPECT_EQ(refusal(R"({"ids": [1], "max_new_tokens": 0})"),
+        "p.jsonl: line 1: max_new_tokens: expected a number of tokens, found 0");
+    const auto beyond = jobs_of(R"({"ids": [4], "spans": [{"name": "n", "begin": 0, "end": 2}]})");
+    EXPECT_THAT([&] { build_prompt(nullptr, beyond[0].request); },
+        testing::ThrowsMessage<Error>("span n: expected 0 <= begin < end <= 1 tokens of the prompt, found 0..2"));
+}
+
 TEST(CaptureJobs, NameLineAndFault)
 {
     EXPECT_EQ(
@@ -62,7 +83,9 @@ TEST(CaptureJobs, NameLineAndFault)
     EXPECT_EQ(refusal(R"({"prompt": "a", "ids": [1]})"), "p.jsonl: line 1: expected prompt or ids, found both");
     EXPECT_EQ(refusal(R"({"prompt": 3})"), "p.jsonl: line 1: prompt: expected a string, found 3");
     EXPECT_EQ(refusal(R"({"prompts": "a"})"),
-        "p.jsonl: line 1: unknown key \"prompts\": expected prompt, ids, chat, answer_prefix, reference, spans or id");
+        "p.jsonl: line 1: unknown key \"prompts\": expected prompt, ids, chat, answer_prefix, reference, spans or id, "
+        "or "
+        "what the answer is scored by (task, answers, all_classes, max_new_tokens, metric, stop)");
     EXPECT_EQ(refusal(R"({"prompt": "a", "chat": 1})"), "p.jsonl: line 1: chat: expected true or false, found 1");
     EXPECT_EQ(
         refusal(R"({"ids": [1], "chat": true})"), "p.jsonl: line 1: ids and chat contradict each other: give one");

@@ -64,6 +64,13 @@ class Jobs(unittest.TestCase):
         job = self.prepared({"ids": [5, 6], "reference": [7], "id": "x"})
         self.assertEqual((job.id, job.ids, job.spans, job.reference), ("x", [5, 6], [], [7]))
 
+    def test_ids_may_have_spans_in_tokens_and_what_the_answer_is_scored_by(self):
+        job = self.prepared({"ids": [4, 5, 6], "spans": [{"name": "needle", "begin": 1, "end": 3}], "answers": ["7"], "task": "mine",
+                             "max_new_tokens": 8, "all_classes": None})
+        self.assertEqual(job.spans, [("needle", 1, 3)])
+        self.assertEqual(job.tokenization, '{"answer_prefix":"","chat":false,"scoring":{"all_classes":null,"answers":["7"],'
+                                           '"max_new_tokens":8,"task":"mine"},"source":"ids"}')
+
     def test_ids_are_the_numbers_of_the_lines(self):
         self.assertEqual([job.id for job in self.jobs({"prompt": "a"}, "", {"prompt": "b"}, {"prompt": "c", "id": 12})],
                          ["00001", "00003", "12"])
@@ -77,6 +84,8 @@ class Jobs(unittest.TestCase):
                 ([{"prompt": "a", "ids": [1]}], "line 1: expected prompt or ids, found both"),
                 ([{}], "line 1: expected prompt or ids, found neither"),
                 ([{"ids": [1], "chat": False}], "line 1: ids and chat contradict each other"),
+                ([{"ids": [1], "answers": []}], "line 1: answers: expected a list of at least one string, found \\[\\]"),
+                ([{"ids": [1], "max_new_tokens": 0}], "line 1: max_new_tokens: expected a number of tokens, found 0"),
                 ([{"ids": []}], "line 1: ids: expected a JSON array of token ids, found an empty one"),
                 ([{"ids": [1, True]}], "line 1: ids: element 1: expected a token id, found true"),
                 ([{"ids": [2 ** 31]}], "line 1: ids: element 0: expected a token id, found 2147483648"),
@@ -90,6 +99,7 @@ class Jobs(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, message):
                 self.jobs(*lines)
         for line, message in (({"prompt": ""}, "line 1: the prompt is empty"),
+                              ({"ids": [4], "spans": [{"name": "n", "begin": 0, "end": 2}]}, "span n: expected 0 <= begin < end <= 1 tokens"),
                               ({"prompt": "ab", "spans": [{"name": "s", "begin": 1, "end": 3}]}, "span s: expected 0 <= begin < end <= 2"),
                               ({"prompt": "a", "reference": " "}, "line 1: reference: expected a text, found one without tokens")):
             with self.assertRaisesRegex(ValueError, message):

@@ -94,6 +94,8 @@ TEST_F(Output, IsNeverWrittenOverAFileOfTheModelOrALinkedOne)
     }
     expect_refusal("lava-capture --model model --prompts p.jsonl -o .", 2, {"model.weights.h5: would be written over"});
     expect_refusal("lava-prompts --model model --book book.txt -o book.txt", 2, {"would be written over book.txt"});
+    expect_refusal("lava-prompts --model model --benchmark longbench --records p.jsonl -o p.jsonl", 2,
+        {"would be written over p.jsonl"});
     expect_refusal("lava-replay t.h5 -p snapkv -b 2 -o model.weights.h5", 2, {"would be written over"});
     expect_refusal("lava-replay t.h5 -p snapkv -b 2 -o hard.h5", 2, {"would be written over t.h5"});
     expect_refusal("lava-replay t.h5 -p snapkv -b 2 -o x.h5 --csv ./x.h5", 2, {"would be written over x.h5"});

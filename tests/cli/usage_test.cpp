@@ -68,6 +68,26 @@ INSTANTIATE_TEST_SUITE_P(Cli, EveryProgram,
 
 using Usage = CommandLine;
 
+TEST_F(Usage, OptionsOfBenchmarksThatDoNotGoTogetherAreNamed)
+{
+    const std::string prompts = "lava-prompts --model " + model() + " -o p.jsonl ";
+    expect_refusal(prompts + "--records r.jsonl", 2, {"--records: expected --benchmark with it"});
+    expect_refusal(prompts + "--benchmark longbench", 2, {"--records is missing"});
+    expect_refusal(prompts + "--benchmark longbench --records r.jsonl --tokens 9", 2, {"--benchmark and --tokens"});
+    expect_refusal(prompts + "--benchmark longbench --records r.jsonl --chat --no-chat", 2, {"--chat and --no-chat"});
+    expect_refusal(prompts + "--benchmark longbench --records r.jsonl --max-length 1", 2,
+        {"--max-length: expected 2 to 100000000, found 1"});
+    expect_refusal(
+        prompts + "--benchmark needle --records r.txt --lengths 1,x", 2, {"--lengths: expected whole numbers"});
+    expect_refusal(
+        prompts + "--benchmark ruler --records r.jsonl --variant mine", 2, {"--variant: expected official or kvpress"});
+    expect_refusal(prompts + "--benchmark longbench --records r.jsonl", 1, {"r.jsonl: cannot be read"});
+    write("r.jsonl", "{\"dataset\": \"qasper\"}");
+    expect_refusal(
+        prompts + "--benchmark longbench --records r.jsonl", 1, {"r.jsonl: line 1: expected the key context"});
+    expect_no_output("p.jsonl");
+}
+
 TEST_F(Usage, ACommandWithoutItsArgumentsIsWrongUsage)
 {
     expect_refusal("lava-trace", 2, {});

@@ -19,6 +19,8 @@ PROMPTS = [
     {"id": "plain", "prompt": STORY, "spans": WORDS},
     {"id": "chat", "prompt": STORY, "chat": True, "spans": WORDS, "answer_prefix": " The answer is"},
     {"prompt": "Hello", "reference": " there, said the 2 of them."},
+    {"id": "scored", "ids": [504, 3575, 282, 4649, 314], "spans": [{"name": "needle", "begin": 1, "end": 3}], "task": "mine",
+     "answers": ["“naïve”"], "all_classes": None, "max_new_tokens": 4, "metric": "qa_f1", "stop": {"ids": [198], "eos": True}},
     {"id": 7, "ids": [1, 504, 3575, 282, 4649], "reference": [314, 7042], "answer_prefix": " It"},
 ]
 KEYS = ("tokenization", "continuation", "spans", "eval_len", "window", "weights_sha256", "next_id")
@@ -30,7 +32,7 @@ def main():
     program = sys.argv[2] if len(sys.argv) > 2 else str(ROOT / "build" / "release" / "capture" / "lava-capture")
     options = ["--prompts", "prompts.jsonl", "--continue", "2", "--window", "8"]
     with tempfile.TemporaryDirectory() as folder:
-        lines = [{**line, "spans": [span(word) for word in line["spans"]]} if "spans" in line else line for line in PROMPTS]
+        lines = [{**line, "spans": [span(word) for word in line["spans"]]} if "prompt" in line and "spans" in line else line for line in PROMPTS]
         (Path(folder) / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         model = str(Path(sys.argv[1]).resolve())
         subprocess.run([program, "--model", model, *options, "-o", "ours"], cwd=folder, check=True)

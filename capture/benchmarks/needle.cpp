@@ -1,0 +1,226 @@
+#include "base/error.h"
+#include "capture/benchmarks/official_decoder.h"
+#include "capture/benchmarks/sample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+// the released runners' needle and question, the needle with its line ends
+constexpr std::string_view default_needle
+    = "\nThe best thing to do in San Francisco is eat a sandwich and sit in Dolores Park on a sunny day.\n";
+constexpr std::string_view default_question = "The best thing to do in San Francisco is: ";
+constexpr std::int64_t room = 200; ///< tokens of a context length that are left to question and answer
+constexpr std::int64_t kvpress_room = 150;
+
+/// Every line end as \n.
+std::string with_line_feeds(std::string_view text)
+{
+    std::string result;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] != '\r') {
+            result += text[i];
+        } else if (i + 1 == text.size() || text[i + 1] != '\n') {
+            result += '\n';
+        }
+    }
+    return result;
+}
+
+/// The files one after the other, again and again, until they have `tokens` tokens.
+std::string haystack_of(const SampleRequest& request, const Tokenizer& tokenizer, std::int64_t tokens)
+{
+    std::string once;
+    for (const auto& file : request.records) {
+        once += with_line_feeds(read_unpacked(file));
+    }
+    const std::int64_t of_one = std::ssize(tokenizer.encode(once, false).ids);
+    std::string all;
+    for (std::int64_t i = 0; of_one > 0 && i < tokens / of_one + 1; ++i) {
+        all += once;
+    }
+    while (std::ssize(tokenizer.encode(all, false).ids) < tokens) { // where two copies meet, tokens may merge
+        all += once;
+    }
+    return all;
+}
+
+/// The tokens that end a sentence: a full stop by itself and behind a word.
+std::set<std::int64_t> full_stops(const Tokenizer& tokenizer)
+{
+    std::set<std::int64_t> stops;
+    for (const std::int64_t id : tokenizer.encode(".", false).ids) {
+        stops.insert(id);
+    }
+    stops.insert(tokenizer.encode("a.", false).ids.back());
+    return stops;
+}
+
+Ids first(const Ids& ids, std::int64_t count)
+{
+    return {ids.begin(), ids.begin() + std::clamp<std::int64_t>(count, 0, std::ssize(ids))};
+}
+
+/// How many tokens of the context stand before the needle: `depth` percent, back to the end of a sentence.
+std::int64_t tokens_before(const Ids& context, double depth, const std::set<std::int64_t>& stops)
+{
+    if (depth == 100) {
+        return std::ssize(context);
+    }
+    auto before = static_cast<std::int64_t>(static_cast<double>(context.size()) * (depth / 100));
+    while (before > 0 && !stops.contains(context[static_cast<std::size_t>(before) - 1])) {
+        --before;
+    }
+    return before;
+}
+
+Ids planted(const Ids& context, std::int64_t before, const Ids& needle)
+{
+    Ids result = first(context, before);
+    result.insert(result.end(), needle.begin(), needle.end());
+    result.insert(result.end(), context.begin() + before, context.end());
+    return result;
+}
+
+std::string depth_text(double depth)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", depth);
+    return text;
+}
+
+/// What one sample is made of.
+struct Cell
+{
+    std::int64_t length = 0;
+    double depth = 0;
+    std::string context; ///< with the needle in it
+    std::string needle, question;
+};
+
+void add_spans(Sample& sample, const Cell& cell, std::size_t context_begin)
+{
+    sample.ranges.push_back({"context", {context_begin, context_begin + cell.context.size()}});
+    const std::size_t first_letter = cell.needle.find_first_not_of(" \n");
+    const std::string words = cell.needle.substr(first_letter, cell.needle.find_last_not_of(" \n") + 1 - first_letter);
+    const std::size_t at = sample.text.find(words, context_begin);
+    if (at != std::string::npos) {
+        sample.ranges.push_back({"needle", {at, at + words.size()}});
+    }
+    const std::size_t question = sample.text.find(cell.question, context_begin + cell.context.size());
+    if (question != std::string::npos) {
+        sample.ranges.push_back({"question", {question, question + cell.question.size()}});
+    }
+}
+
+Sample sample_of(const SampleRequest& request, const Cell& cell)
+{
+    Sample sample;
+    sample.task = "needle";
+    sample.where = "--records " + request.records.front().string() + ": " + std::to_string(cell.length)
+        + " tokens, depth " + depth_text(cell.depth);
+    sample.file = request.records.front().filename().string();
+    sample.needle_length = cell.length;
+    sample.needle_depth = cell.depth;
+    sample.id_suffix = std::to_string(cell.length) + "-" + depth_text(cell.depth);
+    const std::string opening = "This is a very long story book: <book> ";
+    // the released runners open the prompt so, whatever the model; a chat template takes its place
+    sample.text = (request.is_kvpress() || request.chat == true ? "" : "<|im_start|> ") + opening;
+    const std::size_t begin = sample.text.size();
+    sample.text += cell.context + " </book>.";
+    sample.question_begin = sample.text.size();
+    sample.text += request.is_kvpress()
+        ? cell.question
+        : "\n Based on the content of the book, Question: " + cell.question + "\nAnswer:";
+    add_spans(sample, cell, begin);
+    sample.answers = {cell.needle};
+    sample.metric = "needle";
+    sample.max_new_tokens = request.is_kvpress() ? 50 : 30;
+    sample.newline_stops = !request.is_kvpress();
+    sample.chat = request.is_kvpress();
+    sample.answer_prefix = request.answer_prefix;
+    return sample;
+}
+
+/// Length by length, depth by depth.
+class NeedleMaker
+{
+public:
+    NeedleMaker(const SampleRequest& request, const OfficialDecoder& decoder)
+        : request_(request)
+        , decoder_(decoder)
+        , tokenizer_(decoder.tokenizer())
+        , needle_(request.needle.empty() ? default_needle : request.needle)
+        , question_(request.question.empty() ? default_question : request.question)
+        , needle_ids_(tokenizer_.encode(needle_, false).ids)
+        , stops_(full_stops(tokenizer_))
+        , haystack_(tokenizer_
+                        .encode(haystack_of(request, tokenizer_,
+                                    *std::max_element(request.lengths.begin(), request.lengths.end())),
+                            false)
+                        .ids)
+    { }
+
+    std::vector<Sample> samples() const
+    {
+        std::vector<Sample> samples;
+        for (const std::int64_t length : request_.lengths) {
+            const Ids context = context_of(length);
+            for (const double depth : request_.depths) {
+                const Ids ids = planted(context, place(context, depth), needle_ids_);
+                samples.push_back(sample_of(request_, {length, depth, decoder_(ids), needle_, question_}));
+            }
+        }
+        return samples;
+    }
+
+private:
+    Ids context_of(std::int64_t length) const
+    {
+        const std::int64_t left = length - (request_.is_kvpress() ? kvpress_room : room) - std::ssize(needle_ids_);
+        if (left < 1) {
+            throw Error("--lengths " + std::to_string(length) + ": expected room for the needle of "
+                + std::to_string(needle_ids_.size()) + " tokens and the "
+                + std::to_string(request_.is_kvpress() ? kvpress_room : room)
+                + " tokens that question and answer are left, found " + std::to_string(left)
+                + " tokens for the context");
+        }
+        if (request_.is_kvpress()) {
+            return first(haystack_, left);
+        }
+        // the released runners make it text once and tokenize it again before they cut it to what is left
+        return first(tokenizer_.encode(decoder_(first(haystack_, length)), false).ids, left);
+    }
+
+    std::int64_t place(const Ids& context, double depth) const
+    {
+        if (request_.is_kvpress()) { // anywhere, be it inside a word
+            return static_cast<std::int64_t>(static_cast<double>(context.size()) * depth / 100);
+        }
+        return tokens_before(context, depth, stops_);
+    }
+
+    const SampleRequest& request_;
+    const OfficialDecoder& decoder_;
+    const Tokenizer& tokenizer_;
+    std::string needle_, question_;
+    Ids needle_ids_;
+    std::set<std::int64_t> stops_;
+    Ids haystack_;
+};
+
+} // namespace
+
+std::vector<Sample> needle_samples(const SampleRequest& request, const OfficialDecoder& decoder)
+{
+    return NeedleMaker(request, decoder).samples();
+}
+
+} // namespace lava

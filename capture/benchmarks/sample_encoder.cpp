@@ -1,0 +1,202 @@
+#include "capture/benchmarks/sample_encoder.h"
+
+#include "capture/benchmarks/cut_text.h"
+#include "capture/benchmarks/text_template.h"
+#include "model/chat_template.h"
+#include "model/tokenizers/tokenizer_config.h"
+
+#include <algorithm>
+#include <map>
+
+namespace lava {
+
+namespace {
+
+/// The tokens that overlap `bytes`; nothing where there are none. Tokens lie in the order of the text.
+std::optional<std::pair<std::int64_t, std::int64_t>> tokens_of(ByteRange bytes, const std::vector<ByteRange>& ranges)
+{
+    std::int64_t begin = -1, end = -1;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        if (ranges[i].begin < bytes.end && ranges[i].end > bytes.begin && ranges[i].begin < ranges[i].end) {
+            begin = begin < 0 ? static_cast<std::int64_t>(i) : begin;
+            end = static_cast<std::int64_t>(i) + 1;
+        }
+    }
+    return begin < 0 ? std::nullopt : std::optional(std::pair(begin, end));
+}
+
+/// Adds the tokens of `range`, which lies `offset` bytes further in the text that was encoded.
+void add_span(EncodedSample& encoded, const TextRange& range, std::size_t offset, const std::vector<ByteRange>& ranges)
+{
+    if (const auto tokens = tokens_of({range.bytes.begin + offset, range.bytes.end + offset}, ranges)) {
+        encoded.spans.push_back({range.name, tokens->first, tokens->second});
+    }
+}
+
+/// needle, needle, answer: needle, needle_2, answer.
+void number_spans(std::vector<Span>& spans)
+{
+    std::map<std::string, int> counts;
+    for (Span& span : spans) {
+        const int count = ++counts[span.name];
+        span.name += count > 1 ? "_" + std::to_string(count) : "";
+    }
+}
+
+/// Where the answers stand in the context of `text`: the first place of each.
+std::vector<TextRange> answer_ranges(const Sample& sample, std::string_view text, const std::vector<TextRange>& ranges)
+{
+    std::vector<TextRange> found;
+    const auto context
+        = std::find_if(ranges.begin(), ranges.end(), [](const TextRange& range) { return range.name == "context"; });
+    if (context == ranges.end()) {
+        return found;
+    }
+    for (const std::string& answer : sample.places) {
+        const auto place = find_words(text.substr(0, context->bytes.end), answer, context->bytes.begin);
+        if (place) {
+            found.push_back({"answer", *place});
+        }
+    }
+    return found;
+}
+
+/// Where `text` begins in what a template made of it; templates may trim it.
+std::size_t place_in(const Sample& sample, std::string_view rendered, std::string_view text)
+{
+    const std::size_t whole = rendered.find(text);
+    if (whole != std::string_view::npos) {
+        return whole;
+    }
+    constexpr std::string_view space = " \t\r\n";
+    const std::size_t first = text.find_first_not_of(space);
+    const std::size_t last = text.find_last_not_of(space);
+    const std::size_t at
+        = first == std::string_view::npos ? first : rendered.find(text.substr(first, last + 1 - first));
+    if (at == std::string_view::npos || at < first) {
+        throw Error(sample.where
+            + ": expected a chat template that inserts the text as it is, found one that changes it: no span of it "
+              "can be told");
+    }
+    return at - first;
+}
+
+} // namespace
+
+SampleEncoder::SampleEncoder(const OfficialDecoder& decoder, const std::filesystem::path& model_folder,
+    std::optional<std::int64_t> max_length, std::optional<std::int64_t> context_length)
+    : decoder_(decoder)
+    , bos_(read_tokenizer_config(model_folder).special_token("bos_token").value_or(""))
+    , template_asks_for_thinking_(find_chat_template(model_folder).jinja.find("enable_thinking") != std::string::npos)
+    , max_length_(max_length)
+    , context_length_(context_length)
+{ }
+
+EncodedSample SampleEncoder::encode(const Sample& sample) const
+{
+    EncodedSample encoded = sample.cut == Cut::context_head ? encode_for_kvpress(sample) : encode_text(sample);
+    check_length(sample, encoded);
+    number_spans(encoded.spans);
+    return encoded;
+}
+
+/// The whole text in one piece, cut before the chat template is applied.
+EncodedSample SampleEncoder::encode_text(const Sample& sample) const
+{
+    const Tokenizer& tokenizer = decoder_.tokenizer();
+    EncodedSample encoded;
+    CutText cut{sample.text, sample.ranges};
+    if (sample.cut != Cut::none && max_length_) {
+        const Encoding whole = tokenizer.encode(sample.text, true);
+        if (std::ssize(whole.ids) > *max_length_) {
+            encoded.uncut_tokens = std::ssize(whole.ids);
+            cut = cut_middle(
+                decoder_, sample.text, whole, *max_length_, sample.cut == Cut::joined_halves, sample.ranges);
+        }
+    }
+    encoded.chat = sample.chat && tokenizer.has_chat_template();
+    const std::string rendered = with_answer_prefix(sample, cut.text, encoded.chat);
+    // a template that spells the token that begins every text is not given a second one
+    const bool begun = encoded.chat && !bos_.empty() && rendered.starts_with(bos_);
+    Encoding encoding = tokenizer.encode(rendered, !begun);
+    const std::size_t offset = encoded.chat ? place_in(sample, rendered, cut.text) : 0;
+    const auto answers = answer_ranges(sample, cut.text, cut.ranges);
+    for (const auto& ranges : {cut.ranges, answers}) {
+        for (const TextRange& range : ranges) {
+            add_span(encoded, range, offset, encoding.ranges);
+        }
+    }
+    encoded.ids = std::move(encoding.ids);
+    return encoded;
+}
+
+std::string SampleEncoder::with_answer_prefix(const Sample& sample, const std::string& text, bool chat) const
+{
+    return (chat ? decoder_.tokenizer().apply_chat_template({{"user", text}}) : text) + sample.answer_prefix;
+}
+
+/// kvpress: context and question are tokenized apart; what a chat template puts behind the user's text follows the
+/// question.
+EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
+{
+    const Tokenizer& tokenizer = decoder_.tokenizer();
+    EncodedSample encoded;
+    const std::string context = sample.text.substr(0, sample.question_begin);
+    const std::string question = sample.text.substr(sample.question_begin);
+    encoded.chat = sample.chat && tokenizer.has_chat_template();
+    if (encoded.chat && template_asks_for_thinking_) {
+        throw Error(
+            "--variant kvpress: expected a chat template without enable_thinking, which kvpress turns off, found "
+            "one with it: use --no-chat");
+    }
+    std::string before = bos_ + context, behind = "\n";
+    if (encoded.chat) {
+        const std::string mark(context.size() + 10, '#');
+        const std::string rendered = tokenizer.apply_chat_template({{"user", context + mark}});
+        const std::size_t at = rendered.find(mark);
+        before = rendered.substr(0, at);
+        behind = rendered.substr(at + mark.size());
+    }
+    Encoding encoding = tokenizer.encode(before, false);
+    if (max_length_ && std::ssize(encoding.ids) > *max_length_) {
+        encoded.uncut_tokens = std::ssize(encoding.ids);
+        encoding.ids.resize(static_cast<std::size_t>(*max_length_));
+        encoding.ranges.resize(static_cast<std::size_t>(*max_length_));
+    }
+    const Encoding asked = tokenizer.encode(question + behind + sample.answer_prefix, false);
+    encoded.ids = encoding.ids;
+    encoded.ids.insert(encoded.ids.end(), asked.ids.begin(), asked.ids.end());
+    encoded.spans.push_back({"context", 0, std::ssize(encoding.ids)});
+    if (const auto tokens = question.empty() ? std::nullopt : tokens_of({0, question.size()}, asked.ranges)) {
+        const std::int64_t first = std::ssize(encoding.ids);
+        encoded.spans.push_back({"question", first + tokens->first, first + tokens->second});
+    }
+    // a context that ends in marks loses them to the part behind
+    const std::size_t offset = place_in(sample, before, context.substr(0, context.find_last_not_of('#') + 1));
+    auto ranges = answer_ranges(sample, sample.text, sample.ranges);
+    ranges.insert(ranges.begin(), sample.ranges.begin(), sample.ranges.end());
+    for (const TextRange& range : ranges) {
+        if (range.name == "needle" || range.name == "answer") {
+            add_span(encoded, range, offset, encoding.ranges);
+        }
+    }
+    return encoded;
+}
+
+void SampleEncoder::check_length(const Sample& sample, const EncodedSample& encoded) const
+{
+    const std::string found = "found a prompt of " + std::to_string(encoded.ids.size()) + " tokens";
+    if (sample.cut == Cut::none && max_length_ && std::ssize(encoded.ids) > *max_length_) {
+        throw TooLong(sample.where + ": expected at most --max-length " + std::to_string(*max_length_) + ", " + found
+            + ": this benchmark's prompts are never cut");
+    }
+    if (context_length_ && std::ssize(encoded.ids) > *context_length_) {
+        throw TooLong(sample.where + ": expected at most the model's context of " + std::to_string(*context_length_)
+            + " tokens, " + found
+            + (sample.cut == Cut::none ? ": this benchmark's prompts are never cut"
+                    : max_length_      ? ": a smaller --max-length cuts it"
+                                       : ": --max-length cuts it"));
+    }
+}
+
+} // namespace lava
