@@ -106,12 +106,15 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample) const
     const Tokenizer& tokenizer = decoder_.tokenizer();
     EncodedSample encoded;
     CutText cut{sample.text, sample.ranges};
-    if (sample.cut != Cut::none && max_length_) {
+    const bool joined = sample.cut == Cut::joined_halves;
+    if (joined || (sample.cut == Cut::halves && max_length_)) {
         const Encoding whole = tokenizer.encode(sample.text, true);
-        if (std::ssize(whole.ids) > *max_length_) {
-            encoded.uncut_tokens = std::ssize(whole.ids);
-            cut = cut_middle(
-                decoder_, sample.text, whole, *max_length_, sample.cut == Cut::joined_halves, sample.ranges);
+        const std::int64_t tokens = std::ssize(whole.ids);
+        const bool is_longer = max_length_ && tokens > *max_length_;
+        encoded.uncut_tokens = is_longer ? tokens : 0;
+        // InfiniteBench makes tokens text again even where it leaves none out
+        if (joined || is_longer) {
+            cut = cut_middle(decoder_, sample.text, whole, is_longer ? *max_length_ : tokens, joined, sample.ranges);
         }
     }
     encoded.chat = sample.chat && tokenizer.has_chat_template();
