@@ -1,7 +1,7 @@
 #pragma once
 
 #include "analysis/replay_report.h"
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 
 namespace lava {
 

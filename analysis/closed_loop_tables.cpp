@@ -1,7 +1,7 @@
 #include "analysis/closed_loop_statistics.h"
 #include "analysis/table_rows.h"
 #include "analysis/tables.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <type_traits>

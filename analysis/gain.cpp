@@ -3,7 +3,7 @@
 #include "analysis/means.h"
 #include "analysis/report_set.h"
 #include "analysis/shares.h"
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>

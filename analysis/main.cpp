@@ -5,9 +5,9 @@
 #include "analysis/plot.h"
 #include "analysis/report_set.h"
 #include "analysis/summary.h"
-#include "traces/error.h"
-#include "traces/output_guard.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/output_guard.h"
+#include "base/program.h"
 #include "traces/recorded_part.h"
 
 #include <iostream>

@@ -1,7 +1,7 @@
 #include "analysis/npy.h"
 
-#include "traces/error.h"
-#include "traces/output_file.h"
+#include "base/error.h"
+#include "base/output_file.h"
 
 #include <bit>
 #include <charconv>

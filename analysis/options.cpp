@@ -1,7 +1,7 @@
 #include "analysis/options.h"
 
 #include "analysis/commands.h"
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>

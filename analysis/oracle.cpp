@@ -1,6 +1,6 @@
 #include "analysis/oracle.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cmath>

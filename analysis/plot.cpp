@@ -1,6 +1,6 @@
 #include "analysis/plot.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <cerrno>
 #include <cstring>

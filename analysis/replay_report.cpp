@@ -3,9 +3,9 @@
 #include "analysis/closed_loop_file.h"
 #include "analysis/report_checks.h"
 #include "analysis/report_texts.h"
-#include "traces/error.h"
-#include "traces/h5.h"
-#include "traces/output_file.h"
+#include "base/error.h"
+#include "base/hdf5/h5.h"
+#include "base/output_file.h"
 
 #include <iterator>
 #include <limits>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "analysis/closed_loop.h"
-#include "traces/large_vector.h"
+#include "base/large_vector.h"
 #include "traces/trace_info.h"
 
 #include <cstdint>

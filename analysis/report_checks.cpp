@@ -1,7 +1,7 @@
 #include "analysis/report_checks.h"
 
 #include "analysis/closed_loop_file.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cmath>

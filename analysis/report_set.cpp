@@ -1,7 +1,7 @@
 #include "analysis/report_set.h"
 
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
 #include "traces/recorded_part.h"
 
 #include <filesystem>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 
 #include <string>
 #include <vector>

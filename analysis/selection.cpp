@@ -1,6 +1,6 @@
 #include "analysis/selection.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "analysis/statistics.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>

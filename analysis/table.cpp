@@ -1,7 +1,7 @@
 #include "analysis/table.h"
 
 #include "analysis/shares.h"
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

@@ -3,7 +3,7 @@
 #include "analysis/report_set.h"
 #include "analysis/selection.h"
 #include "analysis/table_rows.h"
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <nlohmann/json.hpp>

@@ -1,14 +1,14 @@
 // The closed loop of many policies at many budgets against the products that it cannot do without, in turn in one run,
 // so that the ratio means something on a busy machine too.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "bench/command_line.h"
 #include "bench/model_floor.h"
 #include "bench/workload.h"
-#include "model/parallel.h"
-#include "replay/closed_loop.h"
-#include "replay/kernels/kernels.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "compute/cpu/kernels/kernels.h"
+#include "compute/parallel.h"
+#include "replay/closed_loop/closed_loop.h"
 
 #include <ATen/Parallel.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/error.h"
 #include "bench/stopwatch.h"
-#include "traces/error.h"
 
 #include <boost/program_options.hpp>
 

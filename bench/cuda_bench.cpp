@@ -1,14 +1,14 @@
 // The CUDA kernels against what the GPU does at best and against this processor, in one run.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "bench/command_line.h"
 #include "bench/cuda_floor.h"
 #include "bench/workload.h"
-#include "model/cuda/attention.h"
-#include "model/parallel.h"
-#include "replay/device.h"
-#include "replay/loss.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "compute/cuda/attention.h"
+#include "compute/device.h"
+#include "compute/parallel.h"
+#include "replay/losses/loss.h"
 
 #include <ATen/Parallel.h>
 

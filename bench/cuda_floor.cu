@@ -1,8 +1,8 @@
 #include "bench/cuda_floor.h"
 
-#include "model/cuda/launch.cuh"
-#include "model/cuda/tensor_core_product.cuh"
-#include "model/cuda/tile_product.h"
+#include "compute/cuda/launch.cuh"
+#include "compute/cuda/tensor_core_product.cuh"
+#include "compute/cuda/tile_product.h"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/cuda/attention.h"
+#include "compute/cuda/attention.h"
 
 namespace lava::bench {
 

@@ -1,7 +1,7 @@
 #include "bench/floor.h"
 
-#include "model/linear.h"
-#include "model/parallel.h"
+#include "compute/linear.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

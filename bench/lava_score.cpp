@@ -1,6 +1,6 @@
 #include "bench/lava_score.h"
 
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 #include "replay/retention.h"
 
 #include <ATen/ATen.h>

@@ -1,13 +1,13 @@
 // What the replay costs, as ratios measured in one run: what is compared runs in turn on the same data.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "bench/floor.h"
 #include "bench/lava_score.h"
 #include "bench/open_loop.h"
 #include "bench/options.h"
 #include "bench/workload.h"
-#include "replay/kernels/kernels.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "compute/cpu/kernels/kernels.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -2,7 +2,7 @@
 
 #include "bench/floor.h"
 #include "model/config.h"
-#include "replay/closed_loop_rows.h"
+#include "replay/closed_loop/closed_loop_rows.h"
 
 namespace lava::bench {
 

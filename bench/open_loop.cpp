@@ -1,9 +1,9 @@
 #include "bench/open_loop.h"
 
-#include "model/parallel.h"
-#include "replay/loss.h"
-#include "replay/reference_loss.h"
-#include "replay/window_means.h"
+#include "compute/parallel.h"
+#include "replay/losses/loss.h"
+#include "replay/losses/reference_loss.h"
+#include "replay/scores/window_means.h"
 
 #include <ATen/ATen.h>
 

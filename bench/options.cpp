@@ -1,9 +1,9 @@
 #include "bench/options.h"
 
+#include "base/error.h"
 #include "bench/command_line.h"
 #include "bench/workload.h"
-#include "model/parallel.h"
-#include "traces/error.h"
+#include "compute/parallel.h"
 
 #include <sstream>
 

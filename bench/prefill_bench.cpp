@@ -1,12 +1,12 @@
 // Prefill against its products alone, with capture against without, and the trace's write rate against raw disk; each
 // pair timed in turn, in one run. tests/parity/time_transformers.py times transformers on the same tokens.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "bench/command_line.h"
 #include "bench/model_floor.h"
 #include "capture/recorder.h"
 #include "model/decoder.h"
-#include "traces/error.h"
-#include "traces/program.h"
 #include "traces/synthesize.h"
 #include "traces/trace_writer.h"
 

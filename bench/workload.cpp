@@ -1,9 +1,9 @@
 #include "bench/workload.h"
 
-#include "model/parallel.h"
-#include "replay/registry.h"
+#include "base/error.h"
+#include "compute/parallel.h"
+#include "replay/policies/registry.h"
 #include "replay/retention.h"
-#include "traces/error.h"
 #include "traces/synthesize.h"
 #include "traces/trace.h"
 

@@ -1,10 +1,10 @@
 #include "capture/bulk.h"
 
+#include "base/output_file.h"
+#include "base/program.h"
 #include "capture/existing_trace.h"
 #include "capture/outputs.h"
 #include "capture/session.h"
-#include "traces/output_file.h"
-#include "traces/program.h"
 #include "traces/trace.h"
 
 #include <nlohmann/json.hpp>

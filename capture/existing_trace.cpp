@@ -1,8 +1,8 @@
 #include "capture/existing_trace.h"
 
-#include "traces/error.h"
+#include "base/error.h"
+#include "base/output_guard.h"
 #include "traces/layer_datasets.h"
-#include "traces/output_guard.h"
 #include "traces/recorded_part.h"
 #include "traces/trace.h"
 #include "traces/verify.h"

@@ -1,6 +1,6 @@
 #include "capture/forecast.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/layer_datasets.h"
 #include "traces/trace_writer.h"
 

@@ -1,6 +1,6 @@
 #include "capture/haystack.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cctype>

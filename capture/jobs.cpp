@@ -1,7 +1,7 @@
 #include "capture/jobs.h"
 
+#include "base/error.h"
 #include "capture/scoring.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,7 @@
 #include "capture/layer_pass.h"
 
-#include "model/attention.h"
-#include "model/linear.h"
+#include "compute/attention.h"
+#include "compute/linear.h"
 #include "traces/trace.h"
 
 #include <ATen/ATen.h>

@@ -1,10 +1,10 @@
+#include "base/error.h"
+#include "base/program.h"
 #include "capture/bulk.h"
 #include "capture/options.h"
 #include "capture/outputs.h"
 #include "capture/session.h"
 #include "capture/summary.h"
-#include "traces/error.h"
-#include "traces/program.h"
 #include "traces/trace.h"
 
 #include <ATen/Parallel.h>

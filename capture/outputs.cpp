@@ -1,8 +1,8 @@
 #include "capture/outputs.h"
 
-#include "traces/error.h"
-#include "traces/output_file.h"
-#include "traces/output_guard.h"
+#include "base/error.h"
+#include "base/output_file.h"
+#include "base/output_guard.h"
 
 #include <set>
 

@@ -1,6 +1,6 @@
 #include "capture/part.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <ATen/ATen.h>

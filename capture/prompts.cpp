@@ -1,7 +1,7 @@
 #include "capture/prompts.h"
 
+#include "base/error.h"
 #include "capture/haystack.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,11 +1,11 @@
+#include "base/error.h"
+#include "base/output_file.h"
+#include "base/output_guard.h"
+#include "base/program.h"
 #include "capture/benchmarks/benchmark_options.h"
 #include "capture/prompts.h"
 #include "capture/synthetic_tasks.h"
 #include "model/tokenizer.h"
-#include "traces/error.h"
-#include "traces/output_file.h"
-#include "traces/output_guard.h"
-#include "traces/program.h"
 
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 #include "capture/query_statistics.h"
 
-#include "model/parallel.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

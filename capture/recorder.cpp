@@ -1,10 +1,10 @@
 #include "capture/recorder.h"
 
+#include "base/error.h"
 #include "capture/background.h"
 #include "capture/layer_pass.h"
 #include "capture/resume_folder.h"
-#include "model/parallel.h"
-#include "traces/error.h"
+#include "compute/parallel.h"
 #include "traces/trace_writer.h"
 
 #include <ATen/ATen.h>

@@ -1,8 +1,8 @@
 #include "capture/repeat_pass.h"
 
-#include "model/attention.h"
-#include "model/parallel.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "compute/attention.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

@@ -1,9 +1,9 @@
 #include "capture/resume_folder.h"
 
-#include "traces/error.h"
-#include "traces/h5.h"
+#include "base/error.h"
+#include "base/hdf5/h5.h"
+#include "base/output_file.h"
 #include "traces/layer_datasets.h"
-#include "traces/output_file.h"
 #include "traces/stored_tensor.h"
 #include "traces/trace.h"
 

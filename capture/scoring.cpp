@@ -1,6 +1,6 @@
 #include "capture/scoring.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #include "capture/session.h"
 
-#include "model/devices.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
+#include "compute/devices.h"
 #include "traces/recorded_part.h"
 
 #include <iostream>

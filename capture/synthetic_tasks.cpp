@@ -1,9 +1,9 @@
 #include "capture/synthetic_tasks.h"
 
+#include "base/error.h"
+#include "base/split_mix.h"
 #include "capture/haystack.h"
 #include "capture/task_words.h"
-#include "traces/error.h"
-#include "traces/split_mix.h"
 
 #include <algorithm>
 #include <array>

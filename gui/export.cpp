@@ -2,9 +2,9 @@
 
 #include "gui/pictures.h"
 
-#include "traces/error.h"
-#include "traces/output_file.h"
-#include "traces/output_guard.h"
+#include "base/error.h"
+#include "base/output_file.h"
+#include "base/output_guard.h"
 
 #include <algorithm>
 #include <memory>

@@ -3,10 +3,10 @@
 #include "gui/main_window.h"
 #include "gui/options.h"
 
-#include "traces/error.h"
-#include "traces/output_file.h"
-#include "traces/output_guard.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/output_file.h"
+#include "base/output_guard.h"
+#include "base/program.h"
 
 #include <QApplication>
 #include <QBuffer>

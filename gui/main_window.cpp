@@ -6,7 +6,7 @@
 #include "gui/layer_chart.h"
 #include "gui/text_page.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/recorded_part.h"
 
 #include <QApplication>

@@ -3,8 +3,8 @@
 #include "gui/text_page.h"
 
 #include "analysis/selection.h"
-#include "traces/error.h"
-#include "traces/output_guard.h"
+#include "base/error.h"
+#include "base/output_guard.h"
 #include "traces/recorded_part.h"
 
 #include <QApplication>

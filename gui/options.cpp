@@ -1,6 +1,6 @@
 #include "gui/options.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <QCommandLineParser>
 

@@ -8,8 +8,8 @@
 
 #include "analysis/selection.h"
 #include "analysis/tables.h"
-#include "traces/error.h"
-#include "traces/output_file.h"
+#include "base/error.h"
+#include "base/output_file.h"
 
 #include <QBuffer>
 #include <QImage>

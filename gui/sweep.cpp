@@ -1,6 +1,6 @@
 #include "gui/sweep.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 

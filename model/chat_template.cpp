@@ -1,8 +1,8 @@
 #include "model/chat_template.h"
 
+#include "base/error.h"
 #include "model/jinja/render.h"
 #include "model/tokenizers/json_view.h"
-#include "traces/error.h"
 
 #include <ctime>
 #include <fstream>

@@ -1,7 +1,7 @@
 #include "model/config.h"
 
+#include "base/error.h"
 #include "model/config_section.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,6 @@
 #include "model/config_section.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

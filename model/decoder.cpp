@@ -1,13 +1,13 @@
 #include "model/decoder.h"
 
-#include "model/attention.h"
-#include "model/available_memory.h"
-#include "model/devices.h"
-#include "model/linear.h"
+#include "base/available_memory.h"
+#include "base/error.h"
+#include "compute/attention.h"
+#include "compute/devices.h"
+#include "compute/linear.h"
+#include "compute/own_pages.h"
+#include "compute/parallel.h"
 #include "model/llama_layer.h"
-#include "model/own_pages.h"
-#include "model/parallel.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>

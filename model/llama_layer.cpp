@@ -1,10 +1,10 @@
 #include "model/llama_layer.h"
 
-#include "model/linear.h"
-#include "model/own_pages.h"
-#include "model/parallel.h"
-#include "model/supported_arithmetic.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "compute/cpu/supported_arithmetic.h"
+#include "compute/linear.h"
+#include "compute/own_pages.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #include "model/rope.h"
 
-#include "model/parallel.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

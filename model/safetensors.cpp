@@ -1,6 +1,6 @@
 #include "model/safetensors.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

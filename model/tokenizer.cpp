@@ -1,11 +1,11 @@
 #include "model/tokenizer.h"
 
+#include "base/error.h"
 #include "model/tokenizers/json_tokenizer.h"
 #include "model/tokenizers/json_view.h"
 #include "model/tokenizers/llama2c.h"
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 #include "model/tokenizers/vocab_merges.h"
-#include "traces/error.h"
 
 namespace lava {
 

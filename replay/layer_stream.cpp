@@ -1,6 +1,6 @@
 #include "replay/layer_stream.h"
 
-#include "model/parallel.h"
+#include "compute/parallel.h"
 
 #include <c10/core/InferenceMode.h>
 

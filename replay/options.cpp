@@ -1,8 +1,8 @@
 #include "replay/options.h"
 
-#include "model/parallel.h"
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
+#include "compute/parallel.h"
 
 #include <boost/program_options.hpp>
 #include <nlohmann/json.hpp>

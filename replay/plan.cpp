@@ -1,11 +1,11 @@
 #include "replay/plan.h"
 
-#include "model/parallel.h"
-#include "replay/contract.h"
+#include "base/error.h"
+#include "compute/parallel.h"
 #include "replay/layer_stream.h"
-#include "replay/protection.h"
+#include "replay/policies/contract.h"
+#include "replay/policies/protection.h"
 #include "replay/retention.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "replay/scoring.h"
-#include "traces/large_vector.h"
+#include "base/large_vector.h"
+#include "replay/scores/scoring.h"
 #include "traces/model_shape.h"
 
 #include <ATen/core/Tensor.h>

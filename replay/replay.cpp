@@ -1,12 +1,12 @@
 #include "replay/replay.h"
 
-#include "model/parallel.h"
-#include "replay/changed_values.h"
+#include "base/error.h"
+#include "base/program.h"
+#include "compute/parallel.h"
 #include "replay/layer_stream.h"
-#include "replay/loss.h"
+#include "replay/losses/changed_values.h"
+#include "replay/losses/loss.h"
 #include "replay/plan.h"
-#include "traces/error.h"
-#include "traces/program.h"
 #include "traces/verify.h"
 
 #include <ATen/ATen.h>

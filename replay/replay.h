@@ -1,8 +1,8 @@
 #pragma once
 
 #include "analysis/replay_report.h"
-#include "replay/device.h"
-#include "replay/registry.h"
+#include "compute/device.h"
+#include "replay/policies/registry.h"
 #include "traces/trace.h"
 
 #include <functional>

@@ -1,6 +1,6 @@
 #include "replay/retention.h"
 
-#include "replay/descending_key.h"
+#include "compute/descending_key.h"
 
 #include <algorithm>
 #include <array>

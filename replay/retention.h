@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/device.h"
+#include "compute/device.h"
 #include "replay/policy.h"
 
 #include <span>

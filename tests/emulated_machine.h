@@ -26,7 +26,7 @@ inline int& running_thread()
     return thread;
 }
 
-/// Runs kernels (model/cuda/block.h) on the CPU, one thread at a time: each thread of a block has a stack of its own
+/// Runs kernels (compute/cuda/block.h) on the CPU, one thread at a time: each thread of a block has a stack of its own
 /// and runs until it syncs. Throws where not all threads of a block sync, or where shared memory is overrun. Shared
 /// memory, and what make() gives, begin as NaN.
 class EmulatedMachine

@@ -1,8 +1,8 @@
-#include "traces/error.h"
+#include "base/error.h"
+#include "base/program.h"
 #include "traces/layer_datasets.h"
 #include "traces/options.h"
 #include "traces/print_dataset.h"
-#include "traces/program.h"
 #include "traces/recorded_part.h"
 #include "traces/verify.h"
 

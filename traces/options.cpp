@@ -1,7 +1,7 @@
 #include "traces/options.h"
 
-#include "traces/error.h"
-#include "traces/program.h"
+#include "base/error.h"
+#include "base/program.h"
 
 #include <boost/program_options.hpp>
 

@@ -1,6 +1,6 @@
 #include "traces/print_dataset.h"
 
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 
 #include <bit>
 #include <charconv>

@@ -1,6 +1,6 @@
 #include "traces/recorded_part.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <charconv>
 #include <optional>

@@ -2,7 +2,7 @@
 
 // Tensors in HDF5: float32 and float16 as themselves, bfloat16 as uint16 with the attribute dtype = "bfloat16".
 
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 #include "traces/trace_info.h"
 
 #include <ATen/core/Tensor.h>

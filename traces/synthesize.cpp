@@ -1,8 +1,8 @@
 #include "traces/synthesize.h"
 
+#include "base/program.h"
+#include "base/split_mix.h"
 #include "traces/layer_datasets.h"
-#include "traces/program.h"
-#include "traces/split_mix.h"
 #include "traces/trace_metadata.h"
 #include "traces/trace_writer.h"
 #include "traces/verify.h"

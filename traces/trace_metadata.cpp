@@ -1,6 +1,6 @@
 #include "traces/trace_metadata.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 

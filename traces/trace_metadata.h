@@ -2,7 +2,7 @@
 
 // Everything of a trace that is not a tensor: versions, model, run, tokens, spans.
 
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 #include "traces/trace_info.h"
 
 namespace lava {

@@ -1,7 +1,7 @@
 #include "traces/trace_writer.h"
 
+#include "base/output_file.h"
 #include "traces/layer_datasets.h"
-#include "traces/output_file.h"
 #include "traces/stored_tensor.h"
 #include "traces/trace_metadata.h"
 #include "traces/weights_file.h"

@@ -1,6 +1,6 @@
 #include "traces/verify.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

@@ -1,6 +1,6 @@
 #include "traces/weights_file.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/trace_metadata.h"
 
 namespace lava {

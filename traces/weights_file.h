@@ -2,7 +2,7 @@
 
 // W_O and b_o of a model in a file of their own, which the traces of that model link to.
 
-#include "traces/h5.h"
+#include "base/hdf5/h5.h"
 #include "traces/trace_info.h"
 
 namespace lava {

@@ -1,6 +1,6 @@
 #include "capture/benchmarks/benchmark_options.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <charconv>
 #include <cmath>

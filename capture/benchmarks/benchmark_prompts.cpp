@@ -1,10 +1,10 @@
 #include "capture/benchmarks/benchmark_prompts.h"
 
+#include "base/output_file.h"
+#include "base/output_guard.h"
+#include "base/program.h"
 #include "capture/benchmarks/sample_encoder.h"
 #include "model/config.h"
-#include "traces/output_file.h"
-#include "traces/output_guard.h"
-#include "traces/program.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "capture/benchmarks/sample.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "capture/benchmarks/longbench_tasks.h"
 #include "capture/benchmarks/text_template.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "capture/benchmarks/official_decoder.h"
 #include "capture/benchmarks/sample.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <cmath>

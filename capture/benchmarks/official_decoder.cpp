@@ -1,7 +1,7 @@
 #include "capture/benchmarks/official_decoder.h"
 
+#include "base/error.h"
 #include "model/tokenizers/json_view.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

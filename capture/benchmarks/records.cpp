@@ -1,7 +1,7 @@
 #include "capture/benchmarks/records.h"
 
+#include "base/error.h"
 #include "model/tokenizer.h"
-#include "traces/error.h"
 
 #include <zlib.h>
 

@@ -1,6 +1,6 @@
 #include "capture/benchmarks/text_template.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <cctype>

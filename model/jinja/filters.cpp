@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "model/jinja/builtins.h"
 #include "model/jinja/text.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <array>

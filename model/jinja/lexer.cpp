@@ -1,7 +1,7 @@
 #include "model/jinja/lexer.h"
 
+#include "base/error.h"
 #include "model/jinja/text.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <array>

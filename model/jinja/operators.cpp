@@ -1,8 +1,8 @@
 #include "model/jinja/operators.h"
 
+#include "base/error.h"
 #include "model/jinja/builtins.h"
 #include "model/jinja/text.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <cmath>

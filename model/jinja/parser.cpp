@@ -1,6 +1,6 @@
+#include "base/error.h"
 #include "model/jinja/expression_parser.h"
 #include "model/jinja/syntax.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <initializer_list>

@@ -1,8 +1,8 @@
 #include "model/jinja/render.h"
 
+#include "base/error.h"
 #include "model/jinja/builtins.h"
 #include "model/jinja/operators.h"
-#include "traces/error.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 #include "model/tokenizers/bpe_model.h"
 
+#include "base/error.h"
 #include "model/tokenizers/byte_level.h"
-#include "traces/error.h"
 
 #include <cstdio>
 #include <optional>

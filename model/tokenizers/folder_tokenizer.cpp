@@ -1,6 +1,6 @@
 #include "model/tokenizers/folder_tokenizer.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 

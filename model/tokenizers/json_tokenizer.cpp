@@ -1,9 +1,9 @@
 #include "model/tokenizers/json_tokenizer.h"
 
+#include "base/error.h"
 #include "model/tokenizers/bpe_model.h"
 #include "model/tokenizers/folder_tokenizer.h"
 #include "model/tokenizers/pre_tokenizer.h"
-#include "traces/error.h"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "model/tokenizers/json_view.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <algorithm>
 #include <fstream>

@@ -1,7 +1,7 @@
 #include "model/tokenizers/llama2c.h"
 
+#include "base/error.h"
 #include "model/tokenizers/merge.h"
-#include "traces/error.h"
 
 #include <bit>
 #include <cmath>

@@ -1,7 +1,7 @@
 #include "model/tokenizers/normalizer.h"
 
+#include "base/error.h"
 #include "model/tokenizers/pattern.h"
-#include "traces/error.h"
 
 #include <unicode/bytestream.h>
 #include <unicode/edits.h>

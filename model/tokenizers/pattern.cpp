@@ -1,6 +1,6 @@
 #include "model/tokenizers/pattern.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

@@ -1,7 +1,7 @@
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 
+#include "base/error.h"
 #include "model/tokenizers/folder_tokenizer.h"
-#include "traces/error.h"
 
 #include <sentencepiece_processor.h>
 

@@ -1,7 +1,7 @@
 #include "model/tokenizers/vocab_merges.h"
 
+#include "base/error.h"
 #include "model/tokenizers/tokenizer_config.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <fstream>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/allocation_kvpress.h"
+#include "replay/division/allocation_kvpress.h"
 #include "replay/policies/wrapper.h"
 
 namespace lava {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/allocation.h"
+#include "replay/division/allocation.h"
 #include "replay/policies/wrapper.h"
 #include "replay/scores/merging.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "replay/allocation.h"
-#include "replay/parameters.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 #include "replay/scores/capacity.h"
 

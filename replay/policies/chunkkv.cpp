@@ -1,9 +1,9 @@
 #include "replay/policies/chunkkv.h"
 
-#include "replay/allocation.h"
-#include "replay/allocation_kvpress.h"
-#include "replay/scoring.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "replay/division/allocation.h"
+#include "replay/division/allocation_kvpress.h"
+#include "replay/scores/scoring.h"
 
 #include <ATen/ATen.h>
 

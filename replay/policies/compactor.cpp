@@ -1,6 +1,6 @@
 #include "replay/policies/compactor.h"
 
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,7 @@
 #include "replay/policies/criticalkv.h"
 
-#include "replay/allocation.h"
-#include "replay/allocation_kvpress.h"
+#include "replay/division/allocation.h"
+#include "replay/division/allocation_kvpress.h"
 #include "replay/retention.h"
 #include "replay/scores/projected_norms.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "replay/allocation.h"
-#include "replay/parameters.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/parameters.h"
 #include "replay/scores/defensive.h"
 
 #include <algorithm>

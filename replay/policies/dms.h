@@ -1,8 +1,8 @@
 #pragma once
 
-#include "replay/allocation.h"
+#include "base/error.h"
+#include "replay/division/allocation.h"
 #include "replay/policies/wrapper.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <functional>

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "replay/allocation.h"
-#include "replay/numbers_file.h"
-#include "replay/parameters.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/numbers_file.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 
 namespace lava {

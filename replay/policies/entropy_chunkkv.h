@@ -1,9 +1,9 @@
 #pragma once
 
-#include "replay/allocation.h"
+#include "base/error.h"
+#include "replay/division/allocation.h"
 #include "replay/policies/wrapper.h"
 #include "replay/scores/entropy_chunks.h"
-#include "traces/error.h"
 
 namespace lava {
 

@@ -1,7 +1,7 @@
 #include "replay/policies/headkv.h"
 
+#include "base/error.h"
 #include "replay/policies/presets.h"
-#include "traces/error.h"
 
 #include <nlohmann/json.hpp>
 

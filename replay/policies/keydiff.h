@@ -1,7 +1,7 @@
 #pragma once
 
 #include "replay/policies/uniform.h"
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 namespace lava {
 

@@ -2,7 +2,7 @@
 
 #include "replay/policies/uniform.h"
 #include "replay/scores/key_scores.h"
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 #include <algorithm>
 

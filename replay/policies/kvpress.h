@@ -1,10 +1,10 @@
 #pragma once
 
-#include "replay/allocation_kvpress.h"
+#include "base/error.h"
+#include "replay/division/allocation_kvpress.h"
 #include "replay/policies/uniform.h"
 #include "replay/scores/padding.h"
-#include "replay/scoring.h"
-#include "traces/error.h"
+#include "replay/scores/scoring.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #include "replay/policies/kvzip.h"
 
-#include "replay/allocation.h"
+#include "replay/division/allocation.h"
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "replay/numbers_file.h"
-#include "replay/parameters.h"
+#include "replay/policies/numbers_file.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 
 #include <optional>

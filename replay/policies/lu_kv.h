@@ -1,7 +1,7 @@
 #pragma once
 
-#include "replay/budget_curves.h"
-#include "replay/parameters.h"
+#include "replay/division/budget_curves.h"
+#include "replay/policies/parameters.h"
 #include "replay/policies/wrapper.h"
 
 #include <ATen/ATen.h>

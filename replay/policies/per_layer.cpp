@@ -1,7 +1,7 @@
 #include "replay/policies/per_layer.h"
 
-#include "replay/allocation.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "replay/division/allocation.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/numbers_file.h"
+#include "replay/policies/numbers_file.h"
 #include "replay/policies/wrapper.h"
 
 namespace lava {

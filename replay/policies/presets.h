@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/compose.h"
+#include "replay/policies/compose.h"
 
 namespace lava {
 

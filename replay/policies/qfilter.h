@@ -1,8 +1,8 @@
 #pragma once
 
-#include "replay/numbers_file.h"
+#include "replay/policies/numbers_file.h"
 #include "replay/policies/uniform.h"
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 #include <ATen/ATen.h>
 

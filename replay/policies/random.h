@@ -1,8 +1,8 @@
 #pragma once
 
-#include "replay/allocation.h"
-#include "replay/counter_random.h"
-#include "replay/parameters.h"
+#include "base/counter_random.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 
 #include <ATen/ATen.h>

@@ -1,8 +1,8 @@
 #include "replay/policies/simlayerkv.h"
 
-#include "replay/allocation_kvpress.h"
+#include "base/error.h"
+#include "replay/division/allocation_kvpress.h"
 #include "replay/scores/recency.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 

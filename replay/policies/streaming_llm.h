@@ -1,10 +1,10 @@
 #pragma once
 
-#include "replay/allocation.h"
-#include "replay/parameters.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 #include "replay/scores/recency.h"
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 #include <ATen/ATen.h>
 

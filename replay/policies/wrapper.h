@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/parameters.h"
+#include "replay/policies/parameters.h"
 #include "replay/policy.h"
 
 #include <memory>

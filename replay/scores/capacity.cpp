@@ -1,6 +1,6 @@
 #include "replay/scores/capacity.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <ATen/ATen.h>
 

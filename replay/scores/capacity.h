@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 
 namespace lava {
 

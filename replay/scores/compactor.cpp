@@ -1,6 +1,6 @@
 #include "replay/scores/compactor.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>

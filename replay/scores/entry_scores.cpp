@@ -1,8 +1,8 @@
 #include "replay/scores/entry_scores.h"
 
+#include "base/error.h"
 #include "replay/scores/key_scores.h"
 #include "replay/scores/projected_norms.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 

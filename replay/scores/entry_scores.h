@@ -1,8 +1,8 @@
 #pragma once
 
-#include "replay/precision.h"
 #include "replay/scores/leave_one_out.h"
-#include "replay/scoring.h"
+#include "replay/scores/precision.h"
+#include "replay/scores/scoring.h"
 
 namespace lava {
 

@@ -1,7 +1,7 @@
 #include "replay/scores/expected_attention.h"
 
+#include "base/error.h"
 #include "replay/scores/padding.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #include "replay/scores/merging.h"
 
-#include "replay/counter_random.h"
+#include "base/counter_random.h"
 
 #include <ATen/ATen.h>
 

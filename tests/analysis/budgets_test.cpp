@@ -1,6 +1,6 @@
 #include "analysis/budgets.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <gmock/gmock.h>
 

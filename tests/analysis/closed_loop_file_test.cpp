@@ -1,7 +1,7 @@
+#include "base/error.h"
+#include "base/hdf5/h5.h"
 #include "tests/analysis/example_closed_loop.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
-#include "traces/h5.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,8 +2,8 @@
 
 #include "analysis/selection.h"
 #include "analysis/tables.h"
+#include "base/error.h"
 #include "tests/analysis/example_closed_loop.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

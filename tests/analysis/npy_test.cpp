@@ -1,7 +1,7 @@
 #include "analysis/npy.h"
 
+#include "base/error.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 

@@ -1,7 +1,7 @@
 #include "analysis/oracle.h"
 
+#include "base/error.h"
 #include "example_report.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 

@@ -1,9 +1,9 @@
 #include "analysis/replay_report.h"
 
+#include "base/error.h"
 #include "tests/analysis/example_report.h"
 #include "tests/analysis/raw_h5.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 #include "analysis/report_set.h"
 
 #include "analysis/selection.h"
+#include "base/error.h"
 #include "tests/analysis/example_report.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 

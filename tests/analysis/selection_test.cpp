@@ -1,7 +1,7 @@
 #include "analysis/selection.h"
 
+#include "base/error.h"
 #include "tests/analysis/example_report.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,8 +3,8 @@
 #include "analysis/gain.h"
 #include "analysis/selection.h"
 #include "analysis/summary.h"
+#include "base/error.h"
 #include "tests/analysis/example_closed_loop.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

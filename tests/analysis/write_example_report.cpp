@@ -1,6 +1,6 @@
+#include "base/error.h"
+#include "base/program.h"
 #include "tests/analysis/example_report.h"
-#include "traces/error.h"
-#include "traces/program.h"
 
 #include <string_view>
 

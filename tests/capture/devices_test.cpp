@@ -1,9 +1,9 @@
-#include "model/devices.h"
+#include "compute/devices.h"
 
+#include "base/error.h"
 #include "capture/recorder.h"
 #include "tests/capture/fake_devices.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 #include "capture/jobs.h"
 
+#include "base/error.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

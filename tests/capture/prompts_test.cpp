@@ -1,6 +1,6 @@
 #include "capture/prompts.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

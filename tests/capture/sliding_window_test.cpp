@@ -1,9 +1,9 @@
 // Recording models whose queries see only the last positions before them.
 
+#include "base/error.h"
 #include "capture/recorder.h"
 #include "tests/temporary_folder.h"
 #include "tests/windowed_story_model.h"
-#include "traces/error.h"
 #include "traces/trace.h"
 #include "traces/verify.h"
 

@@ -1,6 +1,6 @@
 #include "capture/synthetic_tasks.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <gmock/gmock.h>
 

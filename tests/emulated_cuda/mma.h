@@ -1,7 +1,7 @@
 #pragma once
 
-// CUDA's <mma.h> for the emulation: what model/cuda/tensor_core_product.cuh uses of it, on the CPU. A warp's operation
-// is done by its first thread, and what the tensor cores ask of pointers and strides is checked.
+// CUDA's <mma.h> for the emulation: what compute/cuda/tensor_core_product.cuh uses of it, on the CPU. A warp's
+// operation is done by its first thread, and what the tensor cores ask of pointers and strides is checked.
 
 #include "tests/emulated_machine.h"
 

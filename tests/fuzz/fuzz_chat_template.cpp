@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "model/chat_template.h"
-#include "traces/error.h"
 
 /// A chat template in Jinja, applied to a conversation.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size)

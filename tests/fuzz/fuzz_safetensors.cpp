@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "model/safetensors.h"
-#include "traces/error.h"
 
 #include <numeric>
 

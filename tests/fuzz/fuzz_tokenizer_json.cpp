@@ -1,5 +1,5 @@
+#include "base/error.h"
 #include "model/tokenizers/json_tokenizer.h"
-#include "traces/error.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-#include "traces/error.h"
+#include "base/error.h"
 #include "traces/trace.h"
 
 #include <ATen/core/Tensor.h>

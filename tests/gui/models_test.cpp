@@ -1,4 +1,5 @@
 #include "analysis/closed_loop_statistics.h"
+#include "base/error.h"
 #include "gui/budget_model.h"
 #include "gui/budget_picture.h"
 #include "gui/colours.h"
@@ -7,7 +8,6 @@
 #include "gui/run_model.h"
 #include "gui/token_model.h"
 #include "tests/gui/example.h"
-#include "traces/error.h"
 
 #include <QAbstractItemModelTester>
 #include <QFont>

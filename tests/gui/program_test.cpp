@@ -1,6 +1,6 @@
+#include "base/output_file.h"
 #include "tests/gui/example.h"
 #include "tests/temporary_folder.h"
-#include "traces/output_file.h"
 
 #include <QImage>
 #include <QProcess>

@@ -1,3 +1,4 @@
+#include "base/error.h"
 #include "gui/budget_view.h"
 #include "gui/comparison_chart.h"
 #include "gui/layer_chart.h"
@@ -5,7 +6,6 @@
 #include "gui/text_page.h"
 #include "tests/gui/example.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <QBarSet>
 #include <QCategoryAxis>

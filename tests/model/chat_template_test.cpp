@@ -1,7 +1,7 @@
+#include "base/error.h"
 #include "model/chat_template.h"
 #include "model/tokenizer.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

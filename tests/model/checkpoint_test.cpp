@@ -1,8 +1,8 @@
 #include "model/checkpoint.h"
 
+#include "base/error.h"
+#include "base/sha256.h"
 #include "model/safetensors.h"
-#include "model/sha256.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #include "model/config.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 #include "model/decoder.h"
 
-#include "model/attention.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "compute/attention.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

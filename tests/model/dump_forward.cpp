@@ -1,6 +1,6 @@
+#include "base/error.h"
+#include "base/program.h"
 #include "model/decoder.h"
-#include "traces/error.h"
-#include "traces/program.h"
 
 #include <ATen/ATen.h>
 

@@ -1,8 +1,8 @@
 // Prints what chat templates make of conversations, for tests/parity/compare_templates.py.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "model/chat_template.h"
-#include "traces/error.h"
-#include "traces/program.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,8 +1,8 @@
 // Prints what a tokenizer makes of texts, for tests/parity/compare_tokenizers.py.
 
+#include "base/error.h"
+#include "base/program.h"
 #include "model/tokenizer.h"
-#include "traces/error.h"
-#include "traces/program.h"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,7 @@
 #include "model/rope_config.h"
 
+#include "base/error.h"
 #include "model/config_section.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
+#include "base/error.h"
 #include "model/tokenizer.h"
 #include "tests/model/llama_cpp_vectors.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

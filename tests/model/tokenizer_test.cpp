@@ -1,7 +1,7 @@
 #include "model/tokenizer.h"
 
+#include "base/error.h"
 #include "tests/model/llama_cpp_vectors.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // Golden values were computed from the policies' released codes (AdaKV efe4e2e, LAVa 71d3cc8, cakekv c4675ce).
 
-#include "replay/allocation.h"
+#include "replay/division/allocation.h"
 #include "replay/retention.h"
 
 #include <gmock/gmock.h>

@@ -1,8 +1,8 @@
 // Policies that change the values of what they keep, and what that does to the losses.
 
-#include "replay/changed_values.h"
+#include "replay/losses/changed_values.h"
 
-#include "replay/reference_loss.h"
+#include "replay/losses/reference_loss.h"
 #include "replay/replay.h"
 #include "replay/scores/merging.h"
 #include "synthetic.h"

@@ -1,9 +1,9 @@
-#include "replay/closed_loop.h"
+#include "replay/closed_loop/closed_loop.h"
 
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 #include "tests/replay/closed_loop_cells.h"
 #include "tests/temporary_folder.h"
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

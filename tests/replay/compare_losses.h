@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/loss.h"
+#include "replay/losses/loss.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,12 +1,12 @@
 // Compositions, and the presets' variants.
 
-#include "replay/compose.h"
+#include "replay/policies/compose.h"
 
+#include "base/error.h"
 #include "replay/policies/headkv.h"
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

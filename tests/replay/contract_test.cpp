@@ -1,15 +1,15 @@
 // What a policy answers is checked, and every row of the registry keeps to it.
 
-#include "replay/contract.h"
+#include "replay/policies/contract.h"
 
 #include "analysis/npy.h"
 #include "analysis/selection.h"
 #include "analysis/statistics.h"
-#include "replay/reference_loss.h"
+#include "base/error.h"
+#include "replay/losses/reference_loss.h"
 #include "replay/replay.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

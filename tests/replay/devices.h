@@ -1,9 +1,9 @@
 #pragma once
 
-#include "replay/cuda/machine_functions.h"
-#include "replay/device.h"
+#include "base/error.h"
+#include "compute/cuda/machine_functions.h"
+#include "compute/device.h"
 #include "tests/emulated_machine.h"
-#include "traces/error.h"
 
 #include <gtest/gtest.h>
 

@@ -1,8 +1,8 @@
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 
+#include "base/error.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <gmock/gmock.h>
 

@@ -1,13 +1,13 @@
 // Policies of kvpress 0.5.5 that keep sets rather than rank, or read files, on examples worked out by hand.
 
 #include "analysis/npy.h"
-#include "replay/numbers_file.h"
-#include "replay/registry.h"
+#include "base/error.h"
+#include "replay/policies/numbers_file.h"
+#include "replay/policies/registry.h"
 #include "replay/retention.h"
 #include "replay/scores/compactor.h"
 #include "small_layers.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

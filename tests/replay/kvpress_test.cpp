@@ -1,12 +1,12 @@
 // kvpress 0.5.5's way with scores, windows and budgets, on examples small enough to work out by hand.
 
-#include "replay/allocation_kvpress.h"
-#include "replay/registry.h"
+#include "base/error.h"
+#include "replay/division/allocation_kvpress.h"
+#include "replay/policies/registry.h"
 #include "replay/retention.h"
-#include "replay/rotary_embedding.h"
 #include "replay/scores/key_scores.h"
+#include "replay/scores/rotary_embedding.h"
 #include "small_layers.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

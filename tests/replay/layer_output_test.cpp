@@ -1,4 +1,4 @@
-#include "replay/loss.h"
+#include "replay/losses/loss.h"
 
 #include "model/decoder.h"
 #include "tests/replay/devices.h"

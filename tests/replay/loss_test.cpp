@@ -1,8 +1,8 @@
-#include "replay/loss.h"
+#include "replay/losses/loss.h"
 
 #include "compare_losses.h"
 #include "devices.h"
-#include "replay/reference_loss.h"
+#include "replay/losses/reference_loss.h"
 #include "synthetic.h"
 
 #include <ATen/ATen.h>

@@ -2,12 +2,12 @@
 // hand.
 
 #include "analysis/npy.h"
+#include "base/error.h"
 #include "replay/policies/wrapper.h"
 #include "replay/retention.h"
 #include "replay/scores/entropy_chunks.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 #include "worked_layer.h"
 
 #include <gmock/gmock.h>

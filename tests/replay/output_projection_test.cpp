@@ -1,6 +1,6 @@
-#include "replay/output_projection.h"
+#include "replay/losses/output_projection.h"
 
-#include "replay/kernels/kernels.h"
+#include "compute/cpu/kernels/kernels.h"
 #include "synthetic.h"
 
 #include <ATen/ATen.h>

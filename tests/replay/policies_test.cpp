@@ -1,6 +1,6 @@
 // Each policy's scores and shares on layers small enough to work out by hand, and against its own definition.
 
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 #include "replay/retention.h"
 #include "synthetic.h"
 #include "worked_layer.h"

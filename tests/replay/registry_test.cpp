@@ -1,6 +1,6 @@
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 
-#include "traces/error.h"
+#include "base/error.h"
 
 #include <gmock/gmock.h>
 

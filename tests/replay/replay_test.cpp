@@ -3,10 +3,10 @@
 #include "analysis/selection.h"
 #include "analysis/statistics.h"
 #include "analysis/tables.h"
-#include "replay/reference_loss.h"
+#include "base/error.h"
+#include "replay/losses/reference_loss.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 #include "traces/trace_writer.h"
 
 #include <ATen/ATen.h>

@@ -1,17 +1,17 @@
 // Traces whose queries see only the last positions before them: losses, scores and the closed loop.
 
+#include "base/error.h"
 #include "closed_loop_cells.h"
 #include "compare_losses.h"
 #include "devices.h"
-#include "replay/changed_values.h"
-#include "replay/closed_loop.h"
-#include "replay/reference_loss.h"
+#include "replay/closed_loop/closed_loop.h"
+#include "replay/losses/changed_values.h"
+#include "replay/losses/reference_loss.h"
 #include "replay/scores/entry_scores.h"
 #include "replay/scores/leave_one_out.h"
-#include "replay/window_means.h"
+#include "replay/scores/window_means.h"
 #include "synthetic.h"
 #include "tests/temporary_folder.h"
-#include "traces/error.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

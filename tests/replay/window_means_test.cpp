@@ -1,6 +1,6 @@
-#include "replay/window_means.h"
+#include "replay/scores/window_means.h"
 
-#include "replay/scoring.h"
+#include "replay/scores/scoring.h"
 #include "synthetic.h"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "replay/registry.h"
+#include "replay/policies/registry.h"
 
 #include <ATen/ATen.h>
 

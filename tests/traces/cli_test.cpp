@@ -1,6 +1,6 @@
 // lava-trace as a user meets it: exit status, stdout and stderr.
 
-#include "tests/traces/raw_h5.h"
+#include "tests/base/raw_h5.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // Files that other programs made: links, types, filters and layouts, and the sentence for what is not taken.
 
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 #include "traces/trace.h"
 
 #include <ATen/ATen.h>

@@ -1,5 +1,5 @@
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 #include "traces/layer_datasets.h"
 #include "traces/verify.h"
 

@@ -1,7 +1,7 @@
 #include "traces/synthesize.h"
 
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 #include "traces/layer_datasets.h"
 #include "traces/trace.h"
 #include "traces/verify.h"

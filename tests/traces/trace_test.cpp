@@ -2,8 +2,8 @@
 
 #include "traces/trace.h"
 
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

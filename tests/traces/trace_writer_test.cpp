@@ -2,8 +2,8 @@
 
 #include "traces/trace_writer.h"
 
-#include "tests/traces/raw_h5.h"
-#include "traces/error.h"
+#include "base/error.h"
+#include "tests/base/raw_h5.h"
 #include "traces/synthesize.h"
 #include "traces/trace.h"
 

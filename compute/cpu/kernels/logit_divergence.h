@@ -1,0 +1,62 @@
+#pragma once
+
+// Terms of KL(p || p̂) over a stretch of the vocabulary, and its most likely token.
+
+#include "compute/cpu/kernels/exponential.h"
+#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/kernels/simd.h"
+
+namespace lava {
+
+/// p (e^u - 1 - u). Near 0 by its series, elsewhere p e^u is formed from log p, as u may be large where p vanishes.
+template <int bytes>
+typename Simd<bytes>::Floats divergence_terms(
+    typename Simd<bytes>::Floats u, typename Simd<bytes>::Floats log_p, typename Simd<bytes>::Floats p)
+{
+    using Floats = typename Simd<bytes>::Floats;
+    Floats series = Floats{} + 1.0F / 40320;
+    for (const float coefficient : {1.0F / 5040, 1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F}) {
+        series = series * u + coefficient;
+    }
+    const Floats small = p * u * u * series;
+    const Floats exponent = log_p + u;
+    const Floats large = exponential_of<bytes>(exponent < 88.0F ? exponent : Floats{} + 88.0F) - p * (u + 1.0F);
+    return Simd<bytes>::magnitude(u) < 0.5F ? small : large;
+}
+
+template <int bytes>
+double logit_divergence(const LogitChange& change, std::int64_t count, float& best, std::int64_t& best_index)
+{
+    using S = Simd<bytes>;
+    using Floats = typename S::Floats;
+    Floats sum = {};
+    Floats top = Floats{} + best;
+    std::int64_t i = 0;
+    for (; i + S::floats <= count; i += S::floats) {
+        const auto delta = S::template load<Floats>(change.delta + i);
+        sum += divergence_terms<bytes>(
+            delta - change.mean, S::template load<Floats>(change.log_p + i), S::template load<Floats>(change.p + i));
+        const Floats logit = S::template load<Floats>(change.logits + i) + delta;
+        top = logit > top ? logit : top;
+    }
+    double total = 0;
+    for (std::int64_t lane = 0; lane < S::floats; ++lane) {
+        total += sum[lane];
+    }
+    bool better = S::largest(top) > best;
+    for (; i < count; ++i) {
+        const auto one = [](float x) { return Floats{} + x; };
+        total += divergence_terms<bytes>(one(change.delta[i] - change.mean), one(change.log_p[i]), one(change.p[i]))[0];
+        better = better || change.logits[i] + change.delta[i] > best;
+    }
+    for (i = 0; better && i < count; ++i) {
+        const float logit = change.logits[i] + change.delta[i];
+        if (logit > best) {
+            best = logit;
+            best_index = i;
+        }
+    }
+    return total;
+}
+
+} // namespace lava

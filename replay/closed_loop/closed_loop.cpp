@@ -1,0 +1,319 @@
+#include "replay/closed_loop/closed_loop.h"
+
+#include "base/error.h"
+#include "replay/closed_loop/closed_loop_rows.h"
+#include "replay/closed_loop/decode_batch.h"
+#include "replay/closed_loop/recorded_predictions.h"
+#include "replay/losses/logit_loss.h"
+#include "traces/recorded_part.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+
+namespace lava {
+
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+std::size_t index(std::int64_t value)
+{
+    return static_cast<std::size_t>(value);
+}
+
+/// Absolute differences of two residual streams and norms of one, per row, layer and step.
+struct Drift
+{
+    std::vector<double> l1, l2; // [rows, L, S]
+};
+
+void add_norms(const float* a, const float* b, std::int64_t size, double& l1, double& l2)
+{
+    double sum = 0, squares = 0;
+    for (std::int64_t i = 0; i < size; ++i) {
+        const double x = static_cast<double>(a[i]) - (b != nullptr ? b[i] : 0);
+        sum += std::abs(x);
+        squares += x * x;
+    }
+    l1 = sum;
+    l2 = std::sqrt(squares);
+}
+
+/// What a teacher-forced pass gathers of every row.
+class Measurement
+{
+public:
+    Measurement(const Decoder& decoder, const Ids& inputs, std::size_t rows, std::int64_t num_layers)
+        : decoder_(decoder)
+        , inputs_(inputs)
+        , num_layers_(num_layers)
+        , steps_(std::ssize(inputs))
+    {
+        const auto tokens = rows * inputs.size();
+        for (auto* values : {&drift_.l1, &drift_.l2})
+            values->resize(tokens * index(num_layers));
+        kl_.resize(tokens);
+        cross_entropy_.resize(tokens);
+        top_ids_.resize(tokens);
+    }
+
+    /// The dense row, row 0, comes before the others in every layer.
+    void visit(const Tile& tile, std::int64_t layer, const at::Tensor& resid)
+    {
+        const bool dense = tile.first == 0;
+        if (dense)
+            dense_ = resid;
+        const auto hidden = resid.size(1);
+        const auto* others = resid.const_data_ptr<float>();
+        for (std::int64_t token = 0; token < resid.size(0); ++token) {
+            const auto row = tile.first + token / steps_, step = token % steps_;
+            const auto at = index((row * num_layers_ + layer) * steps_ + step);
+            add_norms(others + token * hidden, dense ? nullptr : dense_.const_data_ptr<float>() + step * hidden, hidden,
+                drift_.l1[at], drift_.l2[at]);
+        }
+        if (layer == num_layers_ - 1)
+            predict(tile, resid);
+    }
+
+    ClosedLoopDense dense() const
+    {
+        ClosedLoopDense result;
+        result.input_ids = inputs_;
+        result.cross_entropy = without_last(predictions_->cross_entropy(), steps_);
+        result.top_ids = predictions_->top_ids();
+        const auto values = num_layers_ * steps_;
+        result.resid_l1.assign(drift_.l1.begin(), drift_.l1.begin() + values);
+        result.resid_l2.assign(drift_.l2.begin(), drift_.l2.begin() + values);
+        return result;
+    }
+
+    const DensePredictions& predictions() const { return *predictions_; }
+
+    /// Adds the row of a policy's next budget.
+    void append(std::size_t row, ClosedLoopReplay& replay) const
+    {
+        const bool dense = row == 0;
+        const auto take = [](const auto& from, std::size_t first, std::size_t count, auto& to, bool zero) {
+            for (std::size_t i = first; i < first + count; ++i)
+                to.push_back(zero ? 0 : from[i]);
+        };
+        const auto steps = index(steps_), values = index(num_layers_ * steps_);
+        take(drift_.l1, row * values, values, replay.drift_l1, dense);
+        take(drift_.l2, row * values, values, replay.drift_l2, dense);
+        take(kl_, row * steps, steps, replay.kl, dense);
+        take(cross_entropy_, row * steps, steps - 1, replay.cross_entropy, false);
+        take(top_ids_, row * steps, steps, replay.top_ids, false);
+    }
+
+private:
+    static std::vector<double> without_last(std::vector<double> values, std::int64_t steps)
+    {
+        values.resize(index(steps - 1));
+        return values;
+    }
+
+    void predict(const Tile& tile, const at::Tensor& resid)
+    {
+        if (tile.first == 0) {
+            predictions_.emplace(decoder_, resid, std::span(inputs_).subspan(1));
+            std::ranges::copy(predictions_->cross_entropy(), cross_entropy_.begin());
+            std::ranges::copy(predictions_->top_ids(), top_ids_.begin());
+            return;
+        }
+        const auto losses = predictions_->losses(resid);
+        const auto first = tile.first * steps_;
+        std::ranges::copy(losses.kl, kl_.begin() + first);
+        std::ranges::copy(losses.cross_entropy, cross_entropy_.begin() + first);
+        std::ranges::copy(losses.top_ids, top_ids_.begin() + first);
+    }
+
+    const Decoder& decoder_;
+    const Ids& inputs_;
+    std::int64_t num_layers_;
+    std::int64_t steps_;
+    at::Tensor dense_; // [S, hidden_size] after the layer under way
+    std::optional<DensePredictions> predictions_;
+    Drift drift_; // of row 0: the norms of its own stream
+    std::vector<double> kl_, cross_entropy_; // [rows, S]
+    Ids top_ids_; // [rows, S]
+};
+
+/// What the prompt itself leads to: as recorded, or else what the model says from the recorded keys and values. Nothing
+/// where the prompt's tokens are not known.
+std::optional<std::int64_t> next_id(const Trace& trace, const Decoder& decoder, int threads)
+{
+    const auto& info = trace.info();
+    if (info.next_id >= 0)
+        return info.next_id;
+    if (info.continuation == "greedy")
+        return info.eval_ids.front();
+    if (info.prompt_ids.empty())
+        return std::nullopt;
+    const auto rows = dense_row(info, info.seq_len - 1); // the last token of the prompt once more, as the first step
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
+    return batch.generate(std::span(info.prompt_ids).last(1), 1, [] {}).front();
+}
+
+/// Inputs of the teacher-forced steps: those recorded, and what the dense run says after them.
+Ids forced_inputs(const Trace& trace, const Decoder& decoder, std::int64_t steps, int threads)
+{
+    const auto& info = trace.info();
+    auto inputs = info.eval_ids;
+    if (steps <= info.eval_len) {
+        inputs.resize(index(steps));
+        return inputs;
+    }
+    const auto rows = dense_row(info, info.seq_len);
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, threads);
+    const auto predicted = batch.generate(inputs, steps - 1, [] {});
+    inputs.insert(inputs.end(), predicted.begin() + info.eval_len - 1, predicted.end());
+    return inputs;
+}
+
+/// The steps attend as the trace says; the model must not see more or less of so many tokens.
+void check_windows(const TraceInfo& info, const ModelConfig& config, std::int64_t tokens)
+{
+    const auto seen = [tokens](std::int64_t window) { return window == 0 ? tokens : std::min(window, tokens); };
+    for (std::size_t layer = 0; layer < config.layer_window.size(); ++layer) {
+        const auto recorded = info.layer_windows.empty() ? 0 : info.layer_windows[layer];
+        if (seen(recorded) != seen(config.layer_window[layer]))
+            throw Error(info.file + ": /model/layer_windows: expected the model's sliding window of "
+                + std::to_string(config.layer_window[layer]) + " in layer " + std::to_string(layer) + ", found "
+                + std::to_string(recorded) + " (0: none)");
+    }
+}
+
+void check_trace(const TraceInfo& info, const ModelConfig& config, std::int64_t steps)
+{
+    if (info.eval_ids.empty())
+        throw Error(info.file + ": no eval_ids recorded, the tokens that the closed loop starts from");
+    check_length(config, info.seq_len, steps);
+    check_windows(info, config, info.seq_len + steps);
+}
+
+/// Every row's own answer, [rows, steps]: the first token is the prefill's and the same for all.
+Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, std::int64_t steps,
+    const std::function<void()>& progress)
+{
+    const Ids forced{first};
+    Ids predicted;
+    if (steps > 1)
+        predicted = batch.generate(forced, steps - 1, progress);
+    Ids ids;
+    for (std::size_t row = 0; row < rows; ++row) {
+        ids.push_back(first);
+        const auto begin = predicted.begin() + static_cast<std::ptrdiff_t>(row) * (steps - 1);
+        ids.insert(ids.end(), begin, begin + (steps - 1));
+    }
+    return ids;
+}
+
+void check_ids(const std::string& file, const char* dataset, const Ids& ids, std::int64_t vocab)
+{
+    for (const auto id : ids) {
+        if (id < 0 || id >= vocab)
+            throw Error(file + ": " + dataset + ": expected token ids from 0 to " + std::to_string(vocab - 1)
+                + " (the model's vocabulary), found " + std::to_string(id));
+    }
+}
+
+} // namespace
+
+Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
+{
+    const auto& info = trace.info();
+    if (is_part(info))
+        throw Error(info.file + ": holds " + part_text(info)
+            + " of the model only; --model, and with it losses of layer outputs and the closed loop, needs all of it");
+    const Checkpoint checkpoint(folder);
+    if (!(checkpoint.config().shape == info.shape))
+        throw Error("--model: " + folder.string() + " is not the model of " + info.file + ": expected "
+            + std::to_string(info.shape.num_layers) + " layers, " + std::to_string(info.shape.num_heads)
+            + " query heads, " + std::to_string(info.shape.num_kv_heads) + " KV heads of "
+            + std::to_string(info.shape.head_dim) + ", found " + std::to_string(checkpoint.config().shape.num_layers)
+            + ", " + std::to_string(checkpoint.config().shape.num_heads) + ", "
+            + std::to_string(checkpoint.config().shape.num_kv_heads) + ", "
+            + std::to_string(checkpoint.config().shape.head_dim));
+    if (info.weights_sha256.empty())
+        throw Error(info.file + ": no weights_sha256 recorded, so that --model cannot be checked against it");
+    const auto found = checkpoint.sha256();
+    if (found != info.weights_sha256)
+        throw Error("--model: " + folder.string() + " is not the model of " + info.file
+            + ": expected weights with SHA-256 " + info.weights_sha256 + ", found " + found);
+    check_ids(info.file, "/tokens/prompt_ids", info.prompt_ids, checkpoint.config().vocab_size);
+    check_ids(info.file, "/tokens/eval_ids", info.eval_ids, checkpoint.config().vocab_size);
+    return Decoder(checkpoint, {.device = "cpu", .dtype = "float32"});
+}
+
+void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options, ReplayReport& report,
+    const ReplayObserver& observer)
+{
+    const c10::InferenceMode inference;
+    const auto& info = trace.info();
+    const auto steps = options.steps > 0 ? options.steps : info.eval_len;
+    check_trace(info, decoder.config(), steps);
+    const auto first = next_id(trace, decoder, options.threads);
+    if (!first && options.free)
+        throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
+    if (!first)
+        observer.note("whether answers are exact stays open: the trace records neither next_id nor prompt_ids, so what "
+                      "the prompt itself leads to is not known");
+    const auto rows = closed_loop_rows(report);
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
+    const auto free_steps = options.free ? batch.generate_progress(steps - 1) : 0;
+    observer.begin(static_cast<long>(info.shape.num_layers + free_steps));
+    const auto inputs = forced_inputs(trace, decoder, steps, options.threads);
+
+    Measurement measurement(decoder, inputs, rows.retained.size(), info.shape.num_layers);
+    batch.run(
+        inputs,
+        [&](const Tile& tile, std::int64_t layer, const at::Tensor& resid) { measurement.visit(tile, layer, resid); },
+        observer.step);
+    if (const auto found = contradiction(trace, measurement.predictions()); !found.empty())
+        observer.note(found);
+    report.closed_loop = measurement.dense();
+    report.closed_loop.next_id = first.value_or(-1);
+    report.closed_loop.end_ids = decoder.config().eos_token_ids;
+    for (std::size_t p = 0; p < report.policies.size(); ++p) {
+        auto& replay = report.policies[p].closed_loop = {};
+        for (const auto row : rows.of_cell[p])
+            measurement.append(row, replay);
+    }
+    if (!options.free)
+        return;
+    const auto ids = answers(batch, rows.retained.size(), *first, steps, observer.step);
+    const auto answer_of = [&](std::size_t row) { return std::span(ids).subspan(row * index(steps), index(steps)); };
+    const auto append
+        = [](Ids& to, std::span<const std::int64_t> from) { to.insert(to.end(), from.begin(), from.end()); };
+    append(report.closed_loop.generated_ids, answer_of(0));
+    for (std::size_t p = 0; p < report.policies.size(); ++p)
+        for (const auto row : rows.of_cell[p])
+            append(report.policies[p].closed_loop.generated_ids, answer_of(row));
+}
+
+void name_tokens(const Tokenizer& tokenizer, ReplayReport& report)
+{
+    auto& dense = report.closed_loop;
+    std::set<std::int64_t> ids;
+    const auto add = [&](const Ids& more) { ids.insert(more.begin(), more.end()); };
+    add(dense.input_ids);
+    add(dense.top_ids);
+    add(dense.generated_ids);
+    if (dense.next_id >= 0)
+        add({dense.next_id});
+    for (const auto& policy : report.policies) {
+        add(policy.closed_loop.top_ids);
+        add(policy.closed_loop.generated_ids);
+    }
+    dense.token_ids.assign(ids.begin(), ids.end());
+    dense.token_texts.clear();
+    for (const auto id : ids)
+        dense.token_texts.push_back(tokenizer.token_bytes(id));
+}
+
+} // namespace lava

@@ -1,0 +1,113 @@
+#pragma once
+
+#include "replay/division/allocation.h"
+#include "replay/policies/parameters.h"
+#include "replay/policy.h"
+#include "replay/scores/entry_scores.h"
+
+#include <string>
+#include <vector>
+
+namespace lava {
+
+/// How layers share the budget.
+struct LayerRule
+{
+    enum class Kind
+    {
+        uniform,
+        pyramid,
+        entropy, ///< of the layer's scores (LAVa)
+        preference, ///< CAKE
+        model_wide, ///< where the model's best scores fall (Layer-DefensiveKV)
+        table ///< a file
+    };
+    enum class Schedule
+    {
+        integer, ///< AdaKV's and LAVa's code
+        kvcache_factory, ///< the same, but uniform for prompts shorter than twice the budget
+        paper ///< real-valued, rounded down
+    };
+
+    Kind kind = Kind::uniform;
+    Schedule schedule = Schedule::integer;
+    std::int64_t beta = 20;
+    std::int64_t first_prompt = 0; ///< tokens that an integer pyramid is computed for; 0: the trace's
+    double tau1 = 1;
+    double tau2 = 1;
+    bool cascading = true;
+    std::string table;
+};
+
+/// How the heads of a layer share its number.
+struct HeadRule
+{
+    enum class Kind
+    {
+        uniform,
+        layer_wide ///< where the layer's best scores fall, with a floor of alpha
+    };
+
+    Kind kind = Kind::uniform;
+    double alpha = 0;
+    bool nominal_floor = false; ///< alpha of the nominal budget, window included (LAVa's released code)
+    bool normalize = false;
+};
+
+/// Which entries are kept for being recent.
+enum class Recent
+{
+    window, ///< those of the window
+    half, ///< half of the budget, rounded down; as much goes to the best
+    even ///< those of the window, inside twice the half
+};
+
+/// A policy as a choice of pieces.
+struct Composition
+{
+    ScoreRule score;
+    LayerRule layers;
+    HeadRule heads;
+    bool per_query_head = false;
+    Recent recent = Recent::window;
+};
+
+/// Sets whatever `params` has a value for, by name; a preset declares those that may differ.
+void read_parameters(Composition& composition, const PolicyParams& params);
+
+/// Scores, then layers, then heads, as composed. Throws UsageError for pieces that do not fit together.
+class Composed : public Policy
+{
+public:
+    explicit Composed(Composition composition);
+
+    std::int64_t window() const override { return composition_.score.window; }
+    std::int64_t query_rows() const override;
+    PolicyNeeds needs() const override;
+    bool compares_heads() const override;
+    bool per_query_head() const override { return composition_.per_query_head; }
+    bool ranks_by_budget() const override { return composition_.recent == Recent::half; }
+    LayerScores score(const LayerInputs& layer) const override;
+    LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
+    Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;
+
+private:
+    std::vector<std::int64_t> layer_numbers(std::span<const RankedLayer> layers, const BudgetRequest& request) const;
+    Allocation divide(
+        std::span<const std::int64_t> numbers, std::span<const RankedLayer> layers, const BudgetRequest& request) const;
+    Allocation cake(std::span<const RankedLayer> layers, const BudgetRequest& request) const;
+
+    Composition composition_;
+    std::vector<double> table_;
+};
+
+/// compose:score=...,layers=...,heads=...: any combination.
+class Compose : public Composed
+{
+public:
+    explicit Compose(const PolicyParams& params);
+
+    static std::vector<ParameterInfo> parameters();
+};
+
+} // namespace lava
