@@ -31,9 +31,10 @@ std::vector<std::size_t> aligned(std::string_view kept, std::string_view decoded
 CutText cut_middle(const OfficialDecoder& decoder, std::string_view text, const Encoding& encoding, std::int64_t tokens,
     bool joined, const std::vector<TextRange>& ranges)
 {
+    const bool fits = std::ssize(encoding.ids) <= tokens;
     const std::int64_t half = tokens / 2;
-    const Ids head(encoding.ids.begin(), encoding.ids.begin() + half);
-    const Ids tail(encoding.ids.end() - half, encoding.ids.end());
+    const Ids head(encoding.ids.begin(), fits ? encoding.ids.end() : encoding.ids.begin() + half);
+    const Ids tail(fits ? encoding.ids.end() : encoding.ids.end() - half, encoding.ids.end());
     CutText result;
     if (joined) {
         Ids both = head;
@@ -43,11 +44,12 @@ CutText cut_middle(const OfficialDecoder& decoder, std::string_view text, const 
         result.text = decoder(head) + decoder(tail);
     }
     std::size_t cut_begin = 0;
-    for (std::int64_t i = 0; i < half; ++i) {
-        cut_begin = std::max(cut_begin, encoding.ranges[static_cast<std::size_t>(i)].end);
+    for (std::size_t i = 0; i < head.size(); ++i) {
+        cut_begin = std::max(cut_begin, encoding.ranges[i].end);
     }
-    const std::size_t cut_end
-        = std::max(cut_begin, encoding.ranges[encoding.ranges.size() - static_cast<std::size_t>(half)].begin);
+    const std::size_t tail_begin
+        = tail.empty() ? text.size() : encoding.ranges[encoding.ranges.size() - tail.size()].begin;
+    const std::size_t cut_end = std::max(cut_begin, tail_begin);
     const auto places
         = aligned(std::string(text.substr(0, cut_begin)) + std::string(text.substr(cut_end)), result.text);
     const auto place = [&](std::size_t at) {

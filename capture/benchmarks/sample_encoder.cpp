@@ -106,12 +106,15 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample) const
     const Tokenizer& tokenizer = decoder_.tokenizer();
     EncodedSample encoded;
     CutText cut{sample.text, sample.ranges};
-    if (sample.cut != Cut::none && max_length_) {
+    const bool joined = sample.cut == Cut::joined_halves;
+    if (joined || (sample.cut == Cut::halves && max_length_)) {
         const Encoding whole = tokenizer.encode(sample.text, true);
-        if (std::ssize(whole.ids) > *max_length_) {
-            encoded.uncut_tokens = std::ssize(whole.ids);
-            cut = cut_middle(
-                decoder_, sample.text, whole, *max_length_, sample.cut == Cut::joined_halves, sample.ranges);
+        const std::int64_t tokens = std::ssize(whole.ids);
+        const bool is_longer = max_length_ && tokens > *max_length_;
+        encoded.uncut_tokens = is_longer ? tokens : 0;
+        // InfiniteBench makes tokens text again even where it leaves none out
+        if (joined || is_longer) {
+            cut = cut_middle(decoder_, sample.text, whole, is_longer ? *max_length_ : tokens, joined, sample.ranges);
         }
     }
     encoded.chat = sample.chat && tokenizer.has_chat_template();
@@ -135,8 +138,29 @@ std::string SampleEncoder::with_answer_prefix(const Sample& sample, const std::s
     return (chat ? decoder_.tokenizer().apply_chat_template({{"user", text}}) : text) + sample.answer_prefix;
 }
 
-/// kvpress: context and question are tokenized apart; what a chat template puts behind the user's text follows the
-/// question.
+/// The context as kvpress has it, and what follows the question: what a chat template puts behind the user's text.
+std::pair<std::string, std::string> SampleEncoder::around_question(const std::string& context, bool chat) const
+{
+    if (!chat) {
+        return {bos_ + context, "\n"};
+    }
+    if (template_asks_for_thinking_) {
+        throw Error(
+            "--variant kvpress: expected a chat template without enable_thinking, which kvpress turns off, found "
+            "one with it: use --no-chat");
+    }
+    const std::string mark(context.size() + 10, '#');
+    const std::string rendered = decoder_.tokenizer().apply_chat_template({{"user", context + mark}});
+    const std::size_t at = rendered.find(mark);
+    if (at == std::string::npos) {
+        throw Error(
+            "--variant kvpress: expected a chat template that inserts the text as it is, found one that changes "
+            "it: use --no-chat");
+    }
+    return {rendered.substr(0, at), rendered.substr(at + mark.size())};
+}
+
+/// kvpress: context and question are tokenized apart.
 EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
 {
     const Tokenizer& tokenizer = decoder_.tokenizer();
@@ -144,19 +168,7 @@ EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
     const std::string context = sample.text.substr(0, sample.question_begin);
     const std::string question = sample.text.substr(sample.question_begin);
     encoded.chat = sample.chat && tokenizer.has_chat_template();
-    if (encoded.chat && template_asks_for_thinking_) {
-        throw Error(
-            "--variant kvpress: expected a chat template without enable_thinking, which kvpress turns off, found "
-            "one with it: use --no-chat");
-    }
-    std::string before = bos_ + context, behind = "\n";
-    if (encoded.chat) {
-        const std::string mark(context.size() + 10, '#');
-        const std::string rendered = tokenizer.apply_chat_template({{"user", context + mark}});
-        const std::size_t at = rendered.find(mark);
-        before = rendered.substr(0, at);
-        behind = rendered.substr(at + mark.size());
-    }
+    const auto [before, behind] = around_question(context, encoded.chat);
     Encoding encoding = tokenizer.encode(before, false);
     if (max_length_ && std::ssize(encoding.ids) > *max_length_) {
         encoded.uncut_tokens = std::ssize(encoding.ids);

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace lava {
@@ -42,6 +43,7 @@ public:
 private:
     EncodedSample encode_text(const Sample& sample) const;
     EncodedSample encode_for_kvpress(const Sample& sample) const;
+    std::pair<std::string, std::string> around_question(const std::string& context, bool chat) const;
     std::string with_answer_prefix(const Sample& sample, const std::string& text, bool chat) const;
     void check_length(const Sample& sample, const EncodedSample& encoded) const;
 

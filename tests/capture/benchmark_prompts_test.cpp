@@ -193,6 +193,22 @@ TEST_F(BenchmarkPrompts, OfLongBenchLoseTheirMiddle)
     EXPECT_THAT(spans_of(cut), testing::ElementsAre("context=2gh", "question=ij"));
 }
 
+TEST_F(BenchmarkPrompts, OfInfiniteBenchAreDecodedEvenWhereTheyFit)
+{
+    std::ofstream(folder_ / "tokenizer_config.json") << R"({"clean_up_tokenization_spaces": true})";
+    const OfficialDecoder decoder(tokenizer, folder_.path());
+    Sample sample;
+    sample.text = "Yes , I do n't . 12";
+    sample.ranges = {{"question", {17, 19}}};
+    for (const auto& [cut, text] :
+        {std::pair(Cut::halves, "<s>Yes , I do n't . 12"), {Cut::joined_halves, "<s>Yes, I don't. 12"}}) {
+        sample.cut = cut;
+        const auto encoded = SampleEncoder(decoder, folder_.path(), 50, {}).encode(sample);
+        EXPECT_EQ(text_of(encoded.ids), text);
+        EXPECT_THAT(spans_of(encoded), testing::ElementsAre("question=12"));
+    }
+}
+
 TEST_F(BenchmarkPrompts, ACharacterThatIsCutApartIsReplaced)
 {
     Sample sample;

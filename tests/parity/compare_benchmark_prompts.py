@@ -264,16 +264,21 @@ class Official:
     def kvpress_infinitebench(self, file, length, chat):
         tables = self.kvpress_tables("infinite_bench")
         task = file.name.split(".")[0]
-        if task in ("math_find", "code_run"):
-            raise FileNotFoundError(f"{task} of kvpress is compared by hand")
         result = []
         for record in read_lines(file):
             options = dict(zip(("OPTION_A", "OPTION_B", "OPTION_C", "OPTION_D"), record["options"]))
             question = record["input"] + tables["question_template"].get(task, "").format(**options)
+            given = {"context": record["context"]}
             if task == "kv_retrieval":
                 question = question.replace("The value associated with the specified key is:", "")
-            result.append(self.kvpress_preprocess(tables["context_prefix"][task].format(context=record["context"]), question,
-                                                  tables["answer_prefix"].get(task, ""), length, chat))
+            elif task == "code_run":
+                given["func"] = re.findall(r"(func_[0-9]+)\(-?[0-9]+\)", question)[0]
+            elif task == "math_find":
+                given.update(input=question, prefix=f"What is {re.findall('The .+ of', question)[0].lower()[:-3]} in the following list?")
+            context = tables["context_prefix"][task].format(**given)
+            if task == "math_find":
+                context = context.replace("You should answer with only one number, no other words. The largest number of the list is:", "")
+            result.append(self.kvpress_preprocess(context, question, tables["answer_prefix"].get(task, ""), length, chat))
         return result
 
     def kvpress_ruler(self, file, length, chat):
