@@ -28,7 +28,14 @@ add_library(lava::torch ALIAS lava_torch)
 target_include_directories(lava_torch SYSTEM INTERFACE
     "${LAVA_TORCH_DIR}/include" "${LAVA_TORCH_DIR}/include/torch/csrc/api/include")
 target_link_options(lava_torch INTERFACE -Wl,--allow-shlib-undefined) # libtorch_cpu finds its CUDA runtime by its RUNPATH
-target_link_libraries(lava_torch INTERFACE "${LAVA_TORCH_DIR}/lib/libtorch_cpu.so" "${LAVA_TORCH_DIR}/lib/libc10.so")
+# libsentencepiece (Debian 12's 0.1.97) and libc10 both export FLAGS_minloglevel, 32 bytes of the one and 4 of the other, and the loader
+# gives both the first that it meets. Were that c10's, sentencepiece would write over the flag behind it as well, and an allocation that
+# fails would end the program in abort() instead of an exception. So sentencepiece comes first.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(SentencePiece REQUIRED IMPORTED_TARGET GLOBAL sentencepiece)
+list(GET SentencePiece_LINK_LIBRARIES 0 lava_sentencepiece)
+target_link_libraries(lava_torch INTERFACE "-Wl,--push-state,--no-as-needed,${lava_sentencepiece},--pop-state"
+    "${LAVA_TORCH_DIR}/lib/libtorch_cpu.so" "${LAVA_TORCH_DIR}/lib/libc10.so")
 
 set(lava_torch_devices "CPU")
 if(EXISTS "${LAVA_TORCH_DIR}/lib/libtorch_cuda.so")

@@ -53,6 +53,18 @@ TEST_F(ReplayRefuses, AnUnknownParameterOrValue)
     expect_refusal("lava-replay trace.h5 -p snapkv:window=0 -b 48 -o report.h5", 2, {"window", "0"});
 }
 
+TEST_F(ReplayRefuses, ATraceThatMemoryDoesNotHold)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "the address sanitizer needs more than any limit leaves";
+#endif
+    ASSERT_EQ(run("lava-trace synth --layers 1 --heads 8 --kv-heads 8 --head-dim 128 --hidden-size 64 --seq-len 8192 "
+                  "--eval-len 1 --window 32 -o large.h5")
+                  .status,
+        0);
+    expect_refusal("ulimit -d 80000; lava-replay large.h5 -p snapkv -b 64 -o report.h5", 1, {"not enough memory"});
+}
+
 TEST_F(ReplayRefuses, AnUnknownDevice)
 {
     expect_refusal("lava-replay trace.h5 -p snapkv -b 48 --device tpu -o report.h5", 2, {"tpu", "cpu or cuda"});
