@@ -2,7 +2,7 @@
 
 #include "base/hdf5/h5_handles.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -113,7 +113,7 @@ std::optional<std::int64_t> noted_digest(
 
 std::uint32_t digest_more(std::uint32_t so_far, const void* bytes, std::size_t size)
 {
-    return static_cast<std::uint32_t>(::crc32_z(so_far, static_cast<const Bytef*>(bytes), size));
+    return ::libdeflate_crc32(so_far, bytes, size); // zlib's numbers, several times as fast
 }
 
 void write_digest(const Group& group, hid_t dataset, const std::string& name, std::uint32_t value)
