@@ -23,6 +23,13 @@ run lava-analyze table report.h5 | grep snapkv >/dev/null
 [[ ! -e usr/bin/lava-gui ]] || run lava-gui report.h5 --screenshot window.png >/dev/null
 [[ ! -e usr/bin/lava-gui || -s window.png ]] || { echo "lava-gui: expected window.png"; exit 1; }
 
+if [[ -e $build/help ]]; then # written where there was a Python
+    for program in "${programs[@]}"; do
+        for file in "man/man1/$program.1" "bash-completion/completions/$program" "zsh/site-functions/_$program"; do
+            [[ -s usr/share/$file ]] || { echo "usr/share/$file: expected a file, found none"; exit 1; }
+        done
+    done
+fi
 for file in LICENSE README.md CHANGELOG.md docs/{guide,policies,method,glossary}.md traces/FORMAT.md analysis/FORMAT.md; do
     cmp "usr/share/doc/lava/$file" "$source/$file"
 done
