@@ -230,11 +230,13 @@ po::variables_map read_command_line(int argc, char** argv, const po::options_des
     po::variables_map values;
     try {
         const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
-        const po::positional_options_description none;
-        po::store(po::command_line_parser(argc, argv).options(described).positional(none).style(style).run(), values);
+        const po::parsed_options parsed = po::command_line_parser(argc, argv).options(described).style(style).run();
+        for (const po::option& option : parsed.options) {
+            if (option.position_key >= 0)
+                throw UsageError("'" + option.value.front() + "' belongs to no option; --help lists them");
+        }
+        po::store(parsed, values);
         po::notify(values);
-    } catch (const po::too_many_positional_options_error&) {
-        throw UsageError("an argument belongs to no option; --help lists them");
     } catch (const po::error& error) {
         throw UsageError(error.what());
     }

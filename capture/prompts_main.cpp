@@ -78,7 +78,13 @@ po::variables_map parse(int argc, const char* const* argv)
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     po::variables_map values;
     try {
-        po::store(po::command_line_parser(argc, argv).options(all_options()).positional({}).style(style).run(), values);
+        const auto options = all_options();
+        const po::parsed_options parsed = po::command_line_parser(argc, argv).options(options).style(style).run();
+        for (const po::option& option : parsed.options) {
+            if (option.position_key >= 0)
+                throw UsageError("'" + option.value.front() + "' belongs to no option; --help lists them");
+        }
+        po::store(parsed, values);
     } catch (const po::error& error) {
         throw UsageError(error.what());
     }

@@ -12,7 +12,7 @@ set(lava_cuda_default OFF)
 if(CMAKE_CUDA_COMPILER AND NOT LAVA_FUZZ) # nvcc does not know the fuzzers' flags
     set(lava_cuda_default ON)
 endif()
-option(LAVA_WITH_CUDA "Build the CUDA kernels of compute/cuda and replay/cuda, needs nvcc" ${lava_cuda_default})
+option(LAVA_WITH_CUDA "Build the CUDA kernels of compute/cuda, needs nvcc" ${lava_cuda_default})
 
 if(LAVA_WITH_CUDA)
     if(NOT CMAKE_CUDA_COMPILER)

@@ -348,7 +348,7 @@ TEST_F(CaptureProgram, RefusesWrongUsage)
     expect_failure(stories("--prompt a --device cpu,cpu,cpu,cpu,cpu,cpu -o t.h5"), 2,
         "--device: expected at most 5 devices, one for each of the model's layers, found 6");
     expect_failure(stories("--prompt a --windo 4 -o t.h5"), 2, "windo");
-    expect_failure(stories("--prompt a stray -o t.h5"), 2, "belongs to no option");
+    expect_failure(stories("--prompt a stray -o t.h5"), 2, "'stray' belongs to no option");
 }
 
 TEST_F(CaptureProgram, SaysInOneSentenceWhatFailed)
