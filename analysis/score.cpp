@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <set>
 #include <string_view>
 #include <tuple>
 
@@ -148,7 +149,7 @@ Value value_of(const nlohmann::json& id)
 {
     if (id.is_null())
         return {};
-    if (id.is_number_integer())
+    if (id.is_number_integer() && !(id.is_number_unsigned() && id.get<std::uint64_t>() >> 63 != 0))
         return id.get<std::int64_t>();
     return id.is_string() ? id.get<std::string>() : id.dump();
 }
@@ -239,8 +240,12 @@ ScoreResult score_predictions(const ScoreRequest& request)
 {
     constexpr std::size_t few = 30;
     Scorer scorer(request);
-    for (const std::filesystem::path& file : request.predictions)
+    std::set<std::filesystem::path> files;
+    for (const std::filesystem::path& file : request.predictions) {
+        if (!files.insert(std::filesystem::weakly_canonical(file)).second)
+            throw UsageError("--predictions: " + file.string() + " is given twice, and would count twice");
         scorer.add(file);
+    }
     const bool several_files = request.predictions.size() > 1;
     ScoreResult result;
     for (const auto& [reason, count] : scorer.unanswerable())

@@ -103,14 +103,30 @@ struct Cell
     double depth = 0;
     std::string context; ///< with the needle in it
     std::string needle, question;
+    std::size_t needle_from = 0; ///< about where in the context the needle is planted
 };
+
+/// Where `words` stand in `text` nearest to `place`, from `begin` to `end`; npos where they do not.
+std::size_t nearest(
+    const std::string& text, const std::string& words, std::size_t begin, std::size_t end, std::size_t place)
+{
+    const auto distance = [&](std::size_t at) { return at > place ? at - place : place - at; };
+    std::size_t best = std::string::npos;
+    for (std::size_t at = text.find(words, begin); at != std::string::npos && at + words.size() <= end;
+         at = text.find(words, at + 1)) {
+        if (best == std::string::npos || distance(at) < distance(best))
+            best = at;
+    }
+    return best;
+}
 
 void add_spans(Sample& sample, const Cell& cell, std::size_t context_begin)
 {
     sample.ranges.push_back({"context", {context_begin, context_begin + cell.context.size()}});
     const std::size_t first_letter = cell.needle.find_first_not_of(" \n");
     const std::string words = cell.needle.substr(first_letter, cell.needle.find_last_not_of(" \n") + 1 - first_letter);
-    const std::size_t at = sample.text.find(words, context_begin);
+    const std::size_t at = nearest(sample.text, words, context_begin, context_begin + cell.context.size(),
+        context_begin + cell.needle_from + first_letter);
     if (at != std::string::npos) {
         sample.ranges.push_back({"needle", {at, at + words.size()}});
     }
@@ -174,8 +190,10 @@ public:
         for (const std::int64_t length : request_.lengths) {
             const Ids context = context_of(length);
             for (const double depth : request_.depths) {
-                const Ids ids = planted(context, place(context, depth), needle_ids_);
-                samples.push_back(sample_of(request_, {length, depth, decoder_(ids), needle_, question_}));
+                const std::int64_t before = place(context, depth);
+                const Ids ids = planted(context, before, needle_ids_);
+                samples.push_back(sample_of(request_,
+                    {length, depth, decoder_(ids), needle_, question_, decoder_(first(context, before)).size()}));
             }
         }
         return samples;

@@ -327,6 +327,22 @@ TEST_F(BenchmarkPrompts, OfANeedleHaveItBehindASentence)
         [&] { samples(request); }, ThrowsMessage<Error>(HasSubstr("--lengths 200: expected room for the needle")));
 }
 
+TEST_F(BenchmarkPrompts, OfANeedleWhoseWordsTheTextHasTooMarkThePlantedOnes)
+{
+    SampleRequest request;
+    request.benchmark = "needle";
+    request.records = {write("book.txt", "A river. Two. Six. ")};
+    request.lengths = {300};
+    request.depths = {100};
+    request.needle = " river.";
+    request.question = "Where?";
+    const Sample one = samples(request).front();
+    const auto range = std::ranges::find(one.ranges, "needle", &TextRange::name);
+    ASSERT_NE(range, one.ranges.end());
+    EXPECT_NE(one.text.find("river."), one.text.rfind("river."));
+    EXPECT_EQ(range->bytes.begin, one.text.rfind("river."));
+}
+
 TEST_F(BenchmarkPrompts, NameFileAndLineOfWhatDoesNotFit)
 {
     EXPECT_EQ(refusal("longbench", "r.jsonl", ""), "r.jsonl: is empty");
