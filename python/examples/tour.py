@@ -72,6 +72,10 @@ except ImportError as missing:
 print(table[["policy", "match", "budget", "retained", "attn_out_l1_relative", f"survival_{name}"]].to_string(index=False))
 print(report.layers("lava", match="nominal").pivot(index="layer", columns="budget", values="attn_out_l1_relative"))
 
+# Any other table of lava-analyze comes by its name: here what became of the sentence in each layer.
+spans = report.analyze("spans", "lava", int(lava.budgets[-1]), "nominal", "--by=layer")
+print(spans[["span", "layer", "survival", "global_eviction"]].to_string(index=False))
+
 # %% See what is kept
 # A row for every entry that is kept, beside the tokens' texts: the sentence's words by how many heads keep them.
 entries = report.kept("lava", int(lava.budgets[-1]), "nominal").merge(report.tokens(), on="position")

@@ -26,6 +26,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from .trace import _path
+
 PARTS = {"lava-replay": "replay", "lava-analyze": "analysis"}  # a program: its folder within a build folder
 
 StrPath = str | os.PathLike[str]
@@ -47,8 +49,9 @@ class ProgramError(RuntimeError):
 def find_program(name: str, place: StrPath | None = None) -> str:
     """The path of `name`, such as "lava-replay"; `place` is a folder to look in or the program itself, and no other then counts.
 
-    Raises FileNotFoundError, naming the places looked at.
+    Raises FileNotFoundError, naming the places looked at, and TypeError where `place` is no path.
     """
+    place = None if place is None else _path("place", place)
     for given, said in ((place, str(place)), (os.environ.get("LAVA_BIN") or None, f"LAVA_BIN={os.environ.get('LAVA_BIN')}")):
         if given is not None:
             found = _at(name, Path(given))

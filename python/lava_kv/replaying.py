@@ -7,11 +7,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
+
+import numpy as np
 
 from .programs import StrPath, find_program, run_program
 from .report import Report
-from .trace import Trace
+from .trace import Trace, _found, _path
 
 Budgets = str | SupportsIndex | Iterable[str | SupportsIndex] | None
 
@@ -41,26 +43,31 @@ def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, 
 
     Returns a Report, whose tables need lava-analyze, looked for in the same places.
     Raises FileNotFoundError where lava-replay is not found, and ProgramError, with lava-replay's own sentence, where it refuses
-    the trace, a policy or a budget. ValueError, TypeError: a budget that is no whole number and no string.
+    the trace, a policy or a budget. ValueError: no policies or no budgets in a list. TypeError: an argument of another type, such as
+    a budget that is no whole number and no string.
     """
+    if not isinstance(trace, (Trace, str, bytes, os.PathLike)):
+        raise TypeError(f"trace: expected a path or a Trace, found {_found(trace)}")
+    file = trace.path if isinstance(trace, Trace) else _path("trace", trace)
+    arguments = [f"--policy={_policy(policy)}" for policy in _several("policies", policies, "all that the trace can serve")]
+    arguments += [f"--budget={_budget(budget)}" for budget in _several("budgets", budgets, "12 of them")]
+    arguments += [f"--match={match}", f"--device={device}"]
+    arguments += [f"--{name}={value}" for name, value in (("threads", threads), ("steps", steps)) if value is not None]
+    if model is not None:
+        arguments.append(f"--model={_path('model', model)}")
+    for wanted, option in ((not verify, "--no-verify"), (not rankings, "--no-rankings"), (closed_loop, "--closed-loop"), (free, "--free"),
+                           (not layer_output, "--no-layer-output")):
+        if wanted:
+            arguments.append(option)
+    program = None if program is None else _path("program", program)
+    output = None if output is None else _path("output", output)
     found = find_program("lava-replay", program)
     folder = None
     if output is None:
         folder = tempfile.mkdtemp(prefix="lava-kv.")
         output = os.path.join(folder, "report.h5")
-    arguments = [f"--policy={policy}" for policy in ([policies] if isinstance(policies, str) else policies or ())]
-    arguments += [f"--budget={_budget(budget)}" for budget in _several(budgets)]
-    arguments += [f"--output={os.fspath(output)}", f"--match={match}", f"--device={device}"]
-    arguments += [f"--{name}={value}" for name, value in (("threads", threads), ("steps", steps)) if value is not None]
-    if model is not None:
-        arguments.append(f"--model={os.fspath(model)}")
-    for wanted, option in ((not verify, "--no-verify"), (not rankings, "--no-rankings"), (closed_loop, "--closed-loop"), (free, "--free"),
-                           (not layer_output, "--no-layer-output")):
-        if wanted:
-            arguments.append(option)
-    file = trace.path if isinstance(trace, Trace) else os.fspath(trace)
     try:
-        run_program(found, [*arguments, file if not file.startswith("-") else f"./{file}"])
+        run_program(found, [*arguments, f"--output={output}", file if not file.startswith("-") else f"./{file}"])
         report = Report(output, program=program)
     except BaseException:
         if folder is not None:
@@ -70,16 +77,28 @@ def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, 
     return report
 
 
-def _several(budgets: Budgets) -> list[str | SupportsIndex]:
-    if budgets is None:
+def _several(name: str, values: Any, default: str) -> list[Any]:
+    """One or several as a list, empty for None; ValueError where there are none."""
+    if values is None:
         return []
-    return list(budgets) if isinstance(budgets, Iterable) and not isinstance(budgets, str) else [budgets]
+    several = list(values) if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) else [values]
+    if not several:
+        raise ValueError(f"{name}: expected at least one, or None for {default}, found none")
+    return several
 
 
-def _budget(budget: str | SupportsIndex) -> str:
+def _policy(policy: Any) -> str:
+    if not isinstance(policy, str):
+        raise TypeError(f"policies: expected strings, found {_found(policy)}")
+    return policy
+
+
+def _budget(budget: Any) -> str:
     if isinstance(budget, str):
         return budget
     try:
-        return str(operator.index(budget))
+        if not isinstance(budget, (bool, np.bool_)):
+            return str(operator.index(budget))
     except TypeError:
-        raise TypeError(f"budgets: expected whole numbers, or strings such as '20%', found {budget!r}") from None
+        pass
+    raise TypeError(f"budgets: expected whole numbers, or strings such as '20%', found {_found(budget)}")

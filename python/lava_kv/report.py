@@ -7,7 +7,6 @@ a policy that keeps one for every query head), N prompt tokens, T evaluation ste
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import weakref
 import zlib
@@ -15,18 +14,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
 from .programs import StrPath, find_program, import_extra, run_program
-from .trace import _number_attribute, _string_attribute
+from .trace import _found, _number_attribute, _open, _path, _string_attribute
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 FORMAT_MAJOR = 1
+
+# The commands of lava-analyze that print a table of one report
+_TABLES = ("table", "layers", "heads", "budgets", "map", "bounds", "spans", "gain", "summary", "answers")
 
 Ints = npt.NDArray[np.int64]
 Cell = tuple["ReplayedPolicy", int]  # a policy, the number of one of its budgets
@@ -74,15 +75,16 @@ class Report:
     tables, charts and here; `program` says where that is, if not where `lava_kv.programs` looks for it. The arrays themselves
     are read without it.
 
-    Raises OSError where `path` is no HDF5 file, ValueError where it is no report or a newer one than this reads, or what is read
-    has been damaged.
+    Raises OSError where `path` is no HDF5 file (FileNotFoundError where there is none), ValueError where it is no report or a newer
+    one than this reads, what is read has been damaged, or arrays are asked for after close(); TypeError where `path` or `program`
+    is no path.
     """
 
     def __init__(self, path: StrPath, *, program: StrPath | None = None) -> None:
-        self.path = os.fspath(path)
-        self._program = program
+        self.path = _path("path", path)
+        self._program = None if program is None else _path("program", program)
         self._remove: weakref.finalize[Any, Any] | None = None
-        self._file = h5py.File(self.path, "r")
+        self._file = _open(self.path)
         try:
             _check_format(self._file, self.path)
             self.info = _read_info(self._file["trace"])
@@ -109,8 +111,10 @@ class Report:
 
     def __repr__(self) -> str:
         sizes = f"{self.info['num_layers']} layers x {self.info['num_kv_heads']} KV heads, {self.info['seq_len']} tokens"
+        policies = len({policy.policy for policy in self.policies})
         cells = sum(len(policy.budgets) for policy in self.policies)
-        return f"<Report {self.path}: {sizes}, {len({policy.policy for policy in self.policies})} policies, {cells} cells>"
+        counts = f"{policies} {'policy' if policies == 1 else 'policies'}, {cells} {'cell' if cells == 1 else 'cells'}"
+        return f"<Report {self.path}: {sizes}, {counts}>"
 
     # tables, by lava-analyze
 
@@ -135,13 +139,22 @@ class Report:
         "summary", "answers". `lava-analyze COMMAND --help` says what the columns mean.
 
         options   more of its options, such as "--by=layer"
+
+        "gain" needs two policies, "answers" a report of replay(closed_loop=True, free=True). Raises ValueError where `command` is
+        none of these, and otherwise as table() does.
         """
+        if not isinstance(command, str):
+            raise TypeError(f"command: expected a string, found {_found(command)}")
+        if command not in _TABLES:
+            raise ValueError(f"analyze: expected {', '.join(_TABLES[:-1])} or {_TABLES[-1]}, found {command!r}")
         pandas = import_extra("pandas", "a table of a report")
         arguments = [command, self._safe_path(), "--format=json", *(f"--policy={policy}" for policy in _several(policies)),
                      *(f"--budget={budget}" for budget in _several(budgets)), *([] if match is None else [f"--match={match}"]), *options]
-        rows = json.loads(run_program(find_program("lava-analyze", self._program), arguments))
-        if not isinstance(rows, list):
-            raise ValueError(f"analyze: expected a command that prints a table, found {command!r}")
+        said = run_program(find_program("lava-analyze", self._program), arguments)
+        try:
+            rows = json.loads(said)
+        except ValueError:
+            raise ValueError(f"options: expected such as leave a table, found {' '.join(map(str, options))}") from None
         frame: pd.DataFrame = pandas.DataFrame(rows)
         empty = [column for column in frame.columns if frame[column].isna().all()]
         frame = frame.astype({column: "float64" for column in empty})
@@ -226,7 +239,7 @@ class Report:
                 stacked = self._stack(cells, prefix + name)
                 if stacked is not None:
                     variables[name] = (("cell", *axes), stacked)
-        for name in self._file.get("norms", ()):
+        for name in self._open_file().get("norms", ()):
             if name in _LOSSES:
                 variables[f"dense_{name}"] = (_LOSSES[name], _read(self._file["norms"], name))
         if kept:
@@ -248,6 +261,11 @@ class Report:
         """Removes the folder, a temporary one with the report in it, when this is closed or no longer used."""
         if folder is not None:
             self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+
+    def _open_file(self) -> Any:
+        if not self._file:
+            raise ValueError(f"{self.path}: the report is closed")
+        return self._file
 
     def _safe_path(self) -> str:
         return f"./{self.path}" if self.path.startswith("-") else self.path
@@ -277,7 +295,7 @@ class Report:
         return found if wanted else self.policies
 
     def _group(self, policy: ReplayedPolicy) -> Any:
-        return self._file[f"policies/{policy.index:04d}"]
+        return self._open_file()[f"policies/{policy.index:04d}"]
 
     def _ranking(self, policy: ReplayedPolicy, budget: int) -> Ints:
         """[L, H, N]."""

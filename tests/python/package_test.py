@@ -50,6 +50,15 @@ def run(*command, **options):
     return done.stdout
 
 
+def sentence(kind, call, *arguments, **options):
+    """What the exception says, which is of this kind and comes of the call."""
+    try:
+        call(*arguments, **options)
+    except kind as error:
+        return error.args[0]
+    raise AssertionError(f"expected {kind.__name__}, found none")
+
+
 def setUpModule():
     global FOLDER, REPORT
     workspace = tempfile.TemporaryDirectory()
@@ -96,6 +105,29 @@ class Replay(unittest.TestCase):
             self.assertEqual(caught.exception.returncode, status)
         with self.assertRaisesRegex(TypeError, "expected whole numbers, or strings such as '20%', found 0.2"):
             lava_kv.replay(SAMPLE, "snapkv", 0.2)
+
+    def test_empty_lists_are_refused(self):
+        for policies, budgets, message in (
+                ([], [80], "policies: expected at least one, or None for all that the trace can serve, found none"),
+                (["snapkv"], [], "budgets: expected at least one, or None for 12 of them, found none"),
+                ((), np.array([], int), "policies: expected at least one, or None for all that the trace can serve, found none")):
+            self.assertEqual(sentence(ValueError, lava_kv.replay, SAMPLE, policies, budgets), message)
+
+    def test_arguments_of_another_type_are_named(self):
+        for options, message in (
+                ({"trace": 7}, "trace: expected a path or a Trace, found 7"),
+                ({"trace": None}, "trace: expected a path or a Trace, found None"),
+                ({"program": 3}, "program: expected a path, found 3"),
+                ({"output": 3}, "output: expected a path, found 3"),
+                ({"model": [MODEL]}, "model: expected a path, found a list"),
+                ({"policies": 7}, "policies: expected strings, found 7"),
+                ({"budgets": [True]}, "budgets: expected whole numbers, or strings such as '20%', found True"),
+                ({"budgets": [64, np.True_]}, "budgets: expected whole numbers, or strings such as '20%', found True"),
+                ({"budgets": [[64]]}, "budgets: expected whole numbers, or strings such as '20%', found a list"),
+                ({"budgets": [64, None]}, "budgets: expected whole numbers, or strings such as '20%', found None")):
+            with self.subTest(options):
+                self.assertEqual(sentence(TypeError, lava_kv.replay, **{"trace": SAMPLE, **options}), message)
+        self.assertEqual(sentence(TypeError, lava_kv.find_program, "lava-replay", 3), "place: expected a path, found 3")
 
     def test_programs_are_found_where_they_are_said_to_be(self):
         script = "import lava_kv, sys; print(lava_kv.find_program('lava-analyze', *sys.argv[1:]))"
@@ -159,6 +191,85 @@ class Reports(unittest.TestCase):
                 lava_kv.Report(path)
 
 
+    def test_arguments_of_another_type_are_named(self):
+        self.assertEqual(sentence(TypeError, lava_kv.Report, 3), "path: expected a path, found 3")
+        self.assertEqual(sentence(TypeError, lava_kv.Report, REPORT), "path: expected a path, found a Report")
+        self.assertEqual(sentence(TypeError, lava_kv.Report, REPORT.path, program=3), "program: expected a path, found 3")
+        self.assertEqual(sentence(TypeError, REPORT.analyze, 4), "command: expected a string, found 4")
+
+    def test_only_tables_of_a_report_are_analyzed(self):
+        for command in ("--help", "--version", "columns", "plot", "score", "curves", "retained", "Table", ""):
+            self.assertEqual(sentence(ValueError, REPORT.analyze, command), "analyze: expected table, layers, heads, budgets, map, bounds, "
+                             f"spans, gain, summary or answers, found {command!r}")
+
+    def test_one_is_counted_as_one(self):
+        with lava_kv.replay(SAMPLE, "snapkv", 64) as report:
+            self.assertRegex(repr(report), ": 5 layers x 4 KV heads, 451 tokens, 1 policy, 1 cell>$")
+        self.assertRegex(repr(REPORT), r", 6 policies, \d+ cells>$")
+
+    def test_a_closed_report_says_so(self):
+        report = lava_kv.Report(REPORT.path)
+        report.close()
+        self.assertEqual(sentence(ValueError, report.kept_mask, "lava", 128, "nominal"), f"{REPORT.path}: the report is closed")
+
+
+class Files(unittest.TestCase):
+    def test_what_is_no_file_of_hdf5_is_one_sentence(self):
+        text, cut = FOLDER / "text.h5", FOLDER / "cut.h5"
+        text.write_text("no trace")
+        whole = SAMPLE.read_bytes()
+        cut.write_bytes(whole[:len(whole) // 2])
+        for path, kind, message in ((FOLDER / "none.h5", FileNotFoundError, "no such file"), (text, OSError, "not an HDF5 file"),
+                                    (FOLDER, OSError, "expected an HDF5 file, found a folder"),
+                                    (cut, OSError, f"a truncated HDF5 file: expected {len(whole)} bytes, found {len(whole) // 2}")):
+            for opened in (lava_kv.Trace, lava_kv.Report):
+                self.assertEqual(sentence(kind, opened, path), f"{path}: {message}")
+
+    def test_arguments_of_another_type_are_named(self):
+        path, layer = FOLDER / "types.h5", {"k": np.ones((1, 4, 2)), "v": np.ones((1, 4, 2)), "q_window": np.ones((1, 2, 2))}
+        sizes = {"num_layers": 1, "num_heads": 1, "num_kv_heads": 1, "head_dim": 2, "seq_len": 4, "window": 2}
+        for call, arguments, options, message in (
+                (lava_kv.Trace, (3,), {}, "path: expected a path, found 3"),
+                (lava_kv.TraceWriter, (None,), sizes, "path: expected a path, found None"),
+                (lava_kv.write_trace, (path, None), {}, "layers: expected a list of dictionaries, found None"),
+                (lava_kv.write_trace, (path, "k"), {}, "layers: expected a list of dictionaries, found 'k'"),
+                (lava_kv.write_trace, ([layer], path), {}, "path: expected a path, found a list"),
+                (lava_kv.write_trace, (path, [[1]]), {}, "layer 0: expected a dictionary, found a list"),
+                (lava_kv.write_trace, (path, [layer, np.ones(3)]), {}, "layer 1: expected a dictionary, found an ndarray"),
+                (lava_kv.write_trace, (path, [layer]), {"weights_file": 3}, "weights_file: expected a path, found 3")):
+            self.assertEqual(sentence(TypeError, call, *arguments, **options), message)
+        self.assertFalse(path.exists())
+        for place in (path, str(path), os.fsencode(path)):
+            lava_kv.write_trace(place, (one for one in [layer]))
+            with lava_kv.Trace(place) as trace:
+                self.assertEqual(trace.path, str(path))
+
+    def test_arrays_that_are_not_there_are_named(self):
+        with lava_kv.Trace(SAMPLE) as trace:
+            layer = trace.layers[1]
+            for key in ("zz", "b_o", 3):
+                self.assertEqual(sentence(KeyError, layer.__getitem__, key),
+                                 f"{SAMPLE}: layer 1 has no {key!r}; it has {', '.join(layer)}")
+                self.assertNotIn(key, layer)
+            self.assertTrue(", ".join(layer).startswith("k, v, q_window, "))
+            self.assertEqual(sentence(KeyError, trace.stored_type, "zz").partition(";")[0], f"{SAMPLE}: layer 0 has no 'zz'")
+        for call in (lambda: layer["k"], lambda: "k" in layer, lambda: list(layer), lambda: len(layer), lambda: trace.logits,
+                     lambda: trace.stored_type("k")):
+            self.assertEqual(sentence(ValueError, call), f"{SAMPLE}: the trace is closed")
+
+    def test_a_lost_weights_file_and_a_lost_layer_are_named(self):
+        layer = {"k": np.ones((1, 4, 2)), "v": np.ones((1, 4, 2)), "q_window": np.ones((1, 2, 2)), "w_o": np.ones((3, 2))}
+        path, weights = FOLDER / "linked.h5", FOLDER / "weights.h5"
+        lava_kv.write_trace(path, [layer, layer], weights_file=weights)
+        weights.unlink()
+        with lava_kv.Trace(path) as trace:
+            self.assertEqual(sentence(KeyError, trace.layers[1].__getitem__, "w_o"), f"{path}: /layers/01/w_o: links to the weights file "
+                             "weights.h5, which cannot be opened or does not hold it")
+        with h5py.File(path, "r+") as file:
+            del file["layers/01"]
+        self.assertEqual(sentence(ValueError, lava_kv.Trace, path), f"{path}: /: expected a group layers/01, found none")
+
+
 @needs("pandas")
 class Tables(unittest.TestCase):
     def expect_csv(self, frame, report, command, *options):
@@ -179,10 +290,18 @@ class Tables(unittest.TestCase):
         self.expect_csv(REPORT.table("lava", [40, "75%"], "retained"), REPORT, "table", "-p", "lava", "-b", "40,75%", "--match", "retained")
         self.expect_csv(REPORT.layers(["lava", "snapkv"]), REPORT, "layers", "-p", "lava", "-p", "snapkv")
         self.expect_csv(REPORT.analyze("spans", "lava", 128, None, "--by=head"), REPORT, "spans", "-p", "lava", "-b", "128", "--by", "head")
+        for command in ("heads", "budgets", "map", "bounds", "summary"):
+            self.expect_csv(REPORT.analyze(command, "lava", 128), REPORT, command, "-p", "lava", "-b", "128")
+        self.expect_csv(REPORT.analyze("gain", ["snapkv", "lava"]), REPORT, "gain", "-p", "snapkv", "-p", "lava")
+        for option in ("--help", "--format=csv"):
+            with self.assertRaises((ValueError, lava_kv.ProgramError)) as caught:
+                REPORT.analyze("table", None, None, None, option)
+            self.assertNotIn("Expecting value", str(caught.exception))
         with self.assertRaisesRegex(lava_kv.ProgramError, "^lava-analyze: .*: no policy 'nope'; there are snapkv, "):
             REPORT.table("nope")
         with lava_kv.replay(SAMPLE, "lava", 64, model=MODEL, closed_loop=True, free=True) as closed:
             self.expect_csv(closed.table(), closed, "table")
+            self.expect_csv(closed.analyze("answers"), closed, "answers")
             self.assertGreater(closed.table()["kl"].min(), 0)
 
     def test_losses_and_sums_are_those_of_the_files_arrays(self):

@@ -19,8 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import h5py
@@ -95,10 +96,15 @@ def write_trace(path: str | os.PathLike[str], layers: Sequence[Mapping[str, Any]
                       the residual stream, which belong to all, are left out.
         layer_windows [L]: each layer's sliding window, 0 where a query sees all
 
-    Raises ValueError, naming layer, key, expected and found, where something does not fit.
+    Raises ValueError, naming layer, key, expected and found, where something does not fit, and TypeError where `path` is
+    no path, `layers` no list or a layer no dictionary.
     """
+    path = _path("path", path)
+    weights_file = None if weights_file is None else _path("weights_file", weights_file)
     if isinstance(layers, Mapping):
         raise ValueError("layers: expected a sequence of dicts, one a layer, found a single dict")
+    if isinstance(layers, (str, bytes)) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers: expected a list of dictionaries, found {_found(layers)}")
     layers = [_as_arrays(index, layer) for index, layer in enumerate(layers)]
     sizes = _sizes(layers, more.get("eval_ids"), more.get("logits"), hidden_size, vocab_size)
     shares = weights_file is not None and "w_o" in layers[0]
@@ -141,7 +147,7 @@ class TraceWriter:
         self.sizes["Hq*d"] = self.sizes["Hq"] * self.sizes["d"]
         self.store, self.generator = store, generator
         self._rest, self._written = dict(_REST), [set() for _ in range(self.sizes["L"])]
-        self._output = _Output(path)
+        self._output = _Output(_path("path", path))
         self._strings = {group: {_NAMES.get(key, key): strings.get(key, "") for key in keys}
                          for group, keys in _STRINGS.items()}
 
@@ -202,31 +208,39 @@ class Trace:
     generator; prompt_ids, eval_ids (arrays or None), next_id (an int or None), prompt_texts, eval_texts (lists of bytes
     or None), spans (a list of (name, begin, end)), rope_inv_freq, layer_numbers, kv_head_numbers, layer_windows (arrays or None), rope_attention_scaling.
 
-    Raises OSError where `path` is no HDF5 file, ValueError where it is no trace or a newer one than this reads.
+    Raises OSError where `path` is no HDF5 file (FileNotFoundError where there is none), ValueError where it is no trace or
+    a newer one than this reads, TypeError where it is no path; ValueError, too, where arrays are asked for after close().
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        self._file = h5py.File(self.path, "r")
+        self.path = _path("path", path)
+        self._file = _open(self.path)
         try:
             _check_format(self._file, "lava-trace", self.path)
             self.info: dict[str, Any] = _read_info(self._file)
+            sizes = {axis: self.info.get(name, 0) for group in _SIZES.values() for name, axis in group.items()}
+            sizes["Hq*d"] = sizes["Hq"] * sizes["d"]
+            self.layers = [Layer(self._layer_group(i, sizes), sizes, i, self.path) for i in range(sizes["L"])]
         except BaseException:
             self._file.close()
             raise
-        digits = 3 if self.info["num_layers"] >= 100 else 2
-        sizes = {axis: self.info.get(name, 0) for group in _SIZES.values() for name, axis in group.items()}
-        sizes["Hq*d"] = sizes["Hq"] * sizes["d"]
-        self.layers = [Layer(self._file[f"layers/{i:0{digits}d}"], sizes) for i in range(self.info["num_layers"])]
+
+    def _layer_group(self, index, sizes):
+        name = f"layers/{_layer_name(index, sizes)}"
+        if name not in self._file:
+            _fail(self._file, f"expected a group {name}, found none")
+        return self._file[name]
 
     @property
     def logits(self) -> np.ndarray | None:
         """[T, V] float32, or None."""
+        if not self._file:
+            raise ValueError(f"{self.path}: the trace is closed")
         return _decode(self._file["logits"]) if "logits" in self._file else None
 
     def stored_type(self, key: str) -> str:
         """How the layers' arrays of this name are stored: "f32", "f16" or "bf16"."""
-        dataset = self.layers[0]._group[key]
+        dataset = self.layers[0]._dataset(key)
         if _is_bfloat16(dataset):
             return "bf16"
         return {"<f2": "f16", "<f4": "f32"}.get(dataset.dtype.str, dataset.dtype.name)
@@ -247,21 +261,76 @@ read_trace = Trace
 class Layer(Mapping[str, np.ndarray]):
     """The arrays of a layer by name (LAYER_KEYS), float32, each read from the file when asked for."""
 
-    def __init__(self, group, sizes):
-        self._group, self._sizes = group, sizes
+    def __init__(self, group, sizes, index, path):
+        self._group, self._sizes, self._index, self._path = group, sizes, index, path
 
     def __getitem__(self, key: str) -> np.ndarray:
-        dataset, expected = self._group[key], [self._sizes[axis] for axis in LAYER_KEYS[key]]
+        dataset, expected = self._dataset(key), [self._sizes[axis] for axis in LAYER_KEYS[key]]
         array = _decode(dataset)
         if list(array.shape) != expected:
             _fail(dataset, f"expected {expected}, found {list(array.shape)}")
         return array
 
     def __iter__(self) -> Iterator[str]:
-        return (key for key in LAYER_KEYS if key in self._group)
+        group = self._open_group()
+        return (key for key in LAYER_KEYS if key in group)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def _open_group(self):
+        if not self._group:
+            raise ValueError(f"{self._path}: the trace is closed")
+        return self._group
+
+    def _dataset(self, key):
+        group = self._open_group()
+        if key not in LAYER_KEYS or key not in group:
+            raise KeyError(f"{self._path}: layer {self._index} has no {key!r}; it has {', '.join(self)}")
+        try:
+            return group[key]
+        except (KeyError, OSError):
+            link = group.get(key, getlink=True)
+            if not isinstance(link, h5py.ExternalLink):
+                raise
+        raise KeyError(f"{self._path}: {group.name}/{key}: links to the weights file {link.filename}, which cannot be opened "
+                       "or does not hold it")
+
+
+def _found(value):
+    """What was given in place of something else, in a word or two."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    name = "dictionary" if isinstance(value, dict) else type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' or name == 'ndarray' else 'a'} {name}"
+
+
+def _path(name: str, value: Any) -> str:
+    """As a string; TypeError, naming the argument, where it is no path."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}: expected a path, found {_found(value)}")
+    return os.fsdecode(value)
+
+
+def _open(path: str) -> Any:
+    """An HDF5 file to be read; OSError, in the words of lava-trace, where that is not to be had."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: no such file")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path}: expected an HDF5 file, found a folder")
+    if not os.path.isfile(path):
+        raise OSError(f"{path}: expected an HDF5 file, found something that is no regular file")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{path}: cannot be opened: Permission denied")
+    if not h5py.is_hdf5(path):
+        raise OSError(f"{path}: not an HDF5 file")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        whole = re.search(r"truncated file.* stored_eof = (\d+)", str(error))
+        found = f"expected {whole[1]} bytes, found {os.path.getsize(path)}" if whole else str(error)
+        raise OSError(f"{path}: {'a truncated HDF5 file' if whole else 'cannot be opened'}: {found}") from None
 
 
 class _Output:
@@ -317,6 +386,8 @@ def _as_array(value):
 
 
 def _as_arrays(index, layer, needed=REQUIRED_KEYS):
+    if not hasattr(layer, "items"):
+        raise TypeError(f"layer {index}: expected a dictionary, found {_found(layer)}")
     unknown = [key for key in layer if key not in LAYER_KEYS]
     if unknown:
         raise ValueError(f"layer {index}: unknown key {unknown[0]!r}; known are {', '.join(LAYER_KEYS)}")
@@ -571,7 +642,7 @@ def _share_weights(writer, path, weights_file, layers, strings):
                 for key in WEIGHT_KEYS:
                     if key in layer:
                         _write_array(group, f"layer {index}", key, layer[key], writer.store)
-    with h5py.File(weights_file, "r") as file:  # another process may have been first
+    with _open(weights_file) as file:  # another process may have been first
         _check_format(file, "lava-weights", weights_file)
         for key, value in expected.items():
             found = (_string_attribute if isinstance(value, str) else _number_attribute)(file, key)
