@@ -50,7 +50,7 @@ def record(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, pr
     named = [dict(span) if isinstance(span, Mapping) else dict(zip(("name", "begin", "end"), span)) for span in spans]
     checked = jobs.spans_of(named, "spans")
     job = SimpleNamespace(where="", id="", text=prompt if is_text else None, ids=None if is_text else [int(i) for i in prompt], chat=chat,
-                          answer_prefix=answer_prefix, spans=checked if is_text else [],
+                          answer_prefix=answer_prefix, spans=checked if is_text else [], scoring=None,
                           reference=reference if reference is None or isinstance(reference, str) else [int(i) for i in reference])
     if chat and not is_text:
         raise ValueError("chat: expected a text as prompt, found token ids")
