@@ -203,7 +203,7 @@ std::string help()
     text
         << "Usage: lava-analyze COMMAND REPORT... [options]\n"
            "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
-           "marked spans. Losses are open loop: every layer reads the recorded residual stream. score reads no "
+           "marked spans. Losses are open loop, every layer reads the recorded residual stream; score reads no "
            "reports\n"
            "but what a model answered to a benchmark.\n\n"
            "Commands (lava-analyze COMMAND --help says what its columns mean, lava-analyze columns of all):\n";

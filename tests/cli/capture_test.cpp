@@ -134,8 +134,6 @@ TEST_F(CaptureRefuses, AConfigThatLies)
     ASSERT_EQ(run("cp -r " + model() + " liar && chmod -R u+w liar").status, 0);
     ASSERT_EQ(run("sed -i 's/\"num_attention_heads\": [0-9]*/\"num_attention_heads\": 7/' liar/config.json").status, 0);
     expect_refusal("lava-capture --model liar --prompt Once -o trace.h5", 1, {"config.json"});
-    ASSERT_EQ(run("grep -v rms_norm_eps " + model() + "/config.json >liar/config.json").status, 0);
-    expect_refusal("lava-capture --model liar --prompt Once -o trace.h5", 1, {"config.json", "rms_norm_eps"});
 }
 
 using Capture = CommandLine;
