@@ -2,13 +2,11 @@
 
 #include "analysis/selection.h"
 #include "analysis/tables.h"
+#include "tests/analysis/analyze_program.h"
 #include "tests/analysis/example_report.h"
-#include "tests/temporary_folder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <sys/wait.h>
 
 namespace lava {
 namespace {
@@ -19,14 +17,7 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-struct Outcome
-{
-    int status = -1;
-    std::string output; ///< stdout
-    std::string errors; ///< stderr
-};
-
-class Analyze : public testing::Test
+class Analyze : public AnalyzeProgram
 {
 protected:
     Analyze()
@@ -34,27 +25,6 @@ protected:
         write_report(folder_ / "report.h5", example_report());
         write_report(folder_ / "lossless.h5", example_report_without_losses());
     }
-
-    /// Runs in the folder of the reports, with a PATH that has no lava-gui.
-    Outcome run(const std::string& arguments) const
-    {
-        const std::string command = "cd '" + folder_.path().string() + "' && PATH=/usr/bin:/bin " LAVA_ANALYZE " "
-            + arguments + " > stdout.txt 2> stderr.txt";
-        const int status = std::system(command.c_str());
-        return {WEXITSTATUS(status), file_bytes(folder_ / "stdout.txt"), file_bytes(folder_ / "stderr.txt")};
-    }
-
-    /// One line on stderr, nothing on stdout.
-    void expect_refusal(const std::string& arguments, int status, const std::string& message) const
-    {
-        const Outcome outcome = run(arguments);
-        EXPECT_EQ(outcome.status, status) << arguments;
-        EXPECT_THAT(outcome.output, IsEmpty()) << arguments;
-        EXPECT_THAT(outcome.errors, AllOf(StartsWith("lava-analyze: "), HasSubstr(message))) << arguments;
-        EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << arguments;
-    }
-
-    TemporaryFolder folder_;
 };
 
 TEST_F(Analyze, PrintsEveryTableInEveryFormat)

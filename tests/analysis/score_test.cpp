@@ -1,12 +1,11 @@
 // lava-analyze score as a person runs it, on lines as the benchmarks' programs write them.
 
-#include "tests/temporary_folder.h"
+#include "tests/analysis/analyze_program.h"
 
 #include <nlohmann/json.hpp>
 
 #include <gmock/gmock.h>
 
-#include <sys/wait.h>
 #include <zlib.h>
 
 namespace lava {
@@ -16,37 +15,15 @@ using nlohmann::json;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-struct Outcome
-{
-    int status = -1;
-    std::string output;
-    std::string errors;
-};
-
-class Score : public testing::Test
+class Score : public AnalyzeProgram
 {
 protected:
     void write(const std::string& name, const std::string& text) const { std::ofstream(folder_ / name) << text; }
-
-    Outcome run(const std::string& arguments) const
-    {
-        const std::string command = "cd '" + folder_.path().string() + "' && " LAVA_ANALYZE " score " + arguments
-            + " > stdout.txt 2> stderr.txt";
-        const int status = std::system(command.c_str());
-        return {WEXITSTATUS(status), file_bytes(folder_ / "stdout.txt"), file_bytes(folder_ / "stderr.txt")};
-    }
-
-    /// One line on stderr, nothing on stdout.
+    Outcome run(const std::string& arguments) const { return AnalyzeProgram::run("score " + arguments); }
     void expect_refusal(const std::string& arguments, int status, const std::string& message) const
     {
-        const Outcome outcome = run(arguments);
-        EXPECT_EQ(outcome.status, status) << arguments;
-        EXPECT_THAT(outcome.output, IsEmpty()) << arguments;
-        EXPECT_THAT(outcome.errors, HasSubstr(message)) << arguments;
-        EXPECT_EQ(std::ranges::count(outcome.errors, '\n'), 1) << arguments;
+        AnalyzeProgram::expect_refusal("score " + arguments, status, message);
     }
-
-    TemporaryFolder folder_;
 };
 
 TEST_F(Score, PrintsARowForEveryLineOfLongBench)
