@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/program.h"
+#include "capture/command_line.h"
 #include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>
@@ -223,24 +224,6 @@ CaptureOptions to_options(const po::variables_map& values)
     options.json = has(values, "json");
     options.output = text_of(values, "output");
     return options;
-}
-
-po::variables_map read_command_line(int argc, char** argv, const po::options_description& described)
-{
-    po::variables_map values;
-    try {
-        const auto style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
-        const po::parsed_options parsed = po::command_line_parser(argc, argv).options(described).style(style).run();
-        for (const po::option& option : parsed.options) {
-            if (option.position_key >= 0)
-                throw UsageError("'" + option.value.front() + "' belongs to no option; --help lists them");
-        }
-        po::store(parsed, values);
-        po::notify(values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
-    return values;
 }
 
 } // namespace

@@ -204,16 +204,7 @@ std::string read_text(const std::filesystem::path& file)
     if (!stream || std::filesystem::is_directory(file)) {
         throw Error(file.string() + ": cannot be read");
     }
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
-    if (text.empty()) {
-        throw Error(file.string() + ": is empty");
-    }
-    try {
-        require_utf8(text);
-    } catch (const Error& error) {
-        throw Error(file.string() + ": " + error.what());
-    }
-    return text;
+    return checked_text({std::istreambuf_iterator<char>(stream), {}}, file);
 }
 
 std::vector<std::int64_t> read_ids(const std::filesystem::path& file)

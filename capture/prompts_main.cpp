@@ -3,6 +3,7 @@
 #include "base/output_guard.h"
 #include "base/program.h"
 #include "capture/benchmarks/benchmark_options.h"
+#include "capture/command_line.h"
 #include "capture/prompts.h"
 #include "capture/synthetic_tasks.h"
 #include "model/tokenizer.h"
@@ -73,24 +74,6 @@ po::options_description all_options()
     return options;
 }
 
-po::variables_map parse(int argc, const char* const* argv)
-{
-    const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
-    po::variables_map values;
-    try {
-        const auto options = all_options();
-        const po::parsed_options parsed = po::command_line_parser(argc, argv).options(options).style(style).run();
-        for (const po::option& option : parsed.options) {
-            if (option.position_key >= 0)
-                throw UsageError("'" + option.value.front() + "' belongs to no option; --help lists them");
-        }
-        po::store(parsed, values);
-    } catch (const po::error& error) {
-        throw UsageError(error.what());
-    }
-    return values;
-}
-
 std::int64_t count_option(const po::variables_map& values, const char* option, std::int64_t otherwise)
 {
     const auto value = values.contains(option) ? values[option].as<std::int64_t>() : otherwise;
@@ -102,7 +85,7 @@ std::int64_t count_option(const po::variables_map& values, const char* option, s
 
 PromptsCommand parse_command(int argc, const char* const* argv)
 {
-    const auto values = parse(argc, argv);
+    const auto values = read_command_line(argc, argv, all_options());
     PromptsCommand command;
     if (values.contains("help") || values.contains("version")) {
         command.text = values.contains("help") ? help() : "lava-prompts " + std::string(version()) + "\n";

@@ -56,4 +56,7 @@ std::unique_ptr<Tokenizer> read_tokenizer(const std::filesystem::path& model_fol
 /// Throws Error naming the first offending byte where `text` is not UTF-8.
 void require_utf8(std::string_view text);
 
+/// The text of a file, passed on. Throws Error naming the file where it is empty or not UTF-8.
+std::string checked_text(std::string text, const std::filesystem::path& file);
+
 } // namespace lava

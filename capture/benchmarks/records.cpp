@@ -110,16 +110,7 @@ std::vector<Record> read_records(const std::filesystem::path& file)
 
 std::string read_unpacked(const std::filesystem::path& file)
 {
-    std::string text = unpacked(file);
-    if (text.empty()) {
-        throw Error(file.string() + ": is empty");
-    }
-    try {
-        require_utf8(text);
-    } catch (const Error& error) {
-        throw Error(file.string() + ": " + error.what());
-    }
-    return text;
+    return checked_text(unpacked(file), file);
 }
 
 std::string shown(std::string_view text)

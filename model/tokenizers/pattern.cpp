@@ -162,4 +162,17 @@ void require_utf8(std::string_view text)
     }
 }
 
+std::string checked_text(std::string text, const std::filesystem::path& file)
+{
+    if (text.empty()) {
+        throw Error(file.string() + ": is empty");
+    }
+    try {
+        require_utf8(text);
+    } catch (const Error& error) {
+        throw Error(file.string() + ": " + error.what());
+    }
+    return text;
+}
+
 } // namespace lava
