@@ -30,11 +30,11 @@ std::vector<std::string> tasks_of(const Metric& metric)
     return names;
 }
 
-std::string metrics_text()
+std::string score_details()
 {
     constexpr std::size_t indent = 36;
     constexpr std::size_t width = 120;
-    std::string text;
+    std::string text = scores;
     for (const Metric& metric : metrics()) {
         const std::string name = std::string("  ") + metric.name;
         std::string line = name + std::string(indent - name.size(), ' ') + metric.meaning;
@@ -83,7 +83,7 @@ std::vector<CommandInfo> make_commands()
             "lava-analyze curves report.h5 --policy snapkv -o curves.npy"},
         {"score", Command::score, "scores of what a model answered, by the official metrics of its benchmark",
             {"by", "predictions", "dataset", "metric", "jieba"},
-            "lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json", scores + metrics_text()},
+            "lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json", score_details},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"},
             "lava-analyze plot report.h5 -o charts"},
         {"columns", Command::columns, "what the columns of all tables, or of those named, mean", {},

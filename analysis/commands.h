@@ -16,7 +16,7 @@ struct CommandInfo
     const char* summary;
     std::vector<const char*> options; ///< beyond those that all commands but plot take
     const char* example; ///< a whole command
-    std::string details = {}; ///< what its help says besides
+    std::string (*details)() = nullptr; ///< what its help says besides
 };
 
 std::span<const CommandInfo> commands();

@@ -253,8 +253,8 @@ std::string help(const CommandInfo& info)
          << options;
     if (const std::string columns = column_help(info.name); !columns.empty())
         text << "\nColumns (of those that --format csv and json carry, a table shows some):\n" << columns;
-    if (!info.details.empty())
-        text << '\n' << info.details;
+    if (info.details != nullptr)
+        text << '\n' << info.details();
     text << "\nExample:\n  " << info.example << '\n';
     return text.str();
 }
