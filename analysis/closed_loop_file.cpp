@@ -12,9 +12,6 @@ namespace lava {
 
 namespace {
 
-using h5::Group;
-
-constexpr h5::WriteOptions packed{.deflate = 1};
 constexpr const char* group_name = "closed_loop";
 constexpr std::int64_t most_steps = 1'000'000; // far above any answer, low enough that no product of sizes overflows
 
@@ -25,7 +22,7 @@ ClosedLoopSizes sizes_of(const ReplayReport& report, std::size_t budgets)
 
 // Arrays of S - 1 are left out where S is 1.
 
-auto writer(const Group& group, h5::WriteOptions options = packed)
+auto writer(const h5::Group& group, h5::WriteOptions options = packed)
 {
     return [&group, options](const char* name, const auto& shape, const auto& values, bool) {
         if (!values.empty())
@@ -33,7 +30,7 @@ auto writer(const Group& group, h5::WriteOptions options = packed)
     };
 }
 
-auto reader(const Group& group)
+auto reader(const h5::Group& group)
 {
     return [&group](const char* name, const auto& shape, auto& values, bool optional) {
         using Value = typename std::remove_reference_t<decltype(values)>::value_type;
@@ -57,13 +54,13 @@ auto checker(const std::filesystem::path& file, const std::string& path)
     };
 }
 
-void write_ids(const Group& group, const char* name, const std::vector<std::int64_t>& ids)
+void write_ids(const h5::Group& group, const char* name, const std::vector<std::int64_t>& ids)
 {
     if (!ids.empty())
         group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
 }
 
-std::vector<std::int64_t> read_ids(const Group& group, const char* name)
+std::vector<std::int64_t> read_ids(const h5::Group& group, const char* name)
 {
     return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
 }
@@ -80,7 +77,7 @@ void check_texts(const std::filesystem::path& file, const ClosedLoopDense& dense
 
 } // namespace
 
-void write_closed_loop(const Group& root, const ReplayReport& report)
+void write_closed_loop(const h5::Group& root, const ReplayReport& report)
 {
     const auto& dense = report.closed_loop;
     if (dense.empty())
@@ -96,14 +93,14 @@ void write_closed_loop(const Group& root, const ReplayReport& report)
 }
 
 void write_closed_loop(
-    const Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options)
+    const h5::Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options)
 {
     if (!report.closed_loop.empty())
         for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()),
             writer(policy.create_group(group_name), options));
 }
 
-void read_closed_loop(const Group& root, ReplayReport& report)
+void read_closed_loop(const h5::Group& root, ReplayReport& report)
 {
     if (!root.has(group_name))
         return;
@@ -121,7 +118,7 @@ void read_closed_loop(const Group& root, ReplayReport& report)
     for_each_dense_array(dense, sizes_of(report, 1), reader(group));
 }
 
-void read_closed_loop(const Group& policy, const ReplayReport& report, PolicyReplay& replay)
+void read_closed_loop(const h5::Group& policy, const ReplayReport& report, PolicyReplay& replay)
 {
     if (!report.closed_loop.empty())
         for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(policy.group(group_name)));

@@ -7,12 +7,11 @@ namespace lava {
 
 namespace {
 
-using enum ColumnKind;
-
 // Columns of which there is no number in the report, or none of its own: what rows are about, and what is counted.
 
 std::vector<ColumnRow> before_losses()
 {
+    using enum ColumnKind;
     return {
         {"report", "", "File of the report", key},
         {"prompt_id", "", "The prompt: the trace's file without folder and ending", key},
@@ -50,6 +49,7 @@ std::vector<ColumnRow> before_losses()
 
 std::vector<ColumnRow> after_losses()
 {
+    using enum ColumnKind;
     return {
         {"answer_steps", "steps", "Steps of the closed loop that belong to the answer, which kl and others are over",
             closed_loop},
@@ -94,6 +94,7 @@ std::vector<ColumnRow> after_losses()
 /// Of lava-analyze score, which is about a benchmark's predictions.
 std::vector<ColumnRow> score_rows()
 {
+    using enum ColumnKind;
     constexpr const char* table = " score ";
     return {
         {"file", "", "File of predictions", key, "", table},
@@ -150,9 +151,10 @@ std::vector<ColumnRow> quantity_rows()
 {
     std::vector<ColumnRow> rows;
     for (const LossColumn& column : loss_columns())
-        rows.push_back(row_of(column.display, column.needs == Needs::model ? layer_output : loss));
+        rows.push_back(
+            row_of(column.display, column.needs == Needs::model ? ColumnKind::layer_output : ColumnKind::loss));
     for (const ClosedLoopColumn& column : closed_loop_measures())
-        rows.push_back(row_of(column.display, closed_loop));
+        rows.push_back(row_of(column.display, ColumnKind::closed_loop));
     return rows;
 }
 
@@ -161,7 +163,7 @@ std::vector<ColumnRow> make_rows()
     std::vector<ColumnRow> rows = before_losses();
     std::ranges::move(quantity_rows(), std::back_inserter(rows));
     for (const SpanColumn& column : span_measures()) {
-        ColumnRow& row = rows.emplace_back(row_of(column.display, span));
+        ColumnRow& row = rows.emplace_back(row_of(column.display, ColumnKind::span));
         row.tables = " table ";
     }
     std::ranges::move(after_losses(), std::back_inserter(rows));
@@ -182,7 +184,7 @@ std::vector<ColumnRow> with_derived(const std::vector<ColumnRow>& rows)
     std::vector<ColumnRow> all;
     for (const ColumnRow& row : rows) {
         all.push_back(row);
-        if (row.kind != key && row.tables.empty())
+        if (row.kind != ColumnKind::key && row.tables.empty())
             std::ranges::move(derived_rows(row.column, row.unit), std::back_inserter(all));
     }
     return all;
@@ -198,7 +200,7 @@ bool names(const ColumnRow& row, std::string_view column)
 {
     if (row.column == "0, 1, ...")
         return is_number(column);
-    const bool is_pattern = row.kind == span && row.column.ends_with("NAME");
+    const bool is_pattern = row.kind == ColumnKind::span && row.column.ends_with("NAME");
     return is_pattern ? column.starts_with(std::string_view(row.column).substr(0, row.column.size() - 4))
                       : row.column == column;
 }
@@ -212,7 +214,7 @@ std::vector<ColumnRow> derived_rows(const std::string& name, const std::string& 
         rows.push_back({.column = name + ending,
             .unit = own_unit != nullptr ? own_unit : unit,
             .definition = replaced(definition, name),
-            .kind = statistic,
+            .kind = ColumnKind::statistic,
             .ending = ending});
     return rows;
 }

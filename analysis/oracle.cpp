@@ -1,6 +1,7 @@
 #include "analysis/oracle.h"
 
 #include "base/error.h"
+#include "base/index.h"
 
 #include <algorithm>
 #include <cmath>
@@ -47,11 +48,6 @@ std::vector<std::int64_t> proportional(std::span<const LossCurve> curves, std::i
         }
     }
     return counts;
-}
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
 }
 
 /// Sum over steps of a query head's loss at one budget.

@@ -16,10 +16,7 @@ namespace lava {
 
 namespace {
 
-using h5::Group;
-
 constexpr std::string_view format_name = "lava-report";
-constexpr h5::WriteOptions packed{.deflate = 1};
 
 // Writer and reader walk the same lists, so that a field cannot be written and forgotten.
 
@@ -82,24 +79,24 @@ constexpr Field<PolicyReplay, std::vector<std::int64_t>> grid_arrays[] = {
 
 constexpr const char* store_types[] = {"f32", "f16", "bf16"}; // by StoreType
 
-void write_ids(const Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
+void write_ids(const h5::Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
 {
     if (!ids.empty())
         group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
 }
 
-std::vector<std::int64_t> read_ids(const Group& group, const std::string& name)
+std::vector<std::int64_t> read_ids(const h5::Group& group, const std::string& name)
 {
     return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
 }
 
 /// As many as there are layers or heads, or none.
-std::vector<std::int64_t> read_numbers(const Group& group, const std::string& name, std::int64_t count)
+std::vector<std::int64_t> read_numbers(const h5::Group& group, const std::string& name, std::int64_t count)
 {
     return group.has(name) ? group.read<std::int64_t>(name, {count}) : std::vector<std::int64_t>{};
 }
 
-void write_trace(const Group& group, const TraceInfo& trace)
+void write_trace(const h5::Group& group, const TraceInfo& trace)
 {
     for (const auto& [name, member] : trace_strings)
         group.set_attribute(name, std::string_view(trace.*member));
@@ -129,7 +126,7 @@ void write_trace(const Group& group, const TraceInfo& trace)
         group.write("spans", {static_cast<std::int64_t>(names.size()), 2}, bounds, packed);
 }
 
-StoreType read_store_type(const Group& group)
+StoreType read_store_type(const h5::Group& group)
 {
     const std::string found = group.string_attribute("store_type");
     for (std::size_t i = 0; i < std::size(store_types); ++i) {
@@ -139,7 +136,7 @@ StoreType read_store_type(const Group& group)
     group.fail("", "attribute store_type: expected f32, f16 or bf16, found '" + found + "'");
 }
 
-std::vector<Span> read_spans(const Group& group)
+std::vector<Span> read_spans(const h5::Group& group)
 {
     const std::vector<std::string> names = read_texts(group, "span_names");
     if (names.empty())
@@ -151,7 +148,7 @@ std::vector<Span> read_spans(const Group& group)
     return spans;
 }
 
-TraceInfo read_trace(const Group& group)
+TraceInfo read_trace(const h5::Group& group)
 {
     TraceInfo trace;
     for (const auto& [name, member] : trace_strings)
@@ -176,16 +173,16 @@ TraceInfo read_trace(const Group& group)
     return trace;
 }
 
-void write_norms(const Group& root, const ReplayReport& report)
+void write_norms(const h5::Group& root, const ReplayReport& report)
 {
-    const Group group = root.create_group("norms");
+    const h5::Group group = root.create_group("norms");
     for_each_loss([&](const auto& loss) {
         if (loss.has_norm() && (loss.needs != Needs::model || report.has_layer_outputs()))
             group.write(loss.name, loss_shape({}, loss.extent, report.trace), report.norms.*loss.array, packed);
     });
 }
 
-UncompressedNorms read_norms(const Group& group, const TraceInfo& trace)
+UncompressedNorms read_norms(const h5::Group& group, const TraceInfo& trace)
 {
     UncompressedNorms norms;
     for_each_loss([&]<typename T>(const LossRow<T>& loss) {
@@ -202,7 +199,7 @@ bool fits_u16(const TraceInfo& trace)
 }
 
 /// [R, L, H, N], or [L, H, N] where one ranking serves all budgets.
-void write_ranking(const Group& group, const TraceInfo& trace, const PolicyReplay& replay, std::int64_t heads,
+void write_ranking(const h5::Group& group, const TraceInfo& trace, const PolicyReplay& replay, std::int64_t heads,
     h5::WriteOptions options)
 {
     std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
@@ -220,7 +217,7 @@ void write_ranking(const Group& group, const TraceInfo& trace, const PolicyRepla
 }
 
 LargeVector<std::uint32_t> read_ranking(
-    const Group& group, const TraceInfo& trace, std::int64_t heads, std::int64_t budgets)
+    const h5::Group& group, const TraceInfo& trace, std::int64_t heads, std::int64_t budgets)
 {
     std::vector<std::int64_t> shape{trace.shape.num_layers, heads, trace.seq_len};
     if (group.info("ranking").shape.size() == 4)
@@ -232,12 +229,12 @@ LargeVector<std::uint32_t> read_ranking(
 }
 
 /// The value of an attribute that reports of version 1.0 lack.
-std::int64_t attribute_or(const Group& group, const char* name, std::int64_t otherwise)
+std::int64_t attribute_or(const h5::Group& group, const char* name, std::int64_t otherwise)
 {
     return group.has_attribute(name) ? group.int_attribute(name) : otherwise;
 }
 
-void write_policy(const Group& group, const ReplayReport& report, const PolicyReplay& replay, Rankings rankings,
+void write_policy(const h5::Group& group, const ReplayReport& report, const PolicyReplay& replay, Rankings rankings,
     h5::WriteOptions options)
 {
     const TraceInfo& trace = report.trace;
@@ -270,7 +267,7 @@ void write_policy(const Group& group, const ReplayReport& report, const PolicyRe
     });
 }
 
-std::vector<std::pair<std::string, std::string>> read_parameters(const Group& group)
+std::vector<std::pair<std::string, std::string>> read_parameters(const h5::Group& group)
 {
     const std::vector<std::string> texts = read_texts(group, "parameters");
     if (texts.size() % 2 != 0)
@@ -282,7 +279,7 @@ std::vector<std::pair<std::string, std::string>> read_parameters(const Group& gr
     return parameters;
 }
 
-PolicyReplay read_policy(const Group& group, const ReplayReport& report)
+PolicyReplay read_policy(const h5::Group& group, const ReplayReport& report)
 {
     const TraceInfo& trace = report.trace;
     const ModelShape& shape = trace.shape;
@@ -318,7 +315,7 @@ PolicyReplay read_policy(const Group& group, const ReplayReport& report)
     return replay;
 }
 
-void check_format(const Group& root)
+void check_format(const h5::Group& root)
 {
     const std::string found = root.has_attribute("format") ? root.string_attribute("format") : "none";
     if (found != format_name)
@@ -330,9 +327,9 @@ void check_format(const Group& root)
             + (major > report_format_major ? "; a newer version of the toolkit wrote it" : ""));
 }
 
-std::vector<PolicyReplay> read_policies(const Group& root, const ReplayReport& report)
+std::vector<PolicyReplay> read_policies(const h5::Group& root, const ReplayReport& report)
 {
-    const Group group = root.group("policies");
+    const h5::Group group = root.group("policies");
     const std::size_t count = group.names().size();
     std::vector<PolicyReplay> policies;
     for (std::size_t i = 0; i < count; ++i)
@@ -340,7 +337,7 @@ std::vector<PolicyReplay> read_policies(const Group& root, const ReplayReport& r
     return policies;
 }
 
-void write_root(const Group& root, const ReplayReport& report, Rankings rankings, int threads)
+void write_root(const h5::Group& root, const ReplayReport& report, Rankings rankings, int threads)
 {
     const h5::WriteOptions options{.deflate = packed.deflate, .threads = threads};
     root.set_attribute("format", format_name);
@@ -353,7 +350,7 @@ void write_root(const Group& root, const ReplayReport& report, Rankings rankings
     if (report.has_losses())
         write_norms(root, report);
     write_closed_loop(root, report);
-    const Group policies = root.create_group("policies");
+    const h5::Group policies = root.create_group("policies");
     for (std::size_t i = 0; i < report.policies.size(); ++i)
         write_policy(policies.create_group(policy_name(i)), report, report.policies[i], rankings, options);
     root.seal();
@@ -411,14 +408,14 @@ void write_report(const std::filesystem::path& file, const ReplayReport& report,
 {
     check_report(file, report);
     OutputFile output(file);
-    write_root(
-        Group::create_file(output.part(), file), report, rankings, threads); // the file is closed before it is renamed
+    write_root(h5::Group::create_file(output.part(), file), report, rankings,
+        threads); // the file is closed before it is renamed
     output.commit();
 }
 
 ReplayReport read_report(const std::filesystem::path& file)
 {
-    const Group root = Group::open_file(file);
+    const h5::Group root = h5::Group::open_file(file);
     check_format(root);
     ReplayReport report;
     report.file = file.string();

@@ -2,12 +2,6 @@
 
 namespace lava {
 
-namespace {
-
-constexpr h5::WriteOptions packed{.deflate = 1};
-
-} // namespace
-
 void write_texts(const h5::Group& group, const std::string& name, const std::vector<std::string>& texts)
 {
     if (texts.empty())

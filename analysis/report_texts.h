@@ -7,6 +7,8 @@
 
 namespace lava {
 
+constexpr h5::WriteOptions packed{.deflate = 1}; ///< how small arrays of a report are stored
+
 // Lists of byte strings: NAME_bytes holds them end to end, NAME_ends where each ends. Both are absent where there are
 // none.
 

@@ -2,6 +2,7 @@
 
 #include "analysis/quantities.h"
 #include "base/error.h"
+#include "base/index.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>
@@ -12,11 +13,6 @@
 namespace lava {
 
 namespace {
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
-}
 
 const TraceInfo& trace(const Cell& cell)
 {

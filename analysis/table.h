@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -10,6 +11,9 @@ namespace lava {
 
 /// A cell of a table. Nothing: a number that the report does not have.
 using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
+
+/// Nothing, where there is no number.
+Value or_nothing(const std::optional<double>& number);
 
 struct Column
 {

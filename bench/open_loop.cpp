@@ -13,7 +13,7 @@ namespace lava::bench {
 
 namespace {
 
-constexpr std::int64_t window = 32;
+constexpr std::int64_t snapkv_window = 32;
 
 double sum_of(const std::vector<double>& values)
 {
@@ -42,7 +42,7 @@ double one_pass(const Workload& workload, int threads)
     std::vector<double> sums(workload.layers.size());
     parallel_items(static_cast<std::int64_t>(sums.size()), threads, [&](std::int64_t i) {
         const auto layer = static_cast<std::size_t>(i);
-        window_means(workload.layers[layer], window); // what scores begin with: one of the products of the floor
+        window_means(workload.layers[layer], snapkv_window); // what scores begin with: one of the products of the floor
         const LayerAttention attention(workload.layers[layer]);
         for (std::size_t policy = 0; policy < workload.policies.size(); ++policy) {
             sums[layer] += sum_of(

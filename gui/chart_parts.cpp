@@ -1,5 +1,7 @@
 #include "gui/chart_parts.h"
 
+#include "gui/colours.h"
+
 #include <QCategoryAxis>
 #include <QCoreApplication>
 #include <QGraphicsLayout>
@@ -11,7 +13,6 @@ namespace lava::gui {
 
 namespace {
 
-constexpr QRgb ink = 0x202020;
 constexpr QRgb grid_grey = 0xe4e4e4;
 
 void style_axis(QAbstractAxis& axis, const QString& title)

@@ -8,6 +8,8 @@
 
 namespace lava::gui {
 
+constexpr QRgb ink = 0x202020; ///< text and axes of charts
+
 /// Colour of a share in [0, 1] on the sequential scale: pale for nothing, over orange, to dark for everything.
 QColor heat_colour(double share);
 

@@ -9,14 +9,14 @@ namespace lava {
 
 namespace {
 
-struct Block
+struct MatchBlock
 {
     std::size_t first = 0;
     std::size_t second = 0;
     std::size_t size = 0;
 };
 
-struct Range
+struct MatchRange
 {
     std::size_t first_begin, first_end, second_begin, second_end;
 };
@@ -39,11 +39,11 @@ public:
     std::size_t matches() const
     {
         std::size_t total = 0;
-        std::vector<Range> open = {{0, first_.size(), 0, second_.size()}};
+        std::vector<MatchRange> open = {{0, first_.size(), 0, second_.size()}};
         while (!open.empty()) {
-            const Range range = open.back();
+            const MatchRange range = open.back();
             open.pop_back();
-            const Block block = longest(range);
+            const MatchBlock block = longest(range);
             if (block.size == 0)
                 continue;
             total += block.size;
@@ -58,9 +58,9 @@ public:
     }
 
 private:
-    Block longest(const Range& range) const
+    MatchBlock longest(const MatchRange& range) const
     {
-        Block best{range.first_begin, range.second_begin, 0};
+        MatchBlock best{range.first_begin, range.second_begin, 0};
         std::unordered_map<std::size_t, std::size_t> lengths; // of the match that ends at a place of the second
         for (std::size_t i = range.first_begin; i < range.first_end; ++i) {
             std::unordered_map<std::size_t, std::size_t> next;
@@ -83,7 +83,7 @@ private:
     }
 
     /// Frequent characters start no block, but lengthen one.
-    Block extended(Block block, const Range& range) const
+    MatchBlock extended(MatchBlock block, const MatchRange& range) const
     {
         while (block.first > range.first_begin && block.second > range.second_begin
             && first_[block.first - 1] == second_[block.second - 1])

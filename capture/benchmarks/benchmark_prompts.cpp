@@ -18,7 +18,7 @@ namespace lava {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 /// Tokens that the model can be run on; nothing, with a note, where its folder does not say.
 std::optional<std::int64_t> context_length(const std::filesystem::path& model)
@@ -44,9 +44,9 @@ std::string id_of(const Sample& sample, std::int64_t number)
 }
 
 /// When an answer is over: at the model's own end of text, and at a line break where the benchmark says so.
-Json stop_rule(const Sample& sample, const Tokenizer& tokenizer)
+OrderedJson stop_rule(const Sample& sample, const Tokenizer& tokenizer)
 {
-    auto ids = Json::array();
+    auto ids = OrderedJson::array();
     if (sample.newline_stops) {
         ids.push_back(tokenizer.encode("\n", false).ids.back());
     }
@@ -54,7 +54,7 @@ Json stop_rule(const Sample& sample, const Tokenizer& tokenizer)
 }
 
 /// Where the sample came from.
-Json record_of(const Sample& sample)
+OrderedJson record_of(const Sample& sample)
 {
     if (sample.line > 0) {
         return {{"file", sample.file}, {"line", sample.line}};
@@ -62,9 +62,9 @@ Json record_of(const Sample& sample)
     return {{"file", sample.file}, {"length", sample.needle_length}, {"depth", sample.needle_depth}};
 }
 
-Json spans_json(const std::vector<Span>& spans)
+OrderedJson spans_json(const std::vector<Span>& spans)
 {
-    auto json = Json::array();
+    auto json = OrderedJson::array();
     for (const Span& span : spans) {
         json.push_back({{"name", span.name}, {"begin", span.begin}, {"end", span.end}});
     }
@@ -72,17 +72,17 @@ Json spans_json(const std::vector<Span>& spans)
 }
 
 /// One line of the file.
-Json line_of(const BenchmarkCommand& command, const std::string& id, const Sample& sample, const EncodedSample& encoded,
-    const Tokenizer& tokenizer)
+OrderedJson line_of(const BenchmarkCommand& command, const std::string& id, const Sample& sample,
+    const EncodedSample& encoded, const Tokenizer& tokenizer)
 {
-    Json line{{"id", id}, {"benchmark", command.request.benchmark}, {"variant", command.request.variant},
+    OrderedJson line{{"id", id}, {"benchmark", command.request.benchmark}, {"variant", command.request.variant},
         {"task", sample.task}};
     line["chat_template"] = encoded.chat;
-    line["max_length"] = command.max_length ? Json(*command.max_length) : Json();
-    line["uncut_tokens"] = encoded.uncut_tokens > 0 ? Json(encoded.uncut_tokens) : Json();
+    line["max_length"] = command.max_length ? OrderedJson(*command.max_length) : OrderedJson();
+    line["uncut_tokens"] = encoded.uncut_tokens > 0 ? OrderedJson(encoded.uncut_tokens) : OrderedJson();
     line["record"] = record_of(sample);
     line["answers"] = sample.answers;
-    line["all_classes"] = sample.all_classes.empty() ? Json() : Json(sample.all_classes);
+    line["all_classes"] = sample.all_classes.empty() ? OrderedJson() : OrderedJson(sample.all_classes);
     line["max_new_tokens"] = sample.max_new_tokens;
     line["metric"] = sample.metric;
     line["stop"] = stop_rule(sample, tokenizer);

@@ -7,7 +7,7 @@ namespace lava {
 namespace {
 
 // the texts are InfiniteBench's and kvpress's own (LICENSES.md)
-constexpr auto tasks = std::to_array<InfiniteBenchTask>({
+constexpr auto all_infinitebench_tasks = std::to_array<InfiniteBenchTask>({
     {"passkey",
         "There is an important info hidden inside a lot of irrelevant text. Find it and memorize it. I will quiz you "
         "about the important information.\n\n{context}\n\n{input}\n\nThe pass key is",
@@ -77,7 +77,7 @@ constexpr auto tasks = std::to_array<InfiniteBenchTask>({
 
 std::span<const InfiniteBenchTask> infinitebench_tasks()
 {
-    return tasks;
+    return all_infinitebench_tasks;
 }
 
 } // namespace lava

@@ -7,7 +7,7 @@ namespace lava {
 namespace {
 
 // the texts are LongBench's own (LICENSES.md), its slips included: they are what models are asked
-constexpr auto tasks = std::to_array<LongBenchTask>({
+constexpr auto all_longbench_tasks = std::to_array<LongBenchTask>({
     {"narrativeqa",
         "You are given a story, which can be either a novel or a movie script, and a question. Answer the question "
         "asconcisely as you can, using a single phrase if possible. Do not provide any explanation.\n\nStory: "
@@ -97,7 +97,7 @@ constexpr auto tasks = std::to_array<LongBenchTask>({
 
 std::span<const LongBenchTask> longbench_tasks()
 {
-    return tasks;
+    return all_longbench_tasks;
 }
 
 } // namespace lava

@@ -34,17 +34,17 @@ constexpr auto kinds = std::to_array<RulerKind>({
         "Answer:", 32, "string_match_part"},
 });
 
-constexpr auto tasks = std::to_array<std::string_view>(
+constexpr auto ruler_tasks = std::to_array<std::string_view>(
     {"niah_single_1", "niah_single_2", "niah_single_3", "niah_multikey_1", "niah_multikey_2", "niah_multikey_3",
         "niah_multivalue", "niah_multiquery", "vt", "cwe", "fwe", "qa_1", "qa_2"});
 
 bool is_task(std::string_view name)
 {
-    return std::find(tasks.begin(), tasks.end(), name) != tasks.end();
+    return std::find(ruler_tasks.begin(), ruler_tasks.end(), name) != ruler_tasks.end();
 }
 
 /// TASK.jsonl, TASK.ANYTHING.jsonl.gz, or TASK/validation.jsonl as RULER itself names its files.
-std::string task_of(const SampleRequest& request, const std::filesystem::path& file)
+std::string ruler_task_of(const SampleRequest& request, const std::filesystem::path& file)
 {
     const std::string name = file.filename().string();
     const std::string folder = std::filesystem::absolute(file).parent_path().filename().string();
@@ -154,7 +154,7 @@ std::vector<Sample> ruler_samples(const SampleRequest& request)
 {
     std::vector<Sample> samples;
     for (const auto& file : request.records) {
-        const std::string task = task_of(request, file);
+        const std::string task = ruler_task_of(request, file);
         for (const Record& record : read_records(file)) {
             Sample sample = sample_of(record, task);
             sample.where = record.where();

@@ -15,7 +15,7 @@ namespace {
 /// their column sums, one set each, take little memory.
 constexpr std::int64_t least_stretches = 64;
 
-struct Problem
+struct TiledProblem
 {
     const AttentionArithmetic& arithmetic;
     at::Tensor q; // [num_heads, n, head_dim]
@@ -70,7 +70,7 @@ at::Tensor pad(const AttentionArithmetic& arithmetic, const at::Tensor& v)
 
 /// Stretches of about equal work: a tile's grows with the keys that it sees. Their number does not depend on the
 /// threads, so that the order of the sums does not either.
-std::vector<Stretch> make_stretches(const Problem& problem, bool column_sums)
+std::vector<Stretch> make_stretches(const TiledProblem& problem, bool column_sums)
 {
     const auto per_head = std::clamp<std::int64_t>(
         (least_stretches + problem.heads() - 1) / problem.heads(), 1, std::max<std::int64_t>(problem.tiles(), 1));
@@ -102,7 +102,7 @@ struct Buffers
     std::vector<float> scratch, q, sums, off_diagonal;
 };
 
-void attend_tile(const Problem& problem, Stretch& stretch, std::int64_t tile_index, Buffers& buffers)
+void attend_tile(const TiledProblem& problem, Stretch& stretch, std::int64_t tile_index, Buffers& buffers)
 {
     const auto dim = problem.dim(), row = tile_index * attention_tile_rows;
     const auto rows = std::min(attention_tile_rows, problem.n() - row), keys = problem.past() + row + rows;
@@ -137,7 +137,7 @@ void attend_tile(const Problem& problem, Stretch& stretch, std::int64_t tile_ind
 }
 
 /// The stretches' sums of each head, in their order: float32 [num_heads, N].
-at::Tensor join(const std::vector<Stretch>& stretches, std::vector<double> Stretch::*sums, const Problem& problem)
+at::Tensor join(const std::vector<Stretch>& stretches, std::vector<double> Stretch::*sums, const TiledProblem& problem)
 {
     const auto total = at::zeros({problem.heads(), problem.num_keys}, at::kDouble);
     for (const Stretch& stretch : stretches) {
@@ -153,7 +153,7 @@ at::Tensor join(const std::vector<Stretch>& stretches, std::vector<double> Stret
 AttentionResult tiled_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool column_sums,
     const AttentionArithmetic& arithmetic)
 {
-    Problem problem{arithmetic, plain_heads(q), pack(arithmetic, k), pad(arithmetic, v),
+    TiledProblem problem{arithmetic, plain_heads(q), pack(arithmetic, k), pad(arithmetic, v),
         at::empty({q.size(1), q.size(0), q.size(2)}, at::kFloat), k.size(1)};
     auto stretches = make_stretches(problem, column_sums);
     parallel_items(std::ssize(stretches), worker_threads(), [&](std::int64_t item) {

@@ -1,6 +1,7 @@
 #include "replay/closed_loop/closed_loop.h"
 
 #include "base/error.h"
+#include "base/index.h"
 #include "replay/closed_loop/closed_loop_rows.h"
 #include "replay/closed_loop/decode_batch.h"
 #include "replay/closed_loop/recorded_predictions.h"
@@ -20,11 +21,6 @@ namespace lava {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
-}
 
 /// Absolute differences of two residual streams and norms of one, per row, layer and step.
 struct Drift

@@ -1,5 +1,7 @@
 #include "replay/closed_loop/closed_loop_rows.h"
 
+#include "base/index.h"
+
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -10,11 +12,6 @@ namespace lava {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
-}
 
 RetainedPrompt retained_of(const ReplayReport& report, std::size_t policy, std::size_t budget)
 {

@@ -1,5 +1,6 @@
 #include "replay/closed_loop/decode_batch.h"
 
+#include "base/index.h"
 #include "compute/linear.h"
 #include "compute/parallel.h"
 #include "replay/closed_loop/prefix_attention.h"
@@ -20,11 +21,6 @@ constexpr std::int64_t rows_at_once = 256; // in a tile that runs step by step
 constexpr double decode_bytes_at_once = 256e6; // of such a tile's keys and values
 constexpr double prompt_bytes_at_once = 1e9; // of the prompt's keys and values, where layers are not read at every step
 constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
-}
 
 /// Rows in equal parts of at most `largest`.
 void divide(const Tile& whole, std::int64_t largest, std::vector<Tile>& tiles)

@@ -1,5 +1,6 @@
 #include "replay/closed_loop/prefix_attention.h"
 
+#include "base/index.h"
 #include "compute/cpu/kernels/kernels.h"
 #include "traces/sliding_window.h"
 
@@ -14,11 +15,6 @@
 namespace lava {
 
 namespace {
-
-std::size_t index(std::int64_t value)
-{
-    return static_cast<std::size_t>(value);
-}
 
 std::int64_t rounded_up(std::int64_t value, std::int64_t multiple)
 {

@@ -38,7 +38,7 @@ at::Tensor scaled_queries(const HeadAttention& head)
 }
 
 // Entries from `begin` to `end` that a step does not see get -inf in its columns.
-void hide_unseen(const HeadAttention& head, std::int64_t begin, std::int64_t end, double* logits)
+void hide_unseen_keys(const HeadAttention& head, std::int64_t begin, std::int64_t end, double* logits)
 {
     for (auto entry = begin; entry < end; ++entry) {
         for (std::int64_t column = 0; column < head.columns; ++column) {
@@ -61,8 +61,8 @@ std::vector<double> all_logits(const HeadAttention& head)
     auto* decode = logits.data() + head.prompt * stride;
     kernels().logits(head.decode_keys.const_data_ptr<float>(), head.steps, head.head_dim,
         queries.const_data_ptr<double>(), stride, decode);
-    hide_unseen(head, 0, std::min(head.prompt, head.first_seen_by(head.steps - 1)), logits.data());
-    hide_unseen(head, head.prompt, head.prompt + head.steps, logits.data());
+    hide_unseen_keys(head, 0, std::min(head.prompt, head.first_seen_by(head.steps - 1)), logits.data());
+    hide_unseen_keys(head, head.prompt, head.prompt + head.steps, logits.data());
     return logits;
 }
 

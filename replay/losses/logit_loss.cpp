@@ -12,7 +12,7 @@ namespace lava {
 
 namespace {
 
-constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
+constexpr std::int64_t logit_panel = 512; // columns of the vocabulary whose logits are held at once
 
 double dot(const float* a, const float* b, std::int64_t count)
 {
@@ -40,8 +40,8 @@ at::Tensor mean_row(const at::Tensor& p, const Decoder& decoder)
 {
     const auto vocab = p.size(1);
     auto mean = at::zeros({p.size(0), decoder.config().shape.hidden_size}, at::kDouble);
-    for (std::int64_t first = 0; first < vocab; first += panel) {
-        const auto width = std::min(panel, vocab - first);
+    for (std::int64_t first = 0; first < vocab; first += logit_panel) {
+        const auto width = std::min(logit_panel, vocab - first);
         mean.addmm_(p.narrow(1, first, width), decoder.lm_head(first, width).to(at::kDouble));
     }
     return mean;
@@ -83,8 +83,8 @@ LogitLosses DensePredictions::losses(const at::Tensor& resid) const
 
     std::vector<float> best(count, -INFINITY);
     LogitLosses losses{std::vector<double>(count), std::vector<double>(count), std::vector<std::int64_t>(count)};
-    for (std::int64_t first = 0; first < vocab; first += panel) {
-        const auto width = std::min(panel, vocab - first);
+    for (std::int64_t first = 0; first < vocab; first += logit_panel) {
+        const auto width = std::min(logit_panel, vocab - first);
         const auto deltas = project(difference, decoder_.lm_head(first, width));
         for (std::int64_t t = 0; t < tokens; ++t) {
             const auto i = static_cast<std::size_t>(t);

@@ -40,15 +40,15 @@ template <typename T> Norms norms_of(const T* values, std::int64_t count)
 }
 
 // Which of the G sets of head counts are alike: the W_O product is made once for each different one.
-struct DistinctSets
+struct DistinctCounts
 {
     std::vector<std::size_t> index; // [G] into sets
     std::vector<Counts> sets; // [num_kv_heads] each
 };
 
-DistinctSets distinct_sets(std::span<const std::int64_t> counts, std::int64_t num_kv_heads)
+DistinctCounts distinct_counts(std::span<const std::int64_t> counts, std::int64_t num_kv_heads)
 {
-    DistinctSets distinct;
+    DistinctCounts distinct;
     std::map<Counts, std::size_t> known;
     const auto heads = static_cast<std::size_t>(num_kv_heads);
     for (std::size_t begin = 0; begin < counts.size(); begin += heads) {
@@ -333,7 +333,7 @@ LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::
 {
     const auto& shape = state_->layer.shape;
     const auto n = static_cast<std::size_t>(state_->layer.seq_len);
-    const auto distinct = distinct_sets(counts, shape.num_kv_heads);
+    const auto distinct = distinct_counts(counts, shape.num_kv_heads);
     const auto sets = distinct.sets.size();
     const auto per_head = static_cast<std::size_t>(state_->heads * state_->steps);
     const auto per_layer = static_cast<std::size_t>(state_->steps);

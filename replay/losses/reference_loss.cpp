@@ -48,17 +48,17 @@ at::Tensor project(const at::Tensor& z, const LayerView& layer) // [num_heads, T
     return at::mm(z.permute({1, 0, 2}).reshape({layer.eval_len, -1}), layer.w_o.to(at::kDouble).t());
 }
 
-template <typename T> std::vector<T> to_vector(const at::Tensor& tensor)
+template <typename T> std::vector<T> values_of(const at::Tensor& tensor)
 {
     const at::Tensor values = tensor.to(c10::CppTypeToScalarType<T>::value).contiguous();
     return {values.const_data_ptr<T>(), values.const_data_ptr<T>() + values.numel()};
 }
 
-at::Tensor l1(const at::Tensor& x)
+at::Tensor l1_norm(const at::Tensor& x)
 {
     return x.abs().sum(-1);
 }
-at::Tensor l2(const at::Tensor& x)
+at::Tensor l2_norm(const at::Tensor& x)
 {
     return x.square().sum(-1).sqrt();
 }
@@ -85,19 +85,19 @@ LayerLosses reference_losses(const LayerView& layer, const at::Tensor& kept)
 
     const auto w_o = layer.w_o.to(at::kDouble);
     const auto projections = w_o.view({shape.hidden_size, shape.num_heads, shape.head_dim}).permute({1, 2, 0});
-    const auto projected = largest_seen(l1(at::bmm(full.values, projections)), layer); // [num_heads, T]
-    const auto value_norm = largest_seen(l1(full.values), layer);
+    const auto projected = largest_seen(l1_norm(at::bmm(full.values, projections)), layer); // [num_heads, T]
+    const auto value_norm = largest_seen(l1_norm(full.values), layer);
     const auto row_sum = w_o.abs().sum(0).max();
 
     LayerLosses losses;
-    losses.head_l1 = to_vector<float>(l1(full.pattern - evicted.pattern));
-    losses.head_output_l1 = to_vector<float>(l1(head_difference));
-    losses.head_output_l2 = to_vector<float>(l2(head_difference));
-    losses.attn_out_l1 = to_vector<double>(l1(difference));
-    losses.attn_out_l2 = to_vector<double>(l2(difference));
-    losses.bound_lava = to_vector<double>(2 * row_sum * (value_norm * evicted_mass).sum(0));
-    losses.bound_adakv = to_vector<double>(2 * projected.amax(0) * evicted_mass.sum(0));
-    losses.bound_projected = to_vector<double>(2 * (projected * evicted_mass).sum(0));
+    losses.head_l1 = values_of<float>(l1_norm(full.pattern - evicted.pattern));
+    losses.head_output_l1 = values_of<float>(l1_norm(head_difference));
+    losses.head_output_l2 = values_of<float>(l2_norm(head_difference));
+    losses.attn_out_l1 = values_of<double>(l1_norm(difference));
+    losses.attn_out_l2 = values_of<double>(l2_norm(difference));
+    losses.bound_lava = values_of<double>(2 * row_sum * (value_norm * evicted_mass).sum(0));
+    losses.bound_adakv = values_of<double>(2 * projected.amax(0) * evicted_mass.sum(0));
+    losses.bound_projected = values_of<double>(2 * (projected * evicted_mass).sum(0));
     return losses;
 }
 
@@ -109,10 +109,10 @@ LayerNorms reference_norms(const LayerView& layer)
         y += layer.b_o.to(at::kDouble);
     }
     LayerNorms norms;
-    norms.head_output_l1 = to_vector<float>(l1(z));
-    norms.head_output_l2 = to_vector<float>(l2(z));
-    norms.attn_out_l1 = to_vector<double>(l1(y));
-    norms.attn_out_l2 = to_vector<double>(l2(y));
+    norms.head_output_l1 = values_of<float>(l1_norm(z));
+    norms.head_output_l2 = values_of<float>(l2_norm(z));
+    norms.attn_out_l1 = values_of<double>(l1_norm(y));
+    norms.attn_out_l2 = values_of<double>(l2_norm(y));
     return norms;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max(); // of a trace
 
-nlohmann::json read_json(const std::string& file)
+nlohmann::json read_positions(const std::string& file)
 {
     std::ifstream in(file);
     if (!in || std::filesystem::is_directory(file)) {
@@ -67,7 +67,7 @@ void expect_size(const std::string& file, const std::string& what, const Layer& 
 External::External(const PolicyParams& params)
     : file_(params.text("file"))
 {
-    const auto json = read_json(file_);
+    const auto json = read_positions(file_);
     const auto& kept = json.at("kept");
     if (!json.at("seq_len").is_number_unsigned() || json.at("seq_len") > most_tokens || !kept.is_array()) {
         throw Error(file_ + R"(: expected a whole number "seq_len" and "kept" as lists [layer][kv_head][positions])");

@@ -2,6 +2,7 @@
 
 #include "analysis/npy.h"
 #include "base/error.h"
+#include "base/hdf5/h5.h"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -54,7 +55,7 @@ void flatten(const std::string& file, const nlohmann::json& json, std::size_t de
     }
 }
 
-at::Tensor read_json(const std::string& file)
+at::Tensor read_rows_of_json(const std::string& file)
 {
     std::vector<std::int64_t> shape;
     std::vector<double> values;
@@ -114,16 +115,7 @@ at::Tensor read_array(const std::string& file)
 at::Tensor read_numbers(const std::string& file)
 {
     const auto extension = std::filesystem::path(file).extension();
-    return extension == ".npy" ? read_array(file) : extension == ".json" ? read_json(file) : read_rows(file);
-}
-
-std::string shown(at::IntArrayRef shape)
-{
-    std::string text;
-    for (const auto size : shape) {
-        text += (text.empty() ? "" : ", ") + std::to_string(size);
-    }
-    return "[" + text + "]";
+    return extension == ".npy" ? read_array(file) : extension == ".json" ? read_rows_of_json(file) : read_rows(file);
 }
 
 } // namespace
@@ -140,7 +132,8 @@ NumbersFile::NumbersFile(std::string file)
 const at::Tensor& NumbersFile::of_shape(at::IntArrayRef shape) const
 {
     if (numbers_.sizes() != shape) {
-        throw Error(file_ + ": expected numbers " + shown(shape) + " (the trace's), found " + shown(numbers_.sizes()));
+        throw Error(file_ + ": expected numbers " + h5::to_string(std::span(shape.data(), shape.size()))
+            + " (the trace's), found " + h5::to_string(std::span(numbers_.sizes().data(), numbers_.sizes().size())));
     }
     return numbers_;
 }

@@ -12,7 +12,7 @@ namespace lava {
 
 namespace {
 
-constexpr auto largest = std::numeric_limits<std::int64_t>::max();
+constexpr auto largest_integer = std::numeric_limits<std::int64_t>::max();
 
 template <typename Number> bool parse_whole(std::string_view text, Number& number)
 {
@@ -38,7 +38,7 @@ std::string join(const std::vector<std::string>& words)
 
 std::string range(const ParameterInfo& info)
 {
-    if (info.maximum >= static_cast<double>(largest)) {
+    if (info.maximum >= static_cast<double>(largest_integer)) {
         return " of at least " + shortest(info.minimum);
     }
     return " from " + shortest(info.minimum) + " to " + shortest(info.maximum);
@@ -144,7 +144,7 @@ ParameterInfo file_parameter(std::string name, std::string help)
 ParameterInfo window_parameter(std::int64_t minimum)
 {
     return integer_parameter(
-        "window", 32, minimum, largest, "recent tokens: scores come from their queries, and they stay");
+        "window", 32, minimum, largest_integer, "recent tokens: scores come from their queries, and they stay");
 }
 
 ParameterInfo kernel_parameter(std::int64_t default_value)
@@ -170,7 +170,7 @@ ParameterInfo alpha_parameter(std::string default_value)
 
 ParameterInfo beta_parameter()
 {
-    return integer_parameter("beta", 20, 1, largest, "steepness: the last layer keeps 1/beta of the mean");
+    return integer_parameter("beta", 20, 1, largest_integer, "steepness: the last layer keeps 1/beta of the mean");
 }
 
 ParameterInfo normalize_parameter()
@@ -214,7 +214,7 @@ ParameterInfo schedule_parameter()
 
 ParameterInfo first_prompt_parameter()
 {
-    return integer_parameter("pyramid_ref_N", 0, 0, largest,
+    return integer_parameter("pyramid_ref_N", 0, 0, largest_integer,
         "tokens of the prompt that an integer pyramid was computed for (released codes: the first one); 0: this one");
 }
 

@@ -12,7 +12,7 @@ namespace lava {
 
 namespace {
 
-std::string joined(const std::vector<std::string>& items, std::string_view separator = ", ")
+std::string listed(const std::vector<std::string>& items, std::string_view separator = ", ")
 {
     std::string text;
     for (const auto& item : items) {
@@ -29,7 +29,7 @@ std::string assignment(const ParameterInfo& parameter)
 
 std::string meaning(const ParameterInfo& parameter)
 {
-    return parameter.help + (parameter.choices.empty() ? "" : " (" + joined(parameter.choices) + ")");
+    return parameter.help + (parameter.choices.empty() ? "" : " (" + listed(parameter.choices) + ")");
 }
 
 std::string assignments(const VariantInfo& variant)
@@ -38,7 +38,7 @@ std::string assignments(const VariantInfo& variant)
     for (const auto& [name, value] : variant.defaults) {
         items.push_back(name + "=" + value);
     }
-    return joined(items, ",");
+    return listed(items, ",");
 }
 
 std::string to_text(const PolicyInfo& info)
@@ -164,8 +164,8 @@ std::string policy_row(const PolicyInfo& info)
             parameters.push_back(assignment(parameter));
         }
     }
-    return markdown_row({code(info.name), info.summary, info.in_default_set ? "yes" : "", joined(parts_read(info)),
-        code(joined(parameters)), code(info.composition), info.citation});
+    return markdown_row({code(info.name), info.summary, info.in_default_set ? "yes" : "", listed(parts_read(info)),
+        code(listed(parameters)), code(info.composition), info.citation});
 }
 
 // A parameter's meaning, and the policies that it has this meaning in.
@@ -203,7 +203,7 @@ std::string names_or_exceptions(const std::vector<std::string>& names)
             others.push_back(info.name);
         }
     }
-    return others.size() < names.size() ? "all but " + joined(others) : joined(names);
+    return others.size() < names.size() ? "all but " + listed(others) : listed(names);
 }
 
 std::string to_markdown()

@@ -240,7 +240,7 @@ at::Tensor output_norms(const LayerInputs& layer, const at::Tensor& attention)
 }
 
 // Where the layer writes nothing, an entry that changes nothing scores 0.
-at::Tensor without_zeros(const at::Tensor& norms)
+at::Tensor above_zero(const at::Tensor& norms)
 {
     return at::where(norms.eq(0), std::numeric_limits<float>::min(), norms);
 }
@@ -265,7 +265,7 @@ at::Tensor leave_one_out_scores(const LayerInputs& layer, const LeaveOneOutRule&
     const auto& shape = layer.shape();
     const auto attention = layer.window_attention(rule.query_rows);
     const auto norms
-        = rule.relative ? without_zeros(output_norms(layer, attention)).unsqueeze(1) : at::ones({rule.query_rows, 1});
+        = rule.relative ? above_zero(output_norms(layer, attention)).unsqueeze(1) : at::ones({rule.query_rows, 1});
     const auto q = layer.queries(rule.query_rows);
     const auto together = rule.error == LeaveOneOutRule::Error::layer ? shape.group_size() : 1;
     std::vector<at::Tensor> scores;

@@ -12,7 +12,7 @@ namespace lava {
 
 namespace {
 
-constexpr double epsilon = 1e-6; // kvpress's
+constexpr double merging_epsilon = 1e-6; // kvpress's
 
 at::Tensor index_tensor(std::span<const std::uint32_t> positions)
 {
@@ -21,9 +21,9 @@ at::Tensor index_tensor(std::span<const std::uint32_t> positions)
     return index;
 }
 
-at::Tensor unit(const at::Tensor& x)
+at::Tensor unit_keys(const at::Tensor& x)
 {
-    return x / x.norm(2, -1, true).clamp_min(epsilon);
+    return x / x.norm(2, -1, true).clamp_min(merging_epsilon);
 }
 
 struct Nearest
@@ -35,8 +35,8 @@ struct Nearest
 Nearest nearest_kept(const at::Tensor& evicted_keys, const at::Tensor& kept_keys)
 {
     constexpr std::int64_t block = 256; // evicted entries whose similarities are held at a time
-    const auto kept = unit(kept_keys).t().contiguous();
-    const auto evicted = unit(evicted_keys);
+    const auto kept = unit_keys(kept_keys).t().contiguous();
+    const auto evicted = unit_keys(evicted_keys);
     std::vector<at::Tensor> similarities;
     std::vector<at::Tensor> targets;
     for (std::int64_t begin = 0; begin < evicted.size(0); begin += block) {
@@ -75,7 +75,7 @@ void merge_head(
     const auto kept_norms = kept_values.norm(2, -1).index_select(0, nearest.target);
     const auto evicted_norms = evicted_values.norm(2, -1);
     const auto weights = nearest.similarity.clamp_min(0) * similar_enough(nearest.similarity, rule).to(at::kFloat)
-        * evicted_norms / (evicted_norms + kept_norms + epsilon);
+        * evicted_norms / (evicted_norms + kept_norms + merging_epsilon);
     const auto weight_sums = at::zeros({kept_index.numel()}).index_add_(0, nearest.target, weights).unsqueeze(1);
     const auto value_sums
         = at::zeros_like(kept_values).index_add_(0, nearest.target, weights.unsqueeze(1) * evicted_values);

@@ -14,7 +14,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-ReplayReport example()
+ReplayReport written_example()
 {
     auto report = example_report();
     add_example_closed_loop(report);
@@ -24,7 +24,7 @@ ReplayReport example()
 TEST(ClosedLoopFile, ComesBackAsItWas)
 {
     const TemporaryFolder folder;
-    const auto written = example();
+    const auto written = written_example();
     write_report(folder / "report.h5", written);
     const auto read = read_report(folder / "report.h5");
     const auto &a = written.closed_loop, &b = read.closed_loop;
@@ -80,7 +80,7 @@ TEST(ClosedLoopFile, AReportWithoutOneHasNone)
 void expect_refused(const std::function<void(ReplayReport&)>& spoil, const std::string& message)
 {
     const TemporaryFolder folder;
-    auto report = example();
+    auto report = written_example();
     spoil(report);
     EXPECT_THAT([&] { write_report(folder / "report.h5", report); }, ThrowsMessage<Error>(HasSubstr(message)));
 }

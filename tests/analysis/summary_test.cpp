@@ -2,6 +2,7 @@
 
 #include "analysis/selection.h"
 #include "tests/analysis/example_report.h"
+#include "tests/analysis/table_cell.h"
 
 #include <gmock/gmock.h>
 
@@ -46,15 +47,6 @@ ReplayReport answered_report(const std::vector<std::int64_t>& top_ids_of_lava)
         }
     }
     return report;
-}
-
-Value at(const Table& table, std::size_t row, const std::string& name)
-{
-    for (std::size_t i = 0; i < table.columns.size(); ++i) {
-        if (table.columns[i].name == name)
-            return table.rows.at(row)[i];
-    }
-    return "no column " + name;
 }
 
 TEST(Summary, AveragesReportsAndCountsExactAnswers)

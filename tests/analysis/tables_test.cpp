@@ -5,6 +5,7 @@
 #include "analysis/summary.h"
 #include "base/error.h"
 #include "tests/analysis/example_closed_loop.h"
+#include "tests/analysis/table_cell.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -45,12 +46,6 @@ std::vector<std::string> words(const std::string& line)
 {
     std::istringstream stream(line);
     return {std::istream_iterator<std::string>(stream), {}};
-}
-
-Value at(const Table& table, std::size_t row, const std::string& column)
-{
-    const auto all = names(table);
-    return table.rows[row][static_cast<std::size_t>(std::ranges::find(all, column) - all.begin())];
 }
 
 /// The key columns that every table begins with, then `others`.

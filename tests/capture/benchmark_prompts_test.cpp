@@ -18,13 +18,13 @@ using testing::HasSubstr;
 using testing::ThrowsMessage;
 using Ids = std::vector<std::int64_t>;
 
-const ByteTokenizer tokenizer;
+const ByteTokenizer byte_tokenizer;
 
 std::string text_of(const Ids& ids)
 {
     std::string text;
     for (const std::int64_t id : ids) {
-        text += tokenizer.token_bytes(id);
+        text += byte_tokenizer.token_bytes(id);
     }
     return text;
 }
@@ -78,7 +78,7 @@ protected:
     }
 
     TemporaryFolder folder_;
-    OfficialDecoder decoder_{tokenizer, folder_.path()};
+    OfficialDecoder decoder_{byte_tokenizer, folder_.path()};
 };
 
 constexpr const char* trec = R"({"input": "Question: Who ?\nType:", "context": "Question: Where ?\nType: Place", )"
@@ -160,7 +160,7 @@ TEST_F(BenchmarkPrompts, OfLongBenchLoseTheirMiddle)
 TEST_F(BenchmarkPrompts, OfInfiniteBenchAreDecodedEvenWhereTheyFit)
 {
     std::ofstream(folder_ / "tokenizer_config.json") << R"({"clean_up_tokenization_spaces": true})";
-    const OfficialDecoder decoder(tokenizer, folder_.path());
+    const OfficialDecoder decoder(byte_tokenizer, folder_.path());
     Sample sample;
     sample.text = "Yes , I do n't . 12";
     sample.ranges = {{"question", {17, 19}}};

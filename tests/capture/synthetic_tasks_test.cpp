@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 /// Counts words instead of tokens.
-std::int64_t words(const TaskPrompt& task)
+std::int64_t word_count(const TaskPrompt& task)
 {
     std::istringstream text(task.prompt + " " + task.answer_prefix + " " + task.reference);
     return std::distance(std::istream_iterator<std::string>(text), {});
@@ -28,7 +28,7 @@ TaskRequest request(const std::string& task, std::int64_t sample = 0)
     result.tokens = 600;
     result.book
         = "It was  late.\nNobody came; the fire went out. \"Who is there?\" he asked. The caf\xc3\xa9 was shut.";
-    result.count = words;
+    result.count = word_count;
     return result;
 }
 
@@ -49,8 +49,8 @@ TEST(SyntheticTasks, FillTheLengthAndMarkWhatMatters)
 {
     for (const auto& info : synthetic_tasks()) {
         const auto task = make_task(request(std::string(info.name)));
-        EXPECT_LE(words(task), 600) << info.name;
-        EXPECT_GT(words(task), 540) << info.name;
+        EXPECT_LE(word_count(task), 600) << info.name;
+        EXPECT_GT(word_count(task), 540) << info.name;
         ASSERT_FALSE(task.spans.empty()) << info.name;
         EXPECT_EQ(task.spans.back().name, "question");
         EXPECT_TRUE(task.prompt.ends_with(text_of(task, task.spans.back()))) << info.name;

@@ -23,7 +23,7 @@ void PrintTo(const Sizes& sizes, std::ostream* out)
          << sizes.dim << " numbers";
 }
 
-at::Tensor draw(std::int64_t heads, std::int64_t rows, std::int64_t dim, std::uint64_t seed)
+at::Tensor draw_heads(std::int64_t heads, std::int64_t rows, std::int64_t dim, std::uint64_t seed)
 {
     return at::randn({heads, rows, dim}, at::make_generator<at::CPUGeneratorImpl>(seed), at::kFloat);
 }
@@ -38,7 +38,7 @@ at::Tensor probabilities_of(const at::Tensor& q, const at::Tensor& k)
     return at::softmax(scores.masked_fill(at::ones({n, total}, at::kBool).triu(total - n + 1), -INFINITY), -1);
 }
 
-double worst(const at::Tensor& found, const at::Tensor& expected)
+double worst_relative(const at::Tensor& found, const at::Tensor& expected)
 {
     return ((found.to(at::kDouble) - expected).abs() / (expected.abs() + 1e-30)).max().item<double>();
 }
@@ -49,8 +49,8 @@ class TiledAttention : public testing::TestWithParam<Sizes>
 TEST_P(TiledAttention, EqualsTheDefinitionInEveryInstructionSet)
 {
     const auto [heads, kv_heads, n, past, dim] = GetParam();
-    const auto q = draw(heads, n, dim, 1) * 2, k = draw(kv_heads, past + n, dim, 2),
-               v = draw(kv_heads, past + n, dim, 3);
+    const auto q = draw_heads(heads, n, dim, 1) * 2, k = draw_heads(kv_heads, past + n, dim, 2),
+               v = draw_heads(kv_heads, past + n, dim, 3);
     const auto expected = probabilities_of(q, k);
     const auto z = at::matmul(expected, v.to(at::kDouble).repeat_interleave(heads / kv_heads, 0));
     const auto own = at::ones({n, past + n}, at::kBool).triu(past).tril(past);
@@ -59,8 +59,9 @@ TEST_P(TiledAttention, EqualsTheDefinitionInEveryInstructionSet)
         const auto difference
             = (found.z.to(at::kDouble) - z.transpose(0, 1).reshape({n, -1})).abs().max().item<double>();
         EXPECT_LT(difference, 5e-6) << arithmetic->name;
-        EXPECT_LT(worst(found.column_sums, expected.sum(1)), 1e-5) << arithmetic->name;
-        EXPECT_LT(worst(found.column_sums_off_diagonal, expected.masked_fill(own, 0).sum(1)), 1e-5) << arithmetic->name;
+        EXPECT_LT(worst_relative(found.column_sums, expected.sum(1)), 1e-5) << arithmetic->name;
+        EXPECT_LT(worst_relative(found.column_sums_off_diagonal, expected.masked_fill(own, 0).sum(1)), 1e-5)
+            << arithmetic->name;
         EXPECT_TRUE(at::equal(tiled_attention(q, k, v, false, arithmetic->attention).z, found.z)) << arithmetic->name;
     }
 }
@@ -73,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, TiledAttention,
 
 TEST(TiledAttentionRows, MayLieInABiggerCache)
 {
-    const auto q = draw(4, 30, 16, 1), k = draw(2, 90, 16, 2), v = draw(2, 90, 16, 3);
+    const auto q = draw_heads(4, 30, 16, 1), k = draw_heads(2, 90, 16, 2), v = draw_heads(2, 90, 16, 3);
     const auto& arithmetic = fastest_arithmetic().attention;
     const auto views = tiled_attention(q, k.narrow(1, 0, 40), v.narrow(1, 0, 40), true, arithmetic);
     const auto copies
@@ -85,7 +86,7 @@ TEST(TiledAttentionRows, MayLieInABiggerCache)
 TEST(TiledAttentionExtremes, KeepWhatIsCertain)
 {
     // the first key outshines all others so much that nothing else is left
-    const auto q = at::ones({1, 60, 16}), v = draw(1, 60, 16, 3);
+    const auto q = at::ones({1, 60, 16}), v = draw_heads(1, 60, 16, 3);
     auto k = at::zeros({1, 60, 16});
     k.select(1, 0).fill_(1000);
     for (const auto* arithmetic : supported_arithmetic()) {

@@ -30,7 +30,7 @@ std::string render(const std::string& jinja, const std::vector<ChatMessage>& mes
     return ChatTemplate(jinja, "folder/chat_template.jinja", {{"bos_token", "<s>"}}).apply(messages);
 }
 
-void expect_refused(const std::string& jinja, const std::string& message)
+void expect_template_refused(const std::string& jinja, const std::string& message)
 {
     EXPECT_THAT([&] { render(jinja); },
         ThrowsMessage<Error>(HasSubstr("folder/chat_template.jinja: chat template: " + message)))
@@ -69,16 +69,17 @@ TEST(ChatTemplates, TakeTheLineBreakBehindABlockAndTheSpaceBeforeIt)
 
 TEST(ChatTemplates, NameTheLineOfWhatIsNotSupported)
 {
-    expect_refused("a\n\n{% include 'x' %}", "line 3: {% include %} is not supported");
-    expect_refused("{{ 1 }}\n{{ 'x' | wordwrap }}", "line 2: the filter 'wordwrap' is not supported");
-    expect_refused("\n{{ 'x' is filter }}", "line 2: the test 'filter' is not supported");
-    expect_refused("\n{{ 'x'.encode() }}", "line 2: the method 'encode' of a string is not supported");
-    expect_refused("{% for x in y recursive %}{% endfor %}", "line 1: a recursive loop is not supported");
-    expect_refused("{% if 1 %}\n\n", "line 2: expected {% endif %}, found the end of the template");
-    expect_refused("\n{{ 'x }}", "line 2: a string without an end");
-    expect_refused("\n{{ nothing.member }}", "line 2: 'nothing' is undefined, and so has no 'member'");
-    expect_refused("\n{{ raise_exception('Roles!') }}", "line 2: the template refuses the conversation: Roles!");
-    expect_refused("\xff", "the text is not valid UTF-8 at byte 0");
+    expect_template_refused("a\n\n{% include 'x' %}", "line 3: {% include %} is not supported");
+    expect_template_refused("{{ 1 }}\n{{ 'x' | wordwrap }}", "line 2: the filter 'wordwrap' is not supported");
+    expect_template_refused("\n{{ 'x' is filter }}", "line 2: the test 'filter' is not supported");
+    expect_template_refused("\n{{ 'x'.encode() }}", "line 2: the method 'encode' of a string is not supported");
+    expect_template_refused("{% for x in y recursive %}{% endfor %}", "line 1: a recursive loop is not supported");
+    expect_template_refused("{% if 1 %}\n\n", "line 2: expected {% endif %}, found the end of the template");
+    expect_template_refused("\n{{ 'x }}", "line 2: a string without an end");
+    expect_template_refused("\n{{ nothing.member }}", "line 2: 'nothing' is undefined, and so has no 'member'");
+    expect_template_refused(
+        "\n{{ raise_exception('Roles!') }}", "line 2: the template refuses the conversation: Roles!");
+    expect_template_refused("\xff", "the text is not valid UTF-8 at byte 0");
 }
 
 TEST(ChatTemplates, MayHoldWhatIsNotSupportedInABranchThatIsNotReached)
@@ -91,12 +92,12 @@ TEST(ChatTemplates, MayHoldWhatIsNotSupportedInABranchThatIsNotReached)
              "{{ 1 < 2 < 3 }}", "{{ f(*a, **b) }}", "{{ 2 ** 3 }}", "{{ 'x' | wordwrap }}", "{{ 'x' is filter }}"}) {
         EXPECT_EQ(render(std::string("a{% if tools %}") + unsupported + "{% else %}b{% endif %}c"), "abc")
             << unsupported;
-        expect_refused(std::string("\n") + unsupported, "line 2: ");
+        expect_template_refused(std::string("\n") + unsupported, "line 2: ");
     }
-    expect_refused("{{ 1 < 2 < 3 }}", "line 1: a chain of comparisons is not supported");
-    expect_refused("{{ 2 ** 3 }}", "line 1: '**' is not supported");
-    expect_refused("{% block a %}{% endblock %}", "line 1: {% block %} is not supported");
-    expect_refused("{% set a | upper %}x{% endset %}", "line 1: {% set %} with a filter is not supported");
+    expect_template_refused("{{ 1 < 2 < 3 }}", "line 1: a chain of comparisons is not supported");
+    expect_template_refused("{{ 2 ** 3 }}", "line 1: '**' is not supported");
+    expect_template_refused("{% block a %}{% endblock %}", "line 1: {% block %} is not supported");
+    expect_template_refused("{% set a | upper %}x{% endset %}", "line 1: {% set %} with a filter is not supported");
 }
 
 TEST(ChatTemplates, ThatAreMalformedAreRefusedWhateverBranchTheyTake)
@@ -121,25 +122,27 @@ TEST(ChatTemplates, LeaveRawTextAsItIs)
     EXPECT_EQ(render("a {% raw %}{{ x }} {% if %}{% endraw %} b"), "a {{ x }} {% if %} b");
     EXPECT_EQ(render("a\n  {% raw %}\n {# b #}\n  {% endraw %}\nc"), "a\n\n {# b #}\nc");
     EXPECT_EQ(render("a {%- raw -%} {{ \n{%- endraw -%} b"), "a{{b");
-    expect_refused("{% raw %}\n{{", "line 1: expected {% endraw %}, found the end of the template");
+    expect_template_refused("{% raw %}\n{{", "line 1: expected {% endraw %}, found the end of the template");
 }
 
 TEST(ChatTemplates, ThatDoNotEndAreRefused)
 {
-    expect_refused("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "line 1: the template does not come to an end");
-    expect_refused("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "line 1: ");
-    expect_refused("{{ 'x' * 999999999 }}", "line 1: a text repeated too often");
-    expect_refused(
+    expect_template_refused(
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "line 1: the template does not come to an end");
+    expect_template_refused(
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "line 1: ");
+    expect_template_refused("{{ 'x' * 999999999 }}", "line 1: a text repeated too often");
+    expect_template_refused(
         "{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}", "line 1: nested more than 200 deep");
-    expect_refused("{{ 1" + std::string(5000, '+') + "1 }}", "line 1: nested more than 200 deep");
+    expect_template_refused("{{ 1" + std::string(5000, '+') + "1 }}", "line 1: nested more than 200 deep");
     std::string sum = "{{ 1";
     for (int i = 0; i < 5000; ++i) {
         sum += "+1";
     }
-    expect_refused(sum + " }}", "line 1: an expression nested more than 300 deep");
-    expect_refused("{% set ns = namespace(x=1) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}",
+    expect_template_refused(sum + " }}", "line 1: an expression nested more than 300 deep");
+    expect_template_refused("{% set ns = namespace(x=1) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}",
         "line 1: lists and dicts nested more than 200 deep");
-    expect_refused("{% set ns = namespace() %}{% set ns.x = [ns] %}", "line 1: a namespace in a namespace");
+    expect_template_refused("{% set ns = namespace() %}{% set ns.x = [ns] %}", "line 1: a namespace in a namespace");
 }
 
 TEST(ChatTemplates, AreFoundInTheFolder)

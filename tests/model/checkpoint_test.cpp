@@ -24,7 +24,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 using testing::ThrowsMessage;
 
-const std::filesystem::path stories = LAVA_SOURCE_DIR "/models/stories260K";
+const std::filesystem::path stories_folder = LAVA_SOURCE_DIR "/models/stories260K";
 
 std::string with_length(std::uint64_t length, const std::string& rest)
 {
@@ -134,7 +134,7 @@ TEST(Safetensors, DamagedAtRandomAreReadOrRefusedButNeverReadBeyond)
 
 TEST(Checkpoint, GivesATensorOfTheShapeAskedFor)
 {
-    const Checkpoint checkpoint(stories);
+    const Checkpoint checkpoint(stories_folder);
     const std::vector<std::int64_t> shape{32, 64}, wrong{64, 32};
     const std::string name = "model.layers.4.self_attn.k_proj.weight";
     EXPECT_TRUE(checkpoint.has(name));
@@ -149,7 +149,7 @@ TEST(Checkpoint, GivesATensorOfTheShapeAskedFor)
 TEST(Checkpoint, ItsTensorsOutliveIt)
 {
     const std::vector<std::int64_t> shape{512, 64};
-    const auto tensor = Checkpoint(stories).tensor("model.embed_tokens.weight", shape);
+    const auto tensor = Checkpoint(stories_folder).tensor("model.embed_tokens.weight", shape);
     EXPECT_TRUE(tensor.isfinite().all().item<bool>());
 }
 
@@ -160,7 +160,7 @@ protected:
     void SetUp() override
     {
         std::filesystem::create_directories(folder);
-        std::filesystem::copy_file(stories / "config.json", folder / "config.json");
+        std::filesystem::copy_file(stories_folder / "config.json", folder / "config.json");
     }
     void TearDown() override { std::filesystem::remove_all(folder); }
     void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
@@ -192,7 +192,7 @@ TEST_F(BrokenCheckpoint, LeftToGitLfsIsRefusedAsSuch)
 
 TEST_F(BrokenCheckpoint, SaysWhatConfigJsonLeavesOpenWhereAShapeDoesNotFit)
 {
-    std::filesystem::copy_file(stories / "model.safetensors", folder / "model.safetensors");
+    std::filesystem::copy_file(stories_folder / "model.safetensors", folder / "model.safetensors");
     auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
     config.erase("intermediate_size");
     config.erase("tie_word_embeddings");
@@ -205,7 +205,7 @@ TEST_F(BrokenCheckpoint, SaysWhatConfigJsonLeavesOpenWhereAShapeDoesNotFit)
     EXPECT_THAT([&] { check_tensors(Checkpoint(folder)); },
         ThrowsMessage<Error>(HasSubstr("tensor lm_head.weight: expected shape [512, 64], found no such tensor; "
                                        "config.json leaves to the family: tie_word_embeddings false")));
-    EXPECT_NO_THROW(check_tensors(Checkpoint(stories)));
+    EXPECT_NO_THROW(check_tensors(Checkpoint(stories_folder)));
 }
 
 /// A folder of two shards.
@@ -316,7 +316,7 @@ TEST_F(BrokenCheckpoint, NumbersThatAreNoneAreRefused)
 
 TEST_F(BrokenCheckpoint, CutShortIsRefused)
 {
-    std::filesystem::copy_file(stories / "model.safetensors", folder / "model.safetensors");
+    std::filesystem::copy_file(stories_folder / "model.safetensors", folder / "model.safetensors");
     std::filesystem::resize_file(folder / "model.safetensors", 500000);
     EXPECT_THAT([&] { Checkpoint{folder}; },
         ThrowsMessage<Error>(
@@ -351,7 +351,7 @@ TEST(Sha256, EqualsFips180Examples)
 
 TEST(Sha256, OfTheWeightsIsWhatSha256sumPrints)
 {
-    EXPECT_EQ(Checkpoint(stories).sha256(), "5e437fe92187c06a996f18e9cb0956bb8f832206041844b732ed3b8548b948aa");
+    EXPECT_EQ(Checkpoint(stories_folder).sha256(), "5e437fe92187c06a996f18e9cb0956bb8f832206041844b732ed3b8548b948aa");
 }
 
 } // namespace

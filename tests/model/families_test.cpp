@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 using Weights = std::map<std::string, at::Tensor>;
 
-constexpr double tolerance = 1e-5; // norm of the difference over the norm; float32 against double
+constexpr double relative_tolerance = 1e-5; // norm of the difference over the norm; float32 against double
 const std::int64_t vocab = 61, hidden = 24, wide = 40, layers = 4, heads = 4, kv_heads = 2, head_dim = 10, tokens = 45;
 
 /// A model of one family: its config.json, and which of its layers slide and rotate, as that should be understood.
@@ -267,10 +267,10 @@ TEST_P(Families, HaveTheLogitsOfTheirDefinition)
     const auto expected = NaiveDecoder(GetParam(), weights).logits(ids);
     const Decoder decoder(Checkpoint(folder), {});
     KvCache whole, chunked;
-    EXPECT_LT(relative_error(decoder.forward(ids, whole, nullptr, true), expected), tolerance);
+    EXPECT_LT(relative_error(decoder.forward(ids, whole, nullptr, true), expected), relative_tolerance);
     decoder.forward(std::span(ids).first(20), chunked, nullptr, false);
     const auto rest = decoder.forward(std::span(ids).subspan(20), chunked, nullptr, true);
-    EXPECT_LT(relative_error(rest, expected.narrow(0, 20, tokens - 20)), tolerance);
+    EXPECT_LT(relative_error(rest, expected.narrow(0, 20, tokens - 20)), relative_tolerance);
 }
 
 TEST_P(Families, HaveTheSameBitsWithStreamedWeights)

@@ -23,7 +23,7 @@ Texts matches(const std::string& pattern, const std::string& text)
     return result;
 }
 
-void expect_refused(const std::string& pattern, const std::string& message)
+void expect_pattern_refused(const std::string& pattern, const std::string& message)
 {
     EXPECT_THAT([&] { Pattern(pattern, "test"); }, ThrowsMessage<Error>(HasSubstr("test: " + message))) << pattern;
 }
@@ -73,42 +73,42 @@ TEST(Patterns, WhereCaseIsIgnoredAgreeOrAreRefused)
     EXPECT_EQ(matches("(?i)[k\\p{N}]", "\u212a1"), (Texts{"\u212a", "1"}));
     for (const char* pattern : {"(?i:ss)", "(?i:ST)", "(?i)of|f\\x66", "(?i:s{1}s)", "(?i:\u00df)", "(?i)[\u00df]",
              "(?i)[\u00c0-\u00ff]", "(?i:j\u030c)", "(?i:s(?:s))"}) {
-        expect_refused(pattern, "a letter that is several where case is ignored");
+        expect_pattern_refused(pattern, "a letter that is several where case is ignored");
     }
-    expect_refused("(?i)[\\p{L}]", "a property of letters in a class where case is ignored");
-    expect_refused("(?i)[\\P{N}]", "a property of letters in a class where case is ignored");
-    expect_refused("(?i)[\\w]", "\\w in a class where case is ignored");
+    expect_pattern_refused("(?i)[\\p{L}]", "a property of letters in a class where case is ignored");
+    expect_pattern_refused("(?i)[\\P{N}]", "a property of letters in a class where case is ignored");
+    expect_pattern_refused("(?i)[\\w]", "\\w in a class where case is ignored");
     EXPECT_EQ(matches("(?i:a)ss|\u00df", "Ass \u00df"), (Texts{"Ass", "\u00df"}));
     EXPECT_EQ(matches("(?i:a|s)(?-i:ss)", "Sss"), (Texts{"Sss"}));
 }
 
 TEST(Patterns, NameWhatTheyDoNotSupport)
 {
-    expect_refused("a{2}+", "}+");
-    expect_refused("a{2}*", "a repetition of a repetition");
-    expect_refused("a+{2}", "a repetition of a repetition");
-    expect_refused("a{2}{3}", "a repetition of a repetition");
-    expect_refused("a{0}", "{0}");
-    expect_refused("{2}a", "a repetition of nothing");
-    expect_refused("(?=a)*", "a repetition of nothing");
-    expect_refused("^*", "a repetition of nothing");
-    expect_refused("a)", "a ) without its (");
-    expect_refused("((?i)a", "the pattern does not compile");
-    expect_refused("\\xe9", "\\x beyond 7f without braces");
-    expect_refused("\\x{41 42}", "\\x{ without a number and }");
+    expect_pattern_refused("a{2}+", "}+");
+    expect_pattern_refused("a{2}*", "a repetition of a repetition");
+    expect_pattern_refused("a+{2}", "a repetition of a repetition");
+    expect_pattern_refused("a{2}{3}", "a repetition of a repetition");
+    expect_pattern_refused("a{0}", "{0}");
+    expect_pattern_refused("{2}a", "a repetition of nothing");
+    expect_pattern_refused("(?=a)*", "a repetition of nothing");
+    expect_pattern_refused("^*", "a repetition of nothing");
+    expect_pattern_refused("a)", "a ) without its (");
+    expect_pattern_refused("((?i)a", "the pattern does not compile");
+    expect_pattern_refused("\\xe9", "\\x beyond 7f without braces");
+    expect_pattern_refused("\\x{41 42}", "\\x{ without a number and }");
     for (const char* pattern :
         {"\\h", "\\H", "\\R", "\\X", "\\K", "\\b", "\\G", "\\N", "\\O", "\\1", "\\g", "\\u0041"}) {
-        expect_refused(pattern, std::string(pattern).substr(0, 2));
+        expect_pattern_refused(pattern, std::string(pattern).substr(0, 2));
     }
-    expect_refused("[a[bc]]", "a class inside a class");
-    expect_refused("[[:alpha:]]", "a class inside a class");
-    expect_refused("[]a]", "an empty class");
-    expect_refused("[a&&b]", "&&");
-    expect_refused("[^\\W]", "\\W inside a class");
-    expect_refused("[\\Z]", "\\Z inside a class");
-    expect_refused("(?m:.)", "(?m:");
-    expect_refused("(?x)a b", "(?x)");
-    expect_refused("(?~a)", "(?~a");
+    expect_pattern_refused("[a[bc]]", "a class inside a class");
+    expect_pattern_refused("[[:alpha:]]", "a class inside a class");
+    expect_pattern_refused("[]a]", "an empty class");
+    expect_pattern_refused("[a&&b]", "&&");
+    expect_pattern_refused("[^\\W]", "\\W inside a class");
+    expect_pattern_refused("[\\Z]", "\\Z inside a class");
+    expect_pattern_refused("(?m:.)", "(?m:");
+    expect_pattern_refused("(?x)a b", "(?x)");
+    expect_pattern_refused("(?~a)", "(?~a");
 }
 
 } // namespace

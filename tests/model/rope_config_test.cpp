@@ -39,7 +39,7 @@ json parameters(const json& given)
     return {{"rope_parameters", section}};
 }
 
-void expect_refused(const json& values, const std::string& reason)
+void expect_rope_refused(const json& values, const std::string& reason)
 {
     EXPECT_THAT([&] { read(values); }, ThrowsMessage<Error>(HasSubstr("config.json: " + reason))) << values;
 }
@@ -105,12 +105,12 @@ TEST(RopeConfig, OfPhi3FindsTheOriginalContextAtTopLevel)
     EXPECT_EQ(read(values, of_phi3).attention_factor, 1.25);
     values["rope_scaling"]["type"] = "yarn";
     EXPECT_EQ(read(values, of_phi3).type, RopeType::longrope);
-    expect_refused(values, "original_max_position_embeddings: expected beside rope_type, found at the top level");
+    expect_rope_refused(values, "original_max_position_embeddings: expected beside rope_type, found at the top level");
     values["rope_scaling"]["original_max_position_embeddings"] = 32;
     values["rope_scaling"]["type"] = "longrope";
-    expect_refused(values, "rope_scaling.original_max_position_embeddings: contradicts");
+    expect_rope_refused(values, "rope_scaling.original_max_position_embeddings: contradicts");
     values["rope_scaling"].update({{"original_max_position_embeddings", 64}, {"long_factor", {1.0}}});
-    expect_refused(values, "rope_scaling.long_factor: expected 4 numbers");
+    expect_rope_refused(values, "rope_scaling.long_factor: expected 4 numbers");
 }
 
 TEST(RopeConfig, OfPhi3HasAnOriginalContextOf4096WhereTheTopLevelHasNone)
@@ -128,7 +128,7 @@ TEST(RopeConfig, RotatesAShareOfThePhi3Head)
     json values = {{"rope_theta", 1e4}, {"partial_rotary_factor", 0.75}};
     EXPECT_EQ(read(values, of_phi3).dim, 6);
     EXPECT_EQ(read(parameters({{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}), of_phi3).dim, 4);
-    expect_refused(values, "partial_rotary_factor: expected 1 in a model that is no Phi-3, found 0.75");
+    expect_rope_refused(values, "partial_rotary_factor: expected 1 in a model that is no Phi-3, found 0.75");
     for (const double share : {0.4, 2.0}) {
         values["partial_rotary_factor"] = share;
         EXPECT_THAT([&] { read(values, of_phi3); },
@@ -160,35 +160,37 @@ TEST(RopeConfig, NotesAnAttnFactorThatTransformersIgnores)
     section["attn_factor"] = 1.0;
     EXPECT_EQ(read(scaling(section)).note, "");
     section["attn_factor"] = -1;
-    expect_refused(scaling(section), "rope_scaling.attn_factor: expected a positive number, found -1");
+    expect_rope_refused(scaling(section), "rope_scaling.attn_factor: expected a positive number, found -1");
 }
 
 TEST(RopeConfig, RefusesWhatItDoesNotKnow)
 {
-    expect_refused(scaling({{"rope_type", "ntk"}, {"factor", 2.0}}),
+    expect_rope_refused(scaling({{"rope_type", "ntk"}, {"factor", 2.0}}),
         "rope_scaling.rope_type: expected default, linear, dynamic, llama3, yarn or longrope, found \"ntk\"");
-    expect_refused(parameters({{"rope_type", "default"}, {"mrope_section", {1, 2, 1}}}),
+    expect_rope_refused(parameters({{"rope_type", "default"}, {"mrope_section", {1, 2, 1}}}),
         "rope_parameters.mrope_section: unknown parameter");
-    expect_refused(scaling({{"factor", 2.0}}), "rope_scaling.rope_type: expected a value, found none");
-    expect_refused(parameters({{"factor", 2.0}}), "rope_parameters.rope_type: expected a value, found none");
-    expect_refused(scaling({{"rope_type", "linear"}}), "rope_scaling.factor: expected a value, found none");
-    expect_refused(scaling({{"rope_type", "linear"}, {"factor", 0.5}}), "rope_scaling.factor: expected at least 1");
-    expect_refused(scaling({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}),
+    expect_rope_refused(scaling({{"factor", 2.0}}), "rope_scaling.rope_type: expected a value, found none");
+    expect_rope_refused(parameters({{"factor", 2.0}}), "rope_parameters.rope_type: expected a value, found none");
+    expect_rope_refused(scaling({{"rope_type", "linear"}}), "rope_scaling.factor: expected a value, found none");
+    expect_rope_refused(
+        scaling({{"rope_type", "linear"}, {"factor", 0.5}}), "rope_scaling.factor: expected at least 1");
+    expect_rope_refused(
+        scaling({{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}),
         "rope_scaling.high_freq_factor: expected more than low_freq_factor");
-    expect_refused(scaling({{"rope_type", "dynamic"}, {"factor", 2}, {"original_max_position_embeddings", 512}}),
+    expect_rope_refused(scaling({{"rope_type", "dynamic"}, {"factor", 2}, {"original_max_position_embeddings", 512}}),
         "rope_scaling.original_max_position_embeddings: only 1024 is supported, found 512");
 }
 
 TEST(RopeConfig, RefusesContradictions)
 {
-    expect_refused(scaling({{"rope_type", "linear"}, {"type", "dynamic"}, {"factor", 2}}),
+    expect_rope_refused(scaling({{"rope_type", "linear"}, {"type", "dynamic"}, {"factor", 2}}),
         "rope_scaling.type: contradicts rope_type");
     json values = parameters({{"rope_type", "default"}});
     values["rope_theta"] = 5e5;
-    expect_refused(values, "rope_parameters.rope_theta: contradicts the top level's");
+    expect_rope_refused(values, "rope_parameters.rope_theta: contradicts the top level's");
     values = parameters({{"rope_type", "default"}});
     values["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 2}};
-    expect_refused(values, "rope_scaling: contradicts rope_parameters");
+    expect_rope_refused(values, "rope_scaling: contradicts rope_parameters");
 }
 
 TEST(ContextLength, IsStretchedWhereTheFilesGiveTheOriginalOne)

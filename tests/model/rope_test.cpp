@@ -11,7 +11,7 @@
 namespace lava {
 namespace {
 
-constexpr double tolerance = 1e-6; // relative; float32 against the formulas in double
+constexpr double angle_tolerance = 1e-6; // relative; float32 against the formulas in double
 
 const std::int64_t dim = 32;
 
@@ -39,7 +39,7 @@ void expect_frequencies(
     ASSERT_EQ(found.sizes(), (at::IntArrayRef{dim / 2}));
     ASSERT_EQ(found.scalar_type(), at::kFloat);
     for (std::int64_t pair = 0; pair < dim / 2; ++pair)
-        EXPECT_NEAR(found[pair].item<double>() / expected(pair), 1, tolerance) << "pair " << pair;
+        EXPECT_NEAR(found[pair].item<double>() / expected(pair), 1, angle_tolerance) << "pair " << pair;
 }
 
 /// Of n positions, in float32.

@@ -21,7 +21,7 @@ const std::filesystem::path smollm2 = LAVA_SMOLLM2_DIR;
 /// Root mean square of the sampled differences over that of transformers' whole tensor. float32 in another order of
 /// sums stays near 1e-6 but for the token at position 1, one of the seven sampled, whose massive activations make it
 /// 1e-5; a wrong epsilon, angle or head is above 1e-4.
-const double tolerance = 2e-5;
+const double logit_error = 2e-5;
 
 double relative_error(const Numbers& found, const json& reference)
 {
@@ -50,7 +50,8 @@ void expect_same(const std::vector<at::Tensor>& layers, const json& cache, const
     for (std::size_t layer = 0; layer < layers.size(); ++layer) {
         const auto sample
             = layers[layer].index_select(1, indices(cache["positions"])).index_select(2, indices(cache["columns"]));
-        EXPECT_LT(relative_error(to_numbers(sample), cache[which][layer]), tolerance) << which << " of layer " << layer;
+        EXPECT_LT(relative_error(to_numbers(sample), cache[which][layer]), logit_error)
+            << which << " of layer " << layer;
     }
 }
 
@@ -73,7 +74,7 @@ TEST(SmolLM2, HasTransformersLogitsKeysAndValuesOver3800Tokens)
 
     const auto logits = at::cat(rows); // [positions, vocab_size]
     const auto& expected = reference["logits"];
-    EXPECT_LT(relative_error(to_numbers(logits.index_select(1, indices(expected["columns"]))), expected), tolerance);
+    EXPECT_LT(relative_error(to_numbers(logits.index_select(1, indices(expected["columns"]))), expected), logit_error);
     EXPECT_TRUE(logits.argmax(1).equal(indices(expected["argmax"])));
     expect_same(cache.k, reference["cache"], "k");
     expect_same(cache.v, reference["cache"], "v");

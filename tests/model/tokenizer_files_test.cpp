@@ -16,7 +16,7 @@ using testing::ThrowsMessage;
 using Json = nlohmann::json;
 using Ids = std::vector<std::int64_t>;
 
-const std::filesystem::path source_dir = LAVA_SOURCE_DIR;
+const std::filesystem::path source_folder = LAVA_SOURCE_DIR;
 
 class Folder : public testing::Test
 {
@@ -35,7 +35,7 @@ class LlamaCppVectors : public Folder, public testing::WithParamInterface<const 
 
 TEST_P(LlamaCppVectors, AreReproducedFromTokenizerJson)
 {
-    write("tokenizer.json", file_bytes(source_dir / "tests/data/tokenizer" / (std::string(GetParam()) + ".json")));
+    write("tokenizer.json", file_bytes(source_folder / "tests/data/tokenizer" / (std::string(GetParam()) + ".json")));
     expect_llama_cpp_ids(*read(), GetParam());
 }
 
@@ -47,7 +47,7 @@ class VocabAndMerges : public Folder
 protected:
     void write_vocabulary(const std::string& name) const
     {
-        const Json json = Json::parse(file_bytes(source_dir / "tests/data/tokenizer" / (name + ".json")));
+        const Json json = Json::parse(file_bytes(source_folder / "tests/data/tokenizer" / (name + ".json")));
         write("vocab.json", json["model"]["vocab"].dump());
         std::string merges = "#version: 0.2\n";
         for (const Json& merge : json["model"]["merges"]) {
@@ -134,7 +134,7 @@ protected:
             "--minloglevel=2 --model_type=bpe --vocab_size=420"
             " --byte_fallback=true --normalization_rule_name=identity --remove_extra_whitespaces=false --num_threads=1"
             " --character_coverage=1.0 --hard_vocab_limit=false --control_symbols=[INST] --model_prefix="
-            + prefix + " --input=" + (source_dir / "data/story.txt").string());
+            + prefix + " --input=" + (source_folder / "data/story.txt").string());
         ASSERT_TRUE(status.ok()) << status.ToString();
     }
 };

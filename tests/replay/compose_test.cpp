@@ -78,7 +78,7 @@ TEST(Compose, PiecesThatDoNotFitAreNamed)
     EXPECT_THAT(make("compose:table=budgets.csv"), ThrowsMessage<UsageError>(HasSubstr("table")));
 }
 
-BudgetRequest request(
+BudgetRequest request_of(
     std::int64_t layers, std::int64_t heads, std::int64_t seq_len, std::int64_t window, std::int64_t budget)
 {
     return {{.num_layers = layers, .num_heads = heads, .num_kv_heads = heads, .head_dim = 1, .hidden_size = 1}, seq_len,
@@ -97,8 +97,8 @@ TEST(LayerTable, ScalesItsProportionsToTheBudget)
     const TemporaryFolder folder;
     const auto table = write(folder, "layer,budget\n0,60\n1,20\n2,10\n").string();
     const auto policy = parse_policy("compose:window=8,layers=table,table=" + table).make();
-    EXPECT_THAT(policy->allocate({}, request(3, 1, 100, 8, 30)).granted, ElementsAre(52, 12, 2)); // the table's own
-    EXPECT_THAT(policy->allocate({}, request(3, 1, 100, 8, 15)).granted, ElementsAre(22, 2, 0));
+    EXPECT_THAT(policy->allocate({}, request_of(3, 1, 100, 8, 30)).granted, ElementsAre(52, 12, 2)); // the table's own
+    EXPECT_THAT(policy->allocate({}, request_of(3, 1, 100, 8, 15)).granted, ElementsAre(22, 2, 0));
 }
 
 TEST(LayerTable, IsOfTheTracesLayers)
@@ -146,7 +146,7 @@ TEST(HeadKv, KeepsTheWindowOnTopAndWithinAGroupTheMean)
 {
     const TemporaryFolder folder;
     const auto file = write(folder, R"({"0-0": 4, "0-1": 2, "0-2": 1, "0-3": 1})").string();
-    BudgetRequest asked = request(1, 2, 200, 8, 128);
+    BudgetRequest asked = request_of(1, 2, 200, 8, 128);
     asked.shape.num_heads = 4;
     const auto grouped = parse_policy("headkv:window=8,file=" + file).make()->allocate({}, asked);
     EXPECT_THAT(grouped.granted, ElementsAre(191, 65));
@@ -179,15 +179,15 @@ TEST(Variants, HoldTheirProjectsDefaults)
 TEST(KvcacheFactory, PyramidsAreUniformForPromptsShorterThanTwiceTheBudget)
 {
     const auto policy = parse_policy("pyramidkv@kvcache-factory").make();
-    EXPECT_THAT(policy->allocate({}, request(3, 1, 239, 8, 128)).granted, ElementsAre(120, 120, 120));
-    EXPECT_THAT(policy->allocate({}, request(3, 1, 1000, 8, 128)).granted, ElementsAre(234, 120, 6));
+    EXPECT_THAT(policy->allocate({}, request_of(3, 1, 239, 8, 128)).granted, ElementsAre(120, 120, 120));
+    EXPECT_THAT(policy->allocate({}, request_of(3, 1, 1000, 8, 128)).granted, ElementsAre(234, 120, 6));
 }
 
 TEST(PyramidKv, MayBeFrozenOnAnEarlierPrompt)
 {
     // budget 1024 at N = 1500: clipped to 1468 in the first layer, 538 in the last, whatever the prompt at hand
     const auto policy = parse_policy("pyramidkv:pyramid_ref_N=1500").make();
-    const auto granted = policy->allocate({}, request(32, 1, 9000, 32, 1024)).granted;
+    const auto granted = policy->allocate({}, request_of(32, 1, 9000, 32, 1024)).granted;
     EXPECT_EQ(granted.front(), 1468);
     EXPECT_EQ(granted.back(), 538);
 }
@@ -196,7 +196,7 @@ TEST(PyramidKv, ThePapersScheduleIsInRealNumbers)
 {
     // 2 * 128 - 6.4 = 249.6 down to 6.4, window included
     const auto policy = parse_policy("pyramidkv@paper:window=4").make();
-    EXPECT_THAT(policy->allocate({}, request(3, 1, 1000, 4, 128)).granted, ElementsAre(245, 124, 2));
+    EXPECT_THAT(policy->allocate({}, request_of(3, 1, 1000, 4, 128)).granted, ElementsAre(245, 124, 2));
 }
 
 TEST(StreamingLlm, FactorysNeedleRunnerKeepsAFixedNumberOfRecents)

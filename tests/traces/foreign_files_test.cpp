@@ -15,7 +15,7 @@ namespace {
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
-std::string refusal(const std::function<void(hid_t)>& edit)
+std::string refusal_of_foreign(const std::function<void(hid_t)>& edit)
 {
     const TemporaryFolder folder;
     raw_trace(folder / "other.h5");
@@ -36,18 +36,18 @@ void link_away(hid_t id, const char* path, const char* target)
 TEST(ForeignFiles, OnlyTheWeightsMayBeLinks)
 {
     const std::string why = ": only w_o and b_o of a layer may be links, to the same place in a weights file";
-    EXPECT_EQ(refusal([](hid_t id) { link_away(id, "/layers/00/k", "/layers/00/k"); }),
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) { link_away(id, "/layers/00/k", "/layers/00/k"); }),
         "/layers/00/k: expected it in the file itself, found a link to /layers/00/k of other.h5" + why);
-    EXPECT_EQ(refusal([](hid_t id) { link_away(id, "/layers/00/w_o", "/layers/01/w_o"); }),
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) { link_away(id, "/layers/00/w_o", "/layers/01/w_o"); }),
         "h5: attribute format: expected lava-weights, found lava-trace");
-    EXPECT_EQ(refusal([](hid_t id) {
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) {
         raw_delete(id, "/layers/01/v");
         H5Lcreate_soft("/layers/01/k", id, "/layers/01/v", H5P_DEFAULT, H5P_DEFAULT);
     }),
         "/layers/01/v: expected it in the file itself, found a link to /layers/01/k" + why);
-    EXPECT_EQ(refusal([](hid_t id) { link_away(id, "/tokens", "/nowhere"); }),
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) { link_away(id, "/tokens", "/nowhere"); }),
         "/tokens: expected it in the file itself, found a link to /nowhere of other.h5" + why);
-    EXPECT_EQ(refusal([](hid_t id) { link_away(id, "/layers/01", "/layers/00"); }),
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) { link_away(id, "/layers/01", "/layers/00"); }),
         "/layers/01: expected it in the file itself, found a link to /layers/00 of other.h5" + why);
 }
 
@@ -74,7 +74,9 @@ TEST(ForeignFiles, WrongTypesAreNamedAsWhatTheyAre)
 {
     const std::vector<double> zeros(72, 0.0);
     const auto found = [&](hid_t type) {
-        const auto text = refusal([&](hid_t id) { raw_dataset(id, "/layers/00/k", type, {2, 6, 3}, zeros.data()); });
+        const auto text = refusal_of_foreign([&](hid_t id) {
+            raw_dataset(id, "/layers/00/k", type, {2, 6, 3}, zeros.data());
+        });
         return text;
     };
     const std::string numbers
@@ -100,7 +102,7 @@ TEST(ForeignFiles, WrongTypesAreNamedAsWhatTheyAre)
 
 TEST(ForeignFiles, AFilterThatIsNotThereIsNamed)
 {
-    EXPECT_EQ(refusal([](hid_t id) {
+    EXPECT_EQ(refusal_of_foreign([](hid_t id) {
         raw_delete(id, "/layers/00/k");
         const hsize_t shape[] = {2, 6, 3};
         const hid_t space = H5Screate_simple(3, shape, nullptr);
