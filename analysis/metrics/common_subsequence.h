@@ -1,35 +1,25 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
 namespace lava {
 
-/// Lengths of the longest common subsequences of all beginnings of two sequences of tokens.
-class CommonSubsequences
+/// A way back from both ends of two sequences of tokens along one longest common subsequence.
+struct CommonWalk
 {
-public:
-    CommonSubsequences(std::span<const std::size_t> first, std::span<const std::size_t> second);
-
-    /// Of the first `i` and the first `j` tokens.
-    std::uint32_t length(std::size_t i, std::size_t j) const { return lengths_[i * columns_ + j]; }
-
-    struct Walk
-    {
-        std::vector<std::size_t> places; ///< in the first, of one longest common subsequence, from its end
-        std::size_t steps = 0;
-    };
-    /// Back from both ends. Where two ways are equally long, the last token of the second is passed over, or, with
-    /// `prefer_first`, that of the first: which words are found depends on it.
-    Walk walk(bool prefer_first) const;
-
-private:
-    std::span<const std::size_t> first_;
-    std::span<const std::size_t> second_;
-    std::size_t columns_;
-    std::vector<std::uint32_t> lengths_; // [first + 1, second + 1]
+    std::vector<std::size_t> places; ///< in the first, from its end
+    std::size_t steps = 0; ///< until the beginning of either is reached
 };
+
+/// Comparisons whose outcome is held at once: 64 MiB of bits.
+constexpr std::size_t held_comparisons = std::size_t{1} << 29;
+
+/// Where two ways are equally long, the last token of the second is passed over, or, with `prefer_first`, that of the
+/// first: which words are found depends on it. Memory grows with the second's size, not with the product: where there
+/// are more than `held` comparisons, parts of the table are computed again.
+CommonWalk walk_common_subsequence(std::span<const std::size_t> first, std::span<const std::size_t> second,
+    bool prefer_first, std::size_t held = held_comparisons);
 
 } // namespace lava

@@ -113,7 +113,7 @@ double rouge_l(CharactersView prediction, CharactersView truth)
         for (const Sentence& other : predicted) {
             if (std::min(sentence.size(), other.size()) >= most_calls)
                 return 0;
-            const CommonSubsequences::Walk walk = CommonSubsequences(sentence, other).walk(false);
+            const CommonWalk walk = walk_common_subsequence(sentence, other, false);
             if (walk.steps + 1 > most_calls)
                 return 0;
             for (const std::size_t place : walk.places)
@@ -153,7 +153,7 @@ double rouge_l_of_lines(CharactersView prediction, CharactersView truth)
     for (const Sentence& line : expected) {
         std::set<std::size_t> places;
         for (const Sentence& other : predicted) {
-            const std::vector<std::size_t> found = CommonSubsequences(line, other).walk(true).places;
+            const std::vector<std::size_t> found = walk_common_subsequence(line, other, true).places;
             places.insert(found.begin(), found.end());
         }
         for (const std::size_t place : places) {
