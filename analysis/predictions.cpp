@@ -2,17 +2,15 @@
 
 #include "analysis/metrics/answers.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/program.h"
-
-#include <zlib.h>
+#include "base/unpacked_file.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <initializer_list>
-#include <memory>
+#include <new>
 #include <optional>
 
 namespace lava {
@@ -20,60 +18,6 @@ namespace lava {
 namespace {
 
 using nlohmann::json;
-
-/// Lines of a file that may be gzipped.
-class Lines
-{
-public:
-    explicit Lines(const std::filesystem::path& file)
-        : file_(file)
-        , stream_(std::filesystem::is_directory(file) ? nullptr : gzopen(file.c_str(), "rb"), gzclose)
-    {
-        if (std::filesystem::is_directory(file))
-            throw Error(file.string() + ": expected a file of JSON lines, found a folder");
-        if (!stream_)
-            throw Error(file.string() + ": cannot be opened: " + std::strerror(errno));
-    }
-
-    std::optional<std::string> next()
-    {
-        for (;;) {
-            const std::size_t end = buffer_.find('\n', at_);
-            if (end != std::string::npos || ended_) {
-                if (at_ == buffer_.size())
-                    return std::nullopt;
-                std::string line = buffer_.substr(at_, end == std::string::npos ? end : end - at_);
-                at_ = end == std::string::npos ? buffer_.size() : end + 1;
-                return line;
-            }
-            read();
-        }
-    }
-
-private:
-    void read()
-    {
-        constexpr unsigned size = 1 << 16;
-        buffer_.erase(0, at_);
-        at_ = 0;
-        const std::size_t before = buffer_.size();
-        buffer_.resize(before + size);
-        const int count = gzread(stream_.get(), buffer_.data() + before, size);
-        int failure = Z_OK;
-        const std::string reason = gzerror(stream_.get(), &failure);
-        if (count < 0 || failure == Z_BUF_ERROR)
-            throw Error(file_.string() + ": cannot be read: "
-                + (failure == Z_BUF_ERROR ? std::string("the gzipped file ends early") : reason));
-        buffer_.resize(before + static_cast<std::size_t>(count));
-        ended_ = count == 0;
-    }
-
-    std::filesystem::path file_;
-    std::unique_ptr<gzFile_s, int (*)(gzFile)> stream_;
-    std::string buffer_;
-    std::size_t at_ = 0;
-    bool ended_ = false;
-};
 
 /// The code of an escape \uXXXX that begins at `at`, 0 where there is none.
 std::uint32_t escaped_code(std::string_view line, std::size_t at)
@@ -84,35 +28,51 @@ std::uint32_t escaped_code(std::string_view line, std::size_t at)
     return code;
 }
 
+bool is_first_half(std::uint32_t code)
+{
+    return code >= 0xD800 && code < 0xDC00;
+}
+
+bool is_second_half(std::uint32_t code)
+{
+    return code >= 0xDC00 && code < 0xE000;
+}
+
+/// The line with `escape_of` the code in place of the escape of each half of a surrogate pair that stands alone.
+template <typename EscapeOf> std::string with_halves_as(const EscapeOf& escape_of, std::string_view line)
+{
+    std::string text;
+    std::size_t copied = 0;
+    for (std::size_t at = line.find('\\'); at != std::string_view::npos; at = line.find('\\', at)) {
+        const std::uint32_t code = escaped_code(line, at);
+        const bool pair = is_first_half(code) && is_second_half(escaped_code(line, at + 6));
+        if (!pair && (is_first_half(code) || is_second_half(code))) {
+            text.append(line, copied, at - copied).append(escape_of(code));
+            copied = at + 6;
+        }
+        at += pair ? 12 : code ? 6 : 2;
+    }
+    return text.append(line, copied);
+}
+
 /// Python writes half a surrogate pair as an escape and reads it again, although it is no character: each becomes a
 /// private character of its own, U+10F800 and on.
-std::string without_half_pairs(std::string line)
+std::string private_character(std::uint32_t half)
 {
-    const auto is_first = [](std::uint32_t code) { return code >= 0xD800 && code < 0xDC00; };
-    const auto is_second = [](std::uint32_t code) { return code >= 0xDC00 && code < 0xE000; };
-    for (std::size_t at = line.find('\\'); at != std::string::npos; at = line.find('\\', at)) {
-        const std::uint32_t code = escaped_code(line, at);
-        const bool pair = is_first(code) && is_second(escaped_code(line, at + 6));
-        const bool half = !pair && (is_first(code) || is_second(code));
-        if (half) {
-            char escapes[13];
-            std::snprintf(escapes, sizeof escapes, "\\u%04x\\u%04x", is_first(code) ? 0xDBFEu : 0xDBFFu,
-                0xDC00u + (code & 0x3FFu));
-            line.replace(at, 6, escapes);
-        }
-        at += pair || half ? 12 : code ? 6 : 2;
-    }
-    return line;
+    char escapes[13];
+    std::snprintf(
+        escapes, sizeof escapes, "\\u%04x\\u%04x", is_first_half(half) ? 0xDBFEu : 0xDBFFu, 0xDC00u + (half & 0x3FFu));
+    return escapes;
 }
 
 json parsed(const std::string& line)
 {
     json record = json::parse(line, nullptr, false);
-    try {
-        if (record.is_discarded())
-            record = json::parse(without_half_pairs(line));
-    } catch (const json::parse_error& error) {
-        throw Error("expected one JSON object, found something else at byte " + std::to_string(error.byte));
+    if (record.is_discarded())
+        record = json::parse(with_halves_as(private_character, line), nullptr, false);
+    if (record.is_discarded()) { // with escapes as long as the halves', so that the fault's place is the line's
+        const auto any = [](std::uint32_t) { return "\\u0020"; };
+        throw Error("expected one JSON object, found " + what_is_no_json(with_halves_as(any, line)));
     }
     if (!record.is_object())
         throw Error("expected one JSON object, found a " + kind_of(record));
@@ -173,18 +133,22 @@ Prediction prediction_of(const json& record)
 
 void for_each_prediction(const std::filesystem::path& file, const std::function<void(const Prediction&)>& use)
 {
-    Lines lines(file);
+    UnpackedFile lines(file);
     std::int64_t number = 0;
-    while (const auto line = lines.next()) {
+    while (const auto line = lines.next_line()) {
         ++number;
         if (line->find_first_not_of(" \t\r") == std::string::npos)
             continue;
+        const std::string where = file.string() + ":" + std::to_string(number);
+        refuse_deep_json(*line, where);
         try {
             Prediction prediction = prediction_of(parsed(*line));
             prediction.line = number;
             use(prediction);
         } catch (const Error& error) {
-            throw Error(file.string() + ":" + std::to_string(number) + ": " + error.what());
+            throw Error(where + ": " + error.what());
+        } catch (const std::bad_alloc&) {
+            throw Error(where + ": needs more memory than there is");
         }
     }
 }

@@ -1,5 +1,6 @@
 #include "capture/bulk.h"
 
+#include "base/json_text.h"
 #include "base/output_file.h"
 #include "base/program.h"
 #include "capture/existing_trace.h"
@@ -32,6 +33,7 @@ Json entry_of(const PreparedJob& job, const TraceInfo& trace)
     Json entry = {{"id", job.id}, {"trace", job.store.trace.filename().string()}, {"seq_len", trace.seq_len},
         {"window", trace.window}, {"eval_len", trace.eval_len}, {"continuation_source", trace.continuation},
         {"continuation", text}, {"spans", spans}};
+    refuse_deep_json(trace.tokenization, job.store.trace.string() + ": /tokens: tokenization");
     if (const Json said = Json::parse(trace.tokenization, nullptr, false); said.contains("scoring")) {
         entry["scoring"] = said["scoring"];
     }

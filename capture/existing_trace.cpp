@@ -1,6 +1,7 @@
 #include "capture/existing_trace.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/output_guard.h"
 #include "traces/layer_datasets.h"
 #include "traces/recorded_part.h"
@@ -89,9 +90,12 @@ std::string difference(const TraceInfo& found, const PreparedJob& job, bool repe
 
 std::set<std::string> indexed_traces(const std::filesystem::path& folder)
 {
-    std::ifstream stream(folder / "index.json", std::ios::binary);
-    const auto index = nlohmann::json::parse(stream, nullptr, false);
     std::set<std::string> names;
+    const auto file = folder / "index.json";
+    if (!std::filesystem::is_regular_file(file)) {
+        return names;
+    }
+    const auto index = parse_json_file(file);
     if (!index.is_object() || !index.contains("format") || index["format"] != "lava-index"
         || !index.contains("traces")) {
         return names;

@@ -1,6 +1,7 @@
 #include "capture/jobs.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "capture/scoring.h"
 
 #include <nlohmann/json.hpp>
@@ -126,9 +127,9 @@ std::vector<CaptureJob> read_jobs(const std::filesystem::path& file)
             continue;
         }
         const std::string where = file.string() + ": line " + std::to_string(number);
-        const Json line = Json::parse(text, nullptr, false);
+        const Json line = parse_json(text, where);
         if (line.is_discarded()) {
-            throw Error(where + ": expected a JSON object, found something else");
+            throw Error(where + ": expected a JSON object, found " + what_is_no_json(text));
         }
         jobs.push_back(job_of(line, number, where));
         const auto [given, is_new] = numbers.emplace(jobs.back().id, number);

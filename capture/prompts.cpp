@@ -1,6 +1,7 @@
 #include "capture/prompts.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "capture/chat_spans.h"
 #include "capture/haystack.h"
 
@@ -24,13 +25,14 @@ struct ByteSpan
     ByteRange bytes;
 };
 
-Json parse_json(const std::filesystem::path& file)
+Json read_json(const std::filesystem::path& file)
 {
-    try {
-        return Json::parse(read_text(file));
-    } catch (const Json::exception&) {
-        throw Error(file.string() + ": expected JSON, found something else");
+    const std::string text = read_text(file);
+    Json json = parse_json(text, file.string());
+    if (json.is_discarded()) {
+        throw Error(file.string() + ": expected JSON, found " + what_is_no_json(text));
     }
+    return json;
 }
 
 /// Byte offsets of the characters of `text`, and its size at the end.
@@ -209,7 +211,7 @@ std::string read_text(const std::filesystem::path& file)
 
 std::vector<std::int64_t> read_ids(const std::filesystem::path& file)
 {
-    return ids_of(parse_json(file), file.string());
+    return ids_of(read_json(file), file.string());
 }
 
 std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& where)
@@ -231,7 +233,7 @@ std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& 
 
 std::vector<TextSpan> read_spans(const std::filesystem::path& file)
 {
-    return spans_of(parse_json(file), file.string());
+    return spans_of(read_json(file), file.string());
 }
 
 std::vector<TextSpan> spans_of(const nlohmann::json& json, const std::string& where)

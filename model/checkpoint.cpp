@@ -1,6 +1,7 @@
 #include "model/checkpoint.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/sha256.h"
 #include "model/lfs_pointer.h"
 #include "model/safetensors.h"
@@ -72,8 +73,7 @@ constexpr const char* index_file = "model.safetensors.index.json";
 std::map<std::string, std::string> read_index(const std::filesystem::path& file)
 {
     refuse_lfs_pointer(file);
-    std::ifstream in(file, std::ios::binary);
-    const json index = json::parse(in, nullptr, false);
+    const json index = parse_json_file(file);
     if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
         throw Error(file.string() + ": expected a JSON object with weight_map, an object, found none");
     std::map<std::string, std::string> shards;

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "model/config_section.h"
 #include "model/lfs_pointer.h"
 #include "model/model_family.h"
@@ -275,7 +276,7 @@ std::vector<std::int64_t> read_end(const std::filesystem::path& folder, const Co
     const ModelFamily& family, std::int64_t vocab_size)
 {
     const auto file = folder / "generation_config.json";
-    const json values = std::filesystem::exists(file) ? json::parse(read_text(file), nullptr, false) : json::object();
+    const json values = std::filesystem::exists(file) ? parse_json(read_text(file), file.string()) : json::object();
     if (!values.is_object())
         throw Error(file.string() + ": expected a JSON object, found something else");
     const ConfigSection generation(file.string(), values);
@@ -304,7 +305,7 @@ ModelConfig read_model_config(const std::filesystem::path& model_folder)
     const auto file = model_folder / "config.json";
     ModelConfig result;
     result.text = read_text(file);
-    const json values = json::parse(result.text, nullptr, false);
+    const json values = parse_json(result.text, file.string());
     if (!values.is_object())
         throw Error(file.string() + ": expected a JSON object, found something else");
 

@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -55,6 +56,7 @@ json parse_header(std::string_view text, std::string_view file)
             fail(file, "tensor " + parsed.get<std::string>() + " appears twice in the header");
         return true;
     };
+    refuse_deep_json(text, std::string(file) + ": the safetensors header");
     try {
         json header = json::parse(text, check);
         if (header.is_object())

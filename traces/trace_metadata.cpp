@@ -1,6 +1,7 @@
 #include "traces/trace_metadata.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -194,7 +195,7 @@ void read_spans(const h5::Group& root, TraceInfo& info)
     if (!root.has("spans"))
         return;
     const auto bounds = root.read<std::int64_t>("spans", {-1, 2});
-    const auto names = nlohmann::json::parse(root.dataset_attribute("spans", "names"), nullptr, false);
+    const auto names = parse_json(root.dataset_attribute("spans", "names"), info.file + ": /spans: attribute names");
     if (!names.is_array() || names.size() * 2 != bounds.size())
         root.fail(
             "spans", "attribute names: expected a JSON array of " + std::to_string(bounds.size() / 2) + " strings");

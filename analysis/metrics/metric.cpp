@@ -238,7 +238,8 @@ nlohmann::json truth_of(std::string_view metric, std::span<const std::string> an
         || metric == "infinitebench_code_run";
     nlohmann::json truth = nlohmann::json::array();
     for (const std::string& answer : answers) {
-        const nlohmann::json value = numbers ? nlohmann::json::parse(answer, nullptr, false) : nlohmann::json();
+        const bool scalar = answer.find_first_of("[{") == std::string::npos;
+        const auto value = numbers && scalar ? nlohmann::json::parse(answer, nullptr, false) : nlohmann::json();
         truth.push_back(value.is_number() ? value : nlohmann::json(answer));
     }
     return truth;

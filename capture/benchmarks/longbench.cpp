@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/json_text.h"
 #include "capture/benchmarks/longbench_tasks.h"
 #include "capture/benchmarks/text_template.h"
 
@@ -20,7 +21,7 @@ struct LongBenchConfig
 
 Json read_object(const std::filesystem::path& file)
 {
-    Json json = Json::parse(read_unpacked(file), nullptr, false);
+    Json json = parse_json(read_unpacked(file), file.string());
     if (!json.is_object()) {
         throw Error(file.string() + ": expected a JSON object, found something else");
     }

@@ -1,13 +1,11 @@
 #include "capture/benchmarks/records.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
+#include "base/unpacked_file.h"
 #include "model/tokenizer.h"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <array>
-#include <memory>
 #include <sstream>
 
 namespace lava {
@@ -23,26 +21,6 @@ std::string keys_of(const Json& json)
         keys += (keys.empty() ? "" : ", ") + item.key();
     }
     return keys.empty() ? "none" : keys.substr(0, 200);
-}
-
-std::string unpacked(const std::filesystem::path& file)
-{
-    const std::unique_ptr<gzFile_s, int (*)(gzFile)> stream(gzopen(file.c_str(), "rb"), gzclose);
-    if (!stream || std::filesystem::is_directory(file)) {
-        throw Error(file.string() + ": cannot be read");
-    }
-    std::string text;
-    std::array<char, 1 << 16> part{};
-    int size = 0;
-    while ((size = gzread(stream.get(), part.data(), part.size())) > 0) {
-        text.append(part.data(), static_cast<std::size_t>(size));
-    }
-    int code = Z_OK;
-    gzerror(stream.get(), &code);
-    if (size < 0 || code != Z_OK) { // a file that ends early reads as a short one
-        throw Error(file.string() + ": expected a whole gzip file, found a damaged one");
-    }
-    return text;
 }
 
 } // namespace
@@ -92,13 +70,14 @@ std::vector<Record> read_records(const std::filesystem::path& file)
     std::vector<Record> records;
     std::string text;
     for (std::size_t number = 1; std::getline(lines, text); ++number) {
+        const std::string where = file.string() + ": line " + std::to_string(number);
         if (text.find_first_not_of(" \t\r") == std::string::npos) {
             continue;
         }
-        Json json = Json::parse(text, nullptr, false);
+        Json json = parse_json(text, where);
         if (!json.is_object()) {
-            throw Error(file.string() + ": line " + std::to_string(number) + ": expected a JSON object, found "
-                + (json.is_discarded() ? "something else" : json.type_name()));
+            throw Error(where + ": expected a JSON object, found "
+                + (json.is_discarded() ? what_is_no_json(text) : json.type_name()));
         }
         records.emplace_back(std::move(json), file, number);
     }
@@ -110,7 +89,7 @@ std::vector<Record> read_records(const std::filesystem::path& file)
 
 std::string read_unpacked(const std::filesystem::path& file)
 {
-    return checked_text(unpacked(file), file);
+    return checked_text(UnpackedFile(file).rest(), file);
 }
 
 std::string shown(std::string_view text)

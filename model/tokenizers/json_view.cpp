@@ -1,10 +1,12 @@
 #include "model/tokenizers/json_view.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "model/lfs_pointer.h"
 
 #include <algorithm>
 #include <fstream>
+#include <sstream>
 
 namespace lava {
 
@@ -132,8 +134,11 @@ nlohmann::json read_json(const std::filesystem::path& file)
     if (!stream) {
         throw Error(file.string() + ": cannot be read");
     }
+    std::ostringstream text;
+    text << stream.rdbuf();
+    refuse_deep_json(text.view(), file.string());
     try {
-        return nlohmann::json::parse(stream);
+        return nlohmann::json::parse(text.view());
     } catch (const nlohmann::json::exception& error) {
         throw Error(file.string() + ": not JSON: " + error.what());
     }

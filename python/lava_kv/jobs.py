@@ -116,7 +116,7 @@ def entry(name, path):
         info = trace.info
         spans = [{"name": name, "begin": begin, "end": end} for name, begin, end in info["spans"]]
         text = b"".join(info["eval_texts"] or ()).decode("utf-8", "replace")
-        scoring = json.loads(info["tokenization"] or "{}").get("scoring")
+        scoring = _parsed(info["tokenization"] or "{}", f"{path}: tokenization", "JSON").get("scoring")
         return {"id": name, "trace": Path(path).name, "seq_len": info["seq_len"], "window": info["window"],
                 "eval_len": info["eval_len"], "continuation_source": info["continuation"], "continuation": text, "spans": spans, **({"scoring": scoring} if scoring else {})}
 
@@ -194,11 +194,7 @@ def _jobs_of(file):
         if not text.strip(" \t\r"):
             continue
         where = f"{file}: line {number}"
-        try:
-            line = json.loads(text)
-        except ValueError:
-            raise ValueError(f"{where}: expected a JSON object, found something else") from None
-        jobs.append(_job_of(line, number, where))
+        jobs.append(_job_of(_parsed(text, where, "a JSON object"), number, where))
         if jobs[-1].id in lines:
             raise ValueError(f"{where}: id {jobs[-1].id}: line {lines[jobs[-1].id]} has it, too")
         lines[jobs[-1].id] = number
@@ -315,10 +311,16 @@ def _read_text(file):
 
 
 def _read_json(file):
+    return _parsed(_read_text(file), file, "JSON")
+
+
+def _parsed(text, where, expected):
     try:
-        return json.loads(_read_text(file))
-    except json.JSONDecodeError:
-        raise ValueError(f"{file}: expected JSON, found something else") from None
+        return json.loads(text)
+    except RecursionError:  # beyond Python's own limit, which is not below the programs'
+        raise ValueError(f"{where}: JSON nested deeper than 200 levels") from None
+    except ValueError:
+        raise ValueError(f"{where}: expected {expected}, found something else") from None
 
 
 def _kind(value):

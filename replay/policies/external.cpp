@@ -1,6 +1,7 @@
 #include "replay/policies/external.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -17,11 +18,7 @@ constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max(); /
 
 nlohmann::json read_positions(const std::string& file)
 {
-    std::ifstream in(file);
-    if (!in || std::filesystem::is_directory(file)) {
-        throw Error(file + ": cannot be read");
-    }
-    auto json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    auto json = parse_json_file(file);
     if (!json.is_object() || !json.contains("seq_len") || !json.contains("kept")) {
         throw Error(
             file + R"(: expected a JSON object with "seq_len" and "kept" (as lava-analyze retained prints it))");

@@ -1,6 +1,7 @@
 #include "replay/policies/headkv.h"
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "replay/policies/presets.h"
 
 #include <nlohmann/json.hpp>
@@ -69,11 +70,7 @@ Composition composition(const PolicyParams& params)
 
 std::vector<double> read_head_shares(const std::string& file)
 {
-    std::ifstream in(file);
-    if (!in || std::filesystem::is_directory(file)) {
-        throw Error(file + ": cannot be read");
-    }
-    const auto json = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
+    const auto json = parse_json_file(file);
     if (!json.is_object() || json.empty()) {
         throw Error(file + R"(: expected a JSON object of head importances, {"LAYER-HEAD": [numbers]})");
     }

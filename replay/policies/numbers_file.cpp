@@ -3,6 +3,7 @@
 #include "analysis/npy.h"
 #include "base/error.h"
 #include "base/hdf5/h5.h"
+#include "base/json_text.h"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -59,7 +60,7 @@ at::Tensor read_rows_of_json(const std::string& file)
 {
     std::vector<std::int64_t> shape;
     std::vector<double> values;
-    flatten(file, nlohmann::json::parse(read_bytes(file), nullptr, /*allow_exceptions=*/false), 0, shape, values);
+    flatten(file, parse_json_file(file), 0, shape, values);
     return at::tensor(values, at::kDouble).view(shape);
 }
 

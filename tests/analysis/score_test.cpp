@@ -114,6 +114,12 @@ TEST_F(Score, RefusesWhatIsNoFileOfPredictions)
     write("qasper.jsonl", good + "\n" + good + good + "\n");
     expect_refusal(
         "--predictions qasper.jsonl", 1, "qasper.jsonl:2: expected one JSON object, found something else at");
+    write("deep.jsonl",
+        good + "\n{\"id\": " + std::string(200'000, '[') + std::string(200'000, ']') + ", " + good.substr(1) + "\n");
+    expect_refusal("--predictions deep.jsonl --dataset qasper", 1, "deep.jsonl:2: JSON nested deeper than 200 levels");
+    write("nan.jsonl", good + "\n" + R"({"pred": "\ud800", "answers": [NaN]})" + "\n");
+    expect_refusal("--predictions nan.jsonl --dataset qasper", 1,
+        "nan.jsonl:2: expected one JSON object, found NaN at byte 32, a number that JSON does not have");
     write("array.jsonl", "[" + good + "]\n");
     expect_refusal("--predictions array.jsonl", 1, "array.jsonl:1: expected one JSON object, found a list");
     write("empty.jsonl", "\n");
@@ -134,7 +140,18 @@ TEST_F(Score, RefusesWhatIsNoFileOfPredictions)
     write("cut.jsonl.gz", std::string("\x1f\x8b\x08\x00", 4));
     expect_refusal("--predictions cut.jsonl.gz", 1, "cut.jsonl.gz: cannot be read: the gzipped file ends early");
     expect_refusal("--predictions missing.jsonl", 1, "missing.jsonl: cannot be opened: No such file");
-    expect_refusal("--predictions .", 1, "expected a file of JSON lines, found a folder");
+    expect_refusal("--predictions .", 1, ".: expected a file, found a folder");
+}
+
+TEST_F(Score, ReadsManyHalvesOfSurrogatePairsInTimeThatGrowsWithThem)
+{
+    std::string halves;
+    for (int i = 0; i < 200'000; ++i)
+        halves += i % 2 ? "\\ud800x" : "\\udc01";
+    write("qasper.jsonl", R"({"pred": ")" + halves + R"( \ud83d\ude00 end", "answers": ["end"]})");
+    const json rows
+        = json::parse(run("--predictions qasper.jsonl --metric infinitebench_passkey --format json").output);
+    EXPECT_EQ(rows.size(), 1u);
 }
 
 TEST_F(Score, RefusesWrongUsage)

@@ -76,8 +76,9 @@ TEST(CaptureJobs, MayHaveSpansInTokensAndWhatTheAnswerIsScoredBy)
 
 TEST(CaptureJobs, NameLineAndFault)
 {
-    EXPECT_EQ(
-        refusal("{\"prompt\": \"a\"}\nonce upon"), "p.jsonl: line 2: expected a JSON object, found something else");
+    EXPECT_EQ(refusal("{\"prompt\": \"a\"}\nonce upon"),
+        "p.jsonl: line 2: expected a JSON object, found something else at byte 1");
+    EXPECT_EQ(refusal("{\"ids\": " + std::string(200'000, '[')), "p.jsonl: line 1: JSON nested deeper than 200 levels");
     EXPECT_EQ(refusal("[1]"), "p.jsonl: line 1: expected a JSON object, found array");
     EXPECT_EQ(refusal("\n\n{}"), "p.jsonl: line 3: expected prompt or ids, found neither");
     EXPECT_EQ(refusal(R"({"prompt": "a", "ids": [1]})"), "p.jsonl: line 1: expected prompt or ids, found both");

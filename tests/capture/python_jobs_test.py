@@ -80,6 +80,7 @@ class Jobs(unittest.TestCase):
                 ((), "expected a JSON object a line, found none|is empty"),
                 (["[1]"], "line 1: expected a JSON object, found array"),
                 (["nothing"], "line 1: expected a JSON object, found something else"),
+                (['{"ids": ' + "[" * 200_000], "line 1: JSON nested deeper than 200 levels"),
                 ([{"prompt": "a"}, {"prompt": "a", "di": 1}], 'line 2: unknown key "di"'),
                 ([{"prompt": "a", "ids": [1]}], "line 1: expected prompt or ids, found both"),
                 ([{}], "line 1: expected prompt or ids, found neither"),

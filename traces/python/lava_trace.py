@@ -745,7 +745,10 @@ def _read_info(file):
     info["prompt_texts"], info["eval_texts"] = _read_texts(tokens, info["seq_len"])
     info["spans"] = []
     if "spans" in file:
-        names = json.loads(_string_attribute(file["spans"], "names"))
+        try:
+            names = json.loads(_string_attribute(file["spans"], "names"))
+        except (ValueError, RecursionError):
+            _fail(file["spans"], "attribute names: expected a JSON array of strings")
         info["spans"] = [(name, int(begin), int(end))
                          for name, (begin, end) in zip(names, _read_numbers(file, "spans", "i8"))]
     return info
