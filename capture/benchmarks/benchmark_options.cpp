@@ -55,7 +55,8 @@ std::vector<double> numbers(const po::variables_map& values, const char* option,
     for (const std::string& item : items_of(text_of(values, option))) {
         double value = -1;
         const auto [end, error] = std::from_chars(item.data(), item.data() + item.size(), value);
-        const bool fits = error == std::errc() && end == item.data() + item.size() && value >= least && value <= most;
+        const bool fits = error == std::errc() && end == item.data() + item.size() && value >= least && value <= most
+            && !std::signbit(value);
         if (!fits || (whole && value != std::floor(value))) {
             std::ostringstream expected;
             expected << (whole ? "whole numbers" : "numbers") << " from " << std::fixed << std::setprecision(0) << least

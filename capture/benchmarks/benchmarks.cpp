@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <string>
+#include <vector>
 
 namespace lava {
 
@@ -34,6 +37,15 @@ const BenchmarkInfo& info_of(const SampleRequest& request)
     return *found;
 }
 
+/// Numbers of a list give their samples' ids, and so may not be printed alike.
+void refuse_equal(const char* option, const std::vector<std::string>& texts)
+{
+    for (auto text = texts.begin(); text != texts.end(); ++text) {
+        refuse(std::find(texts.begin(), text, *text) != text,
+            std::string(option) + ": expected numbers that differ, to six digits, found " + *text + " twice");
+    }
+}
+
 void check_needle(const SampleRequest& request)
 {
     refuse(request.lengths.empty(), "--benchmark needle: expected --lengths, found none");
@@ -41,6 +53,16 @@ void check_needle(const SampleRequest& request)
         "--benchmark needle --variant kvpress: expected --question, found none: kvpress has it in its records");
     refuse(!request.needle.empty() && request.needle.find_first_not_of(" \n") == std::string::npos,
         "--needle: expected words, found none");
+    std::vector<std::string> lengths, depths;
+    for (const std::int64_t length : request.lengths) {
+        lengths.push_back(std::to_string(length));
+    }
+    for (const double depth : request.depths) {
+        refuse(std::signbit(depth), "--depths: expected 0 to 100, found " + depth_text(depth));
+        depths.push_back(depth_text(depth));
+    }
+    refuse_equal("--lengths", lengths);
+    refuse_equal("--depths", depths);
 }
 
 } // namespace

@@ -34,7 +34,20 @@ std::string with_line_feeds(std::string_view text)
     return result;
 }
 
-/// The files one after the other, again and again, until they have `tokens` tokens.
+/// Bytes of haystack for each token that is wanted, at most: words have some 4, and a text that needs more than this is
+/// one whose copies merge, or are left out.
+constexpr std::int64_t most_bytes_per_token = 64;
+
+std::string repeated(const std::string& text, std::int64_t copies)
+{
+    std::string all;
+    for (std::int64_t i = 0; i < copies; ++i) {
+        all += text;
+    }
+    return all;
+}
+
+/// The files one after the other, the fewest copies of them, but for the first guess, that have `tokens` tokens.
 std::string haystack_of(const SampleRequest& request, const Tokenizer& tokenizer, std::int64_t tokens)
 {
     std::string once;
@@ -42,14 +55,30 @@ std::string haystack_of(const SampleRequest& request, const Tokenizer& tokenizer
         once += with_line_feeds(read_unpacked(file));
     }
     const std::int64_t of_one = std::ssize(tokenizer.encode(once, false).ids);
-    std::string all;
-    for (std::int64_t i = 0; of_one > 0 && i < tokens / of_one + 1; ++i) {
-        all += once;
+    const auto suffices = [&](std::int64_t copies) {
+        return std::ssize(tokenizer.encode(repeated(once, copies), false).ids) >= tokens;
+    };
+    std::int64_t few = of_one > 0 ? tokens / of_one + 1 : 0;
+    if (few > 0 && suffices(few)) {
+        return repeated(once, few);
     }
-    while (std::ssize(tokenizer.encode(all, false).ids) < tokens) { // where two copies meet, tokens may merge
-        all += once;
+    // where two copies meet, tokens may merge
+    const std::int64_t most = most_bytes_per_token * tokens / std::max<std::int64_t>(std::ssize(once), 1);
+    std::int64_t enough = std::min(few + 1, most);
+    while (enough > few && !suffices(enough)) {
+        few = enough;
+        enough = std::min(2 * few, most);
     }
-    return all;
+    if (enough <= few) {
+        throw Error("--records " + request.records.front().string() + ": expected texts whose copies have "
+            + std::to_string(tokens) + " tokens (--lengths) in " + std::to_string(most_bytes_per_token * tokens)
+            + " bytes, found fewer");
+    }
+    while (enough - few > 1) {
+        const std::int64_t middle = few + (enough - few) / 2;
+        (suffices(middle) ? enough : few) = middle;
+    }
+    return repeated(once, enough);
 }
 
 /// The tokens that end a sentence: a full stop by itself and behind a word.
@@ -87,13 +116,6 @@ Ids planted(const Ids& context, std::int64_t before, const Ids& needle)
     result.insert(result.end(), needle.begin(), needle.end());
     result.insert(result.end(), context.begin() + before, context.end());
     return result;
-}
-
-std::string depth_text(double depth)
-{
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", depth);
-    return text;
 }
 
 /// What one sample is made of.
@@ -235,6 +257,13 @@ private:
 };
 
 } // namespace
+
+std::string depth_text(double depth)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", depth);
+    return text;
+}
 
 std::vector<Sample> needle_samples(const SampleRequest& request, const OfficialDecoder& decoder)
 {

@@ -82,7 +82,10 @@ std::vector<Sample> infinitebench_samples(const SampleRequest& request);
 std::vector<Sample> passkey_samples(const SampleRequest& request);
 std::vector<Sample> kv_retrieval_samples(const SampleRequest& request);
 /// A sample for each length and depth, in the haystack that the records' files make one after the other.
+/// Throws Error naming the first file where no 64 bytes of them for each token have as many tokens as are asked for.
 std::vector<Sample> needle_samples(const SampleRequest& request, const OfficialDecoder& decoder);
+/// Percent as ids and messages have it, to six digits.
+std::string depth_text(double depth);
 
 struct BenchmarkInfo
 {

@@ -2,6 +2,7 @@
 
 #include "capture/benchmarks/cut_text.h"
 #include "capture/benchmarks/text_template.h"
+#include "capture/chat_spans.h"
 #include "model/chat_template.h"
 #include "model/tokenizers/tokenizer_config.h"
 
@@ -25,10 +26,10 @@ std::optional<std::pair<std::int64_t, std::int64_t>> tokens_of(ByteRange bytes, 
     return begin < 0 ? std::nullopt : std::optional(std::pair(begin, end));
 }
 
-/// Adds the tokens of `range`, which lies `offset` bytes further in the text that was encoded.
-void add_span(EncodedSample& encoded, const TextRange& range, std::size_t offset, const std::vector<ByteRange>& ranges)
+/// Adds the tokens of `range` of the text that was encoded.
+void add_span(EncodedSample& encoded, const TextRange& range, const std::vector<ByteRange>& ranges)
 {
-    if (const auto tokens = tokens_of({range.bytes.begin + offset, range.bytes.end + offset}, ranges)) {
+    if (const auto tokens = tokens_of(range.bytes, ranges)) {
         encoded.spans.push_back({range.name, tokens->first, tokens->second});
     }
 }
@@ -59,26 +60,6 @@ std::vector<TextRange> answer_ranges(const Sample& sample, std::string_view text
         }
     }
     return found;
-}
-
-/// Where `text` begins in what a template made of it; templates may trim it.
-std::size_t place_in(const Sample& sample, std::string_view rendered, std::string_view text)
-{
-    const std::size_t whole = rendered.find(text);
-    if (whole != std::string_view::npos) {
-        return whole;
-    }
-    constexpr std::string_view space = " \t\r\n";
-    const std::size_t first = text.find_first_not_of(space);
-    const std::size_t last = text.find_last_not_of(space);
-    const std::size_t at
-        = first == std::string_view::npos ? first : rendered.find(text.substr(first, last + 1 - first));
-    if (at == std::string_view::npos || at < first) {
-        throw Error(sample.where
-            + ": expected a chat template that inserts the text as it is, found one that changes it: no span of it "
-              "can be told");
-    }
-    return at - first;
 }
 
 } // namespace
@@ -118,28 +99,38 @@ EncodedSample SampleEncoder::encode_text(const Sample& sample) const
         }
     }
     encoded.chat = sample.chat && tokenizer.has_chat_template();
-    const std::string rendered = with_answer_prefix(sample, cut.text, encoded.chat);
+    const std::string rendered = encoded.chat ? tokenizer.apply_chat_template({{"user", cut.text}}) : cut.text;
     // a template that spells the token that begins every text is not given a second one
     const bool begun = encoded.chat && !bos_.empty() && rendered.starts_with(bos_);
-    Encoding encoding = tokenizer.encode(rendered, !begun);
-    const std::size_t offset = encoded.chat ? place_in(sample, rendered, cut.text) : 0;
+    Encoding encoding = tokenizer.encode(rendered + sample.answer_prefix, !begun);
     const auto answers = answer_ranges(sample, cut.text, cut.ranges);
     for (const auto& ranges : {cut.ranges, answers}) {
         for (const TextRange& range : ranges) {
-            add_span(encoded, range, offset, encoding.ranges);
+            add_span(encoded, encoded.chat ? in_chat(sample, cut.text, rendered, range) : range, encoding.ranges);
         }
     }
     encoded.ids = std::move(encoding.ids);
     return encoded;
 }
 
-std::string SampleEncoder::with_answer_prefix(const Sample& sample, const std::string& text, bool chat) const
+/// `range` of the user's `text` in `rendered`, which the chat template made of it; an empty one as it is.
+TextRange SampleEncoder::in_chat(
+    const Sample& sample, const std::string& text, const std::string& rendered, const TextRange& range) const
 {
-    return (chat ? decoder_.tokenizer().apply_chat_template({{"user", text}}) : text) + sample.answer_prefix;
+    if (range.bytes.begin == range.bytes.end) {
+        return range;
+    }
+    try {
+        return {range.name, span_in_chat(decoder_.tokenizer(), text, rendered, range.name, range.bytes)};
+    } catch (const Error& error) {
+        throw Error(sample.where + ": " + error.what());
+    }
 }
 
 /// The context as kvpress has it, and what follows the question: what a chat template puts behind the user's text.
-std::pair<std::string, std::string> SampleEncoder::around_question(const std::string& context, bool chat) const
+/// `mark`, which is longer than any such run in the context, stands in for the question.
+std::pair<std::string, std::string> SampleEncoder::around_question(
+    const std::string& context, const std::string& mark, bool chat) const
 {
     if (!chat) {
         return {bos_ + context, "\n"};
@@ -149,13 +140,12 @@ std::pair<std::string, std::string> SampleEncoder::around_question(const std::st
             "--variant kvpress: expected a chat template without enable_thinking, which kvpress turns off, found "
             "one with it: use --no-chat");
     }
-    const std::string mark(context.size() + 10, '#');
     const std::string rendered = decoder_.tokenizer().apply_chat_template({{"user", context + mark}});
     const std::size_t at = rendered.find(mark);
-    if (at == std::string::npos) {
+    if (at == std::string::npos || rendered.find(mark, at + mark.size()) != std::string::npos) {
         throw Error(
-            "--variant kvpress: expected a chat template that inserts the text as it is, found one that changes "
-            "it: use --no-chat");
+            "--variant kvpress: expected a chat template that inserts the text as it is, and once, found one that "
+            "changes or repeats it: use --no-chat");
     }
     return {rendered.substr(0, at), rendered.substr(at + mark.size())};
 }
@@ -168,7 +158,8 @@ EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
     const std::string context = sample.text.substr(0, sample.question_begin);
     const std::string question = sample.text.substr(sample.question_begin);
     encoded.chat = sample.chat && tokenizer.has_chat_template();
-    const auto [before, behind] = around_question(context, encoded.chat);
+    const std::string mark(context.size() + 10, '#');
+    const auto [before, behind] = around_question(context, mark, encoded.chat);
     Encoding encoding = tokenizer.encode(before, false);
     if (max_length_ && std::ssize(encoding.ids) > *max_length_) {
         encoded.uncut_tokens = std::ssize(encoding.ids);
@@ -183,13 +174,13 @@ EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
         const std::int64_t first = std::ssize(encoding.ids);
         encoded.spans.push_back({"question", first + tokens->first, first + tokens->second});
     }
-    // a context that ends in marks loses them to the part behind
-    const std::size_t offset = place_in(sample, before, context.substr(0, context.find_last_not_of('#') + 1));
     auto ranges = answer_ranges(sample, sample.text, sample.ranges);
     ranges.insert(ranges.begin(), sample.ranges.begin(), sample.ranges.end());
     for (const TextRange& range : ranges) {
         if (range.name == "needle" || range.name == "answer") {
-            add_span(encoded, range, offset, encoding.ranges);
+            const TextRange begun{range.name, {range.bytes.begin + bos_.size(), range.bytes.end + bos_.size()}};
+            add_span(encoded, encoded.chat ? in_chat(sample, context + mark, before + mark + behind, range) : begun,
+                encoding.ranges);
         }
     }
     return encoded;

@@ -43,8 +43,10 @@ public:
 private:
     EncodedSample encode_text(const Sample& sample) const;
     EncodedSample encode_for_kvpress(const Sample& sample) const;
-    std::pair<std::string, std::string> around_question(const std::string& context, bool chat) const;
-    std::string with_answer_prefix(const Sample& sample, const std::string& text, bool chat) const;
+    std::pair<std::string, std::string> around_question(
+        const std::string& context, const std::string& mark, bool chat) const;
+    TextRange in_chat(
+        const Sample& sample, const std::string& text, const std::string& rendered, const TextRange& range) const;
     void check_length(const Sample& sample, const EncodedSample& encoded) const;
 
     const OfficialDecoder& decoder_;

@@ -307,12 +307,85 @@ TEST_F(BenchmarkPrompts, OfANeedleWhoseWordsTheTextHasTooMarkThePlantedOnes)
     EXPECT_EQ(range->bytes.begin, one.text.rfind("river."));
 }
 
+/// Two letters a token, as where copies merge; nothing for a line end.
+class PairTokenizer : public ByteTokenizer
+{
+public:
+    Encoding encode(std::string_view text, bool) const override
+    {
+        Encoding encoding;
+        for (std::size_t i = 0; i < text.size();) {
+            const std::size_t size = std::min<std::size_t>(text[i] == 'x' ? 200
+                    : text[i] == 'a'                                      ? 2
+                                                                          : 1,
+                text.size() - i);
+            if (text[i] != '\n') {
+                encoding.ids.push_back(static_cast<unsigned char>(text[i]));
+                encoding.ranges.push_back({i, i + size});
+            }
+            i += size;
+        }
+        return encoding;
+    }
+};
+
+TEST_F(BenchmarkPrompts, OfANeedleHaveTheFewestCopiesOfAHaystackThatMerges)
+{
+    const PairTokenizer pairs;
+    const OfficialDecoder decoder(pairs, folder_.path());
+    SampleRequest request;
+    request.benchmark = "needle";
+    request.variant = "kvpress"; // keeps the tokens as they are
+    request.question = "Where?";
+    request.needle = "!";
+    request.lengths = {1000};
+    request.depths = {100};
+    request.records = {write("a.txt", "a")};
+    const Sample one = make_samples(request, decoder).at(0);
+    const auto range = std::ranges::find(one.ranges, "context", &TextRange::name);
+    EXPECT_EQ(range->bytes.end - range->bytes.begin, 850u) << "849 tokens and the needle";
+    for (const char* text : {"x", "\n"}) {
+        request.records = {write("x.txt", text)};
+        EXPECT_THAT([&] { make_samples(request, decoder); },
+            ThrowsMessage<Error>("--records " + (folder_ / "x.txt").string()
+                + ": expected texts whose copies have 1000 tokens (--lengths) in 64000 bytes, found fewer"));
+    }
+}
+
+/// A chat template that says the text twice.
+class EchoTokenizer : public ByteTokenizer
+{
+public:
+    std::string apply_chat_template(const std::vector<ChatMessage>& messages) const override
+    {
+        return messages.front().content + "|" + messages.front().content;
+    }
+};
+
+TEST_F(BenchmarkPrompts, OfATemplateThatRepeatsTheTextAreRefusedAsCaptureRefusesThem)
+{
+    const EchoTokenizer echo;
+    const OfficialDecoder decoder(echo, folder_.path());
+    const SampleEncoder encoder(decoder, folder_.path(), {}, {});
+    Sample sample = samples("longbench", "h.jsonl", hotpot).at(0);
+    EXPECT_THAT([&] { encoder.encode(sample); },
+        ThrowsMessage<Error>(
+            HasSubstr("h.jsonl: line 1: span context: expected its text as it is, and once, in what")));
+    sample = samples("longbench", "h.jsonl", hotpot, "kvpress").at(0);
+    EXPECT_THAT([&] { encoder.encode(sample); },
+        ThrowsMessage<Error>(HasSubstr("and once, found one that changes or repeats it")));
+}
+
 TEST_F(BenchmarkPrompts, NameFileAndLineOfWhatDoesNotFit)
 {
     EXPECT_EQ(refusal("longbench", "r.jsonl", ""), "r.jsonl: is empty");
     EXPECT_EQ(refusal("longbench", "r.jsonl", "\n \n"), "r.jsonl: expected a record a line, found none");
     EXPECT_EQ(refusal("longbench", "r.jsonl", std::string(hotpot) + "\nonce"),
-        "r.jsonl: line 2: expected a JSON object, found something else");
+        "r.jsonl: line 2: expected a JSON object, found something else at byte 1");
+    EXPECT_EQ(refusal("longbench", "r.jsonl", R"({"input": )" + std::string(200'000, '[')),
+        "r.jsonl: line 1: JSON nested deeper than 200 levels");
+    EXPECT_EQ(refusal("longbench", "r.jsonl", R"({"input": NaN})"),
+        "r.jsonl: line 1: expected a JSON object, found NaN at byte 11, a number that JSON does not have");
     EXPECT_EQ(refusal("longbench", "r.jsonl", R"({"input": "a", "outputs": ["b"]})"),
         "r.jsonl: line 1: expected the key dataset, found the keys input, outputs");
     EXPECT_THAT(refusal("longbench", "r.jsonl", R"({"dataset": "mine"})"),
@@ -350,7 +423,7 @@ TEST_F(BenchmarkPrompts, MayComePacked)
     EXPECT_EQ(read_records(file).size(), 1u);
     std::filesystem::resize_file(file, std::filesystem::file_size(file) - 9);
     EXPECT_THAT([&] { read_records(file); },
-        ThrowsMessage<Error>(HasSubstr("r.jsonl.gz: expected a whole gzip file, found a damaged one")));
+        ThrowsMessage<Error>(HasSubstr("r.jsonl.gz: cannot be read: the gzipped file ends early")));
 }
 
 TEST_F(BenchmarkPrompts, AreReadByCapture)
@@ -399,6 +472,15 @@ TEST(BenchmarkRequest, NamesWhatDoesNotGoTogether)
     request.gold_index.reset();
     request.benchmark = "needle";
     EXPECT_THAT([&] { check_request(request); }, ThrowsMessage<UsageError>(HasSubstr("expected --lengths")));
+    request.lengths = {100, 200, 100};
+    EXPECT_THAT([&] { check_request(request); },
+        ThrowsMessage<UsageError>("--lengths: expected numbers that differ, to six digits, found 100 twice"));
+    request.lengths = {100};
+    request.depths = {33, 33.0000001};
+    EXPECT_THAT([&] { check_request(request); },
+        ThrowsMessage<UsageError>("--depths: expected numbers that differ, to six digits, found 33 twice"));
+    request.depths = {-0.0};
+    EXPECT_THAT([&] { check_request(request); }, ThrowsMessage<UsageError>("--depths: expected 0 to 100, found -0"));
 }
 
 } // namespace

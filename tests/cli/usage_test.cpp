@@ -79,13 +79,37 @@ TEST_F(Usage, OptionsOfBenchmarksThatDoNotGoTogetherAreNamed)
         {"--max-length: expected 2 to 100000000, found 1"});
     expect_refusal(
         prompts + "--benchmark needle --records r.txt --lengths 1,x", 2, {"--lengths: expected whole numbers"});
+    expect_refusal(prompts + "--benchmark needle --records r.txt --lengths 100 --depths 0,50,50", 2,
+        {"--depths: expected numbers that differ, to six digits, found 50 twice"});
+    expect_refusal(prompts + "--benchmark needle --records r.txt --lengths 100,100", 2, {"found 100 twice"});
+    expect_refusal(prompts + "--benchmark needle --records r.txt --lengths 100 --depths=-0", 2,
+        {"--depths: expected numbers from 0 to 100"});
     expect_refusal(
         prompts + "--benchmark ruler --records r.jsonl --variant mine", 2, {"--variant: expected official or kvpress"});
-    expect_refusal(prompts + "--benchmark longbench --records r.jsonl", 1, {"r.jsonl: cannot be read"});
+    expect_refusal(prompts + "--benchmark longbench --records r.jsonl", 1, {"r.jsonl: cannot be opened: No such file"});
     write("r.jsonl", "{\"dataset\": \"qasper\"}");
     expect_refusal(
         prompts + "--benchmark longbench --records r.jsonl", 1, {"r.jsonl: line 1: expected the key context"});
     expect_no_output("p.jsonl");
+}
+
+TEST_F(Usage, JsonThatIsNestedWithoutEndIsRefusedWhereverAFileMayHaveIt)
+{
+    const std::string deep(200'000, '[');
+    write("deep.json", deep);
+    const std::string_view refusal = "JSON nested deeper than 200 levels";
+    for (const char* option : {"--ids deep.json", "--prompt a --spans deep.json", "--prompts deep.json"})
+        expect_refusal("lava-capture --model " + model() + " -o out " + option, 1, {"deep.json", refusal});
+    make_trace();
+    for (const char* policy : {"external:file=deep.json", "headkv:file=deep.json", "duo-attention:file=deep.json"})
+        expect_refusal(std::string("lava-replay trace.h5 -o out -p ") + policy, 1, {"deep.json", refusal});
+    for (const char* name :
+        {"config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json"}) {
+        run("rm -rf model; cp -r " + model() + " model; cp deep.json model/" + name);
+        run(name == std::string_view("model.safetensors.index.json") ? "rm model/model.safetensors" : "true");
+        expect_refusal("lava-capture --model model --prompt a -o out", 1, {name, refusal});
+    }
+    expect_no_output("out");
 }
 
 TEST_F(Usage, ACommandWithoutItsArgumentsIsWrongUsage)
