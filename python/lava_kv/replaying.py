@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from .programs import StrPath, find_program, run_program
-from .report import Report
+from .report import Report, _several
 from .trace import Trace, _found, _path
 
 Budgets = str | SupportsIndex | Iterable[str | SupportsIndex] | None
@@ -75,16 +75,6 @@ def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, 
         raise
     report._keep(folder)
     return report
-
-
-def _several(name: str, values: Any, default: str) -> list[Any]:
-    """One or several as a list, empty for None; ValueError where there are none."""
-    if values is None:
-        return []
-    several = list(values) if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) else [values]
-    if not several:
-        raise ValueError(f"{name}: expected at least one, or None for {default}, found none")
-    return several
 
 
 def _policy(policy: Any) -> str:

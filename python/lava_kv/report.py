@@ -125,7 +125,8 @@ class Report:
         match               "nominal" or "retained"; None: both, where they differ
 
         Budgets are entries per KV head; asked, granted and retained are entries of all heads together. What was not measured, and
-        what is relative to zero, is NaN. `lava-analyze table --help` says what the columns mean. Raises ProgramError, with lava-analyze's own sentence.
+        what is relative to zero, is NaN. `lava-analyze table --help` says what the columns mean. Raises ProgramError, with
+        lava-analyze's own sentence, and ValueError for an empty list of policies or budgets.
         """
         return self.analyze("table", policies, budgets, match)
 
@@ -148,8 +149,8 @@ class Report:
         if command not in _TABLES:
             raise ValueError(f"analyze: expected {', '.join(_TABLES[:-1])} or {_TABLES[-1]}, found {command!r}")
         pandas = import_extra("pandas", "a table of a report")
-        arguments = [command, self._safe_path(), "--format=json", *(f"--policy={policy}" for policy in _several(policies)),
-                     *(f"--budget={budget}" for budget in _several(budgets)), *([] if match is None else [f"--match={match}"]), *options]
+        arguments = [command, self._safe_path(), "--format=json", *(f"--policy={policy}" for policy in _several("policies", policies)),
+                     *(f"--budget={budget}" for budget in _several("budgets", budgets)), *([] if match is None else [f"--match={match}"]), *options]
         said = run_program(find_program("lava-analyze", self._program), arguments)
         try:
             rows = json.loads(said)
@@ -171,7 +172,7 @@ class Report:
 
         layer and kv_head are the model's numbers (the query head's, where a policy keeps a cache for each); position counts the
         prompt's tokens from 0; rank is 0 for the entry that its head keeps longest. Rows ascend by layer, head, position.
-        Raises ValueError for a policy or budget that is not there, or where the report was written without rankings.
+        Raises ValueError for a policy or budget that is not there, an empty list of them, or where the report was written without rankings.
         """
         pandas = import_extra("pandas", "kept()")
         layers = _numbers(self.info, "layer_numbers", self.info["num_layers"])
@@ -274,7 +275,7 @@ class Report:
         if match not in (None, "nominal", "retained"):
             raise ValueError(f"match: expected 'nominal' or 'retained', found {match!r}")
         chosen = [policy for policy in self._chosen(policies) if match is None or policy.match in (match, "both")]
-        wanted = _several(budgets)
+        wanted = _several("budgets", budgets)
         there = sorted({int(budget) for policy in chosen for budget in policy.budgets})
         for budget in wanted:
             if budget not in there:
@@ -283,7 +284,7 @@ class Report:
             yield from ((policy, index) for index, budget in enumerate(policy.budgets) if not wanted or budget in wanted)
 
     def _chosen(self, policies: Policies) -> list[ReplayedPolicy]:
-        wanted = _several(policies)
+        wanted = _several("policies", policies)
         found = []
         for text in wanted:
             same = [policy for policy in self.policies if policy.policy == text] \
@@ -323,10 +324,14 @@ class Report:
                         next(iter(arrays.values())).dtype)
 
 
-def _several(values: Any) -> list[Any]:
+def _several(name: str, values: Any, default: str = "all") -> list[Any]:
+    """One or several as a list, empty for None; ValueError where there are none."""
     if values is None:
         return []
-    return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    several = list(values) if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) else [values]
+    if not several:
+        raise ValueError(f"{name}: expected at least one, or None for {default}, found none")
+    return several
 
 
 def _stacked(arrays: Sequence[npt.NDArray[Any] | None], shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -299,6 +299,11 @@ class Tables(unittest.TestCase):
             self.assertNotIn("Expecting value", str(caught.exception))
         with self.assertRaisesRegex(lava_kv.ProgramError, "^lava-analyze: .*: no policy 'nope'; there are snapkv, "):
             REPORT.table("nope")
+        for selected in (REPORT.table, REPORT.layers, REPORT.kept):
+            with self.assertRaisesRegex(ValueError, "^policies: expected at least one, or None for all, found none$"):
+                selected([])
+            with self.assertRaisesRegex(ValueError, "^budgets: expected at least one, or None for all, found none$"):
+                selected("lava", np.array([]))
         with lava_kv.replay(SAMPLE, "lava", 64, model=MODEL, closed_loop=True, free=True) as closed:
             self.expect_csv(closed.table(), closed, "table")
             self.expect_csv(closed.analyze("answers"), closed, "answers")
