@@ -103,14 +103,16 @@ std::int64_t read_original_context(
     return found;
 }
 
-/// attn_factor is no key of transformers, which takes no notice of it; vLLM and SGLang multiply by it.
+/// attn_factor is no key of transformers, nor of vLLM from 0.30 on, which take no notice of it; vLLM 0.28 and SGLang
+/// multiply by it.
 std::string note_of(const ConfigSection& section)
 {
     const char* key = "attn_factor";
     if (!section.find(key) || section.positive(key) == 1)
         return "";
     return section.name_of(key) + " " + section.require(key).dump()
-        + " is not applied, as in transformers; vLLM multiplies the rotary embedding by it, and its attention differs";
+        + " is not applied, as in transformers; vLLM before 0.30 multiplies the rotary embedding by it, and its "
+          "attention differs";
 }
 
 /// 0.1 m ln(s) + 1: the temperature of YaRN (Peng et al. 2023, eq. 22), with the factor m that DeepSeek added.

@@ -23,11 +23,12 @@ constexpr std::uint64_t largest_header = 100'000'000; // the format's own limit
 struct Dtype
 {
     std::string_view name;
-    std::uint64_t bytes;
+    std::uint64_t bits; ///< of an element; elements of less than a byte are packed
 };
-constexpr std::array dtypes{Dtype{"F64", 8}, Dtype{"F32", 4}, Dtype{"F16", 2}, Dtype{"BF16", 2}, Dtype{"I64", 8},
-    Dtype{"I32", 4}, Dtype{"I16", 2}, Dtype{"I8", 1}, Dtype{"U64", 8}, Dtype{"U32", 4}, Dtype{"U16", 2}, Dtype{"U8", 1},
-    Dtype{"BOOL", 1}, Dtype{"F8_E4M3", 1}, Dtype{"F8_E5M2", 1}};
+constexpr auto dtypes = std::to_array<Dtype>(
+    {{"F64", 64}, {"F32", 32}, {"F16", 16}, {"BF16", 16}, {"I64", 64}, {"I32", 32}, {"I16", 16}, {"I8", 8}, {"U64", 64},
+        {"U32", 32}, {"U16", 16}, {"U8", 8}, {"BOOL", 8}, {"C64", 64}, {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8},
+        {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}});
 
 [[noreturn]] void fail(std::string_view file, const std::string& message)
 {
@@ -67,12 +68,12 @@ json parse_header(std::string_view text, std::string_view file)
     fail(file, "the safetensors header is not a JSON object");
 }
 
-std::uint64_t bytes_per_element(const std::string& dtype, const std::string& where, std::string_view file)
+std::uint64_t bits_per_element(const std::string& dtype, const std::string& where, std::string_view file)
 {
     const auto* found = std::ranges::find(dtypes, dtype, &Dtype::name);
     if (found == dtypes.end())
         fail(file, where + "unknown dtype " + dtype);
-    return found->bytes;
+    return found->bits;
 }
 
 /// A list of non-negative integers, or an Error.
@@ -93,13 +94,15 @@ std::vector<std::int64_t> read_integers(
 
 /// Bytes that `shape` takes, or an Error where that is no sensible number.
 std::uint64_t shape_bytes(
-    const std::vector<std::int64_t>& shape, std::uint64_t element, const std::string& where, std::string_view file)
+    const std::vector<std::int64_t>& shape, std::uint64_t element_bits, const std::string& where, std::string_view file)
 {
-    std::uint64_t bytes = element;
+    std::uint64_t bits = element_bits;
     for (const std::int64_t size : shape)
-        if (__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes))
+        if (__builtin_mul_overflow(bits, static_cast<std::uint64_t>(size), &bits))
             fail(file, where + "its shape does not fit into 64 bits");
-    return bytes;
+    if (bits % 8 != 0)
+        fail(file, where + "expected elements that fill whole bytes, found " + std::to_string(bits) + " bits");
+    return bits / 8;
 }
 
 StoredTensor read_entry(
@@ -110,8 +113,7 @@ StoredTensor read_entry(
         fail(file, where + "expected {dtype, shape, data_offsets}, found " + entry.dump());
     StoredTensor tensor{entry["dtype"].get<std::string>(), read_integers(entry, "shape", where, file), {}};
     const auto offsets = read_integers(entry, "data_offsets", where, file);
-    const auto element = bytes_per_element(tensor.dtype, where, file);
-    const auto expected = shape_bytes(tensor.shape, element, where, file);
+    const auto expected = shape_bytes(tensor.shape, bits_per_element(tensor.dtype, where, file), where, file);
     if (offsets.size() != 2 || offsets[0] > offsets[1])
         fail(file, where + "data_offsets: expected [begin, end], found " + entry["data_offsets"].dump());
     const auto begin = static_cast<std::uint64_t>(offsets[0]), end = static_cast<std::uint64_t>(offsets[1]);

@@ -83,6 +83,8 @@ TEST(Safetensors, HeadersThatAreNoHeadersAreRefused)
     expect_refused(one("F32", "[-1]", "[0,4]"), 4, "tensor a: shape: expected non-negative integers, found [-1]");
     expect_refused(one("F32", "[1.5]", "[0,4]"), 4, "expected non-negative integers, found [1.5]");
     expect_refused(one("F12", "[1]", "[0,4]"), 4, "tensor a: unknown dtype F12");
+    expect_refused(one("F4", "[3]", "[0,2]"), 2, "tensor a: expected elements that fill whole bytes, found 12 bits");
+    expect_refused(one("F6_E2M3", "[4]", "[0,4]"), 4, "tensor a: expected 3 bytes for F6_E2M3 [4], found 4");
     expect_refused(
         R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
         1, "tensor a appears twice");
@@ -337,6 +339,22 @@ TEST_F(BrokenCheckpoint, MisalignedAndIntegerTensors)
     EXPECT_EQ(checkpoint.tensor("f", shape).item<float>(), 1.5f) << "a misaligned tensor is read all the same";
     EXPECT_THAT([&] { checkpoint.tensor("i", shape); },
         ThrowsMessage<Error>(HasSubstr("tensor i: expected dtype F32, F16 or BF16, found I32")));
+}
+
+TEST_F(BrokenCheckpoint, TypesThatAreNotComputedWithMayLieThereUnused)
+{
+    const std::vector<std::pair<std::string, std::size_t>> bits{{"C64", 64}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+        {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}, {"BOOL", 8}, {"U64", 64}};
+    for (const auto& [dtype, size] : bits) {
+        const std::string header = R"({"f":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":")" + dtype
+            + R"(","shape":[2,4],"data_offsets":[4,)" + std::to_string(4 + size) + "]}}";
+        write("model.safetensors", with_length(header.size(), header + std::string(4 + size, '\0')));
+        const Checkpoint checkpoint(folder);
+        const std::vector<std::int64_t> one{1}, eight{2, 4};
+        EXPECT_EQ(checkpoint.tensor("f", one).item<float>(), 0) << dtype;
+        EXPECT_THAT([&] { checkpoint.tensor("x", eight); },
+            ThrowsMessage<Error>(HasSubstr("tensor x: expected dtype F32, F16 or BF16, found " + dtype)));
+    }
 }
 
 TEST(Sha256, EqualsFips180Examples)

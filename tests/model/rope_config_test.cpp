@@ -155,8 +155,8 @@ TEST(RopeConfig, NotesAnAttnFactorThatTransformersIgnores)
         {"attn_factor", 0.8782488562869419}};
     EXPECT_DOUBLE_EQ(read(scaling(section)).attention_factor, 0.1 * std::log(4.0) + 1);
     EXPECT_EQ(read(scaling(section)).note,
-        "rope_scaling.attn_factor 0.8782488562869419 is not applied, as in transformers; vLLM multiplies the rotary "
-        "embedding by it, and its attention differs");
+        "rope_scaling.attn_factor 0.8782488562869419 is not applied, as in transformers; vLLM before 0.30 multiplies "
+        "the rotary embedding by it, and its attention differs");
     section["attn_factor"] = 1.0;
     EXPECT_EQ(read(scaling(section)).note, "");
     section["attn_factor"] = -1;
