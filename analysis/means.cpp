@@ -20,6 +20,26 @@ std::size_t below(std::mt19937_64& random, std::size_t size)
     return static_cast<std::size_t>((random() >> 32) * size >> 32);
 }
 
+double resampled_mean(const std::vector<double>& values, std::mt19937_64& random)
+{
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+        sum += values[below(random, values.size())];
+    return sum / static_cast<double>(values.size());
+}
+
+Mean mean_of_means(std::span<const std::vector<double>> groups)
+{
+    if (groups.size() == 1)
+        return mean_of(groups.front());
+    Mean mean{0, 0.0, {}};
+    for (const std::vector<double>& group : groups) {
+        mean.count += std::ssize(group);
+        *mean.value += average(group) / static_cast<double>(groups.size());
+    }
+    return mean;
+}
+
 /// Between the two nearest of ascending values, as numpy.percentile has it.
 double quantile(const std::vector<double>& ascending, double share)
 {
@@ -46,26 +66,42 @@ Mean mean_of(std::span<const double> values)
     return mean;
 }
 
-PairedDifference paired_difference(std::span<const double> first, std::span<const double> second)
+Estimate estimate_of(std::span<const double> values)
+{
+    if (values.empty())
+        return {};
+    const std::vector<double> group(values.begin(), values.end());
+    return estimate_of_groups({&group, 1});
+}
+
+Estimate estimate_of_groups(std::span<const std::vector<double>> groups)
 {
     constexpr int resamples = 10'000;
     constexpr std::uint64_t seed = 0;
-    std::vector<double> differences(first.size());
-    std::ranges::transform(second, first, differences.begin(), std::minus<>());
-    PairedDifference result{mean_of(differences), {}, {}};
-    if (differences.size() < 2)
+    Estimate result;
+    if (groups.empty())
+        return result;
+    result.mean = mean_of_means(groups);
+    if (std::ranges::any_of(groups, [](const std::vector<double>& group) { return group.size() < 2; }))
         return result;
     std::mt19937_64 random(seed);
     std::vector<double> means(resamples);
     for (double& mean : means) {
-        for (std::size_t i = 0; i < differences.size(); ++i)
-            mean += differences[below(random, differences.size())];
-        mean /= static_cast<double>(differences.size());
+        for (const std::vector<double>& group : groups)
+            mean += resampled_mean(group, random);
+        mean /= static_cast<double>(groups.size());
     }
     std::ranges::sort(means);
     result.low = quantile(means, 0.025);
     result.high = quantile(means, 0.975);
     return result;
+}
+
+PairedDifference paired_difference(std::span<const double> first, std::span<const double> second)
+{
+    std::vector<double> differences(first.size());
+    std::ranges::transform(second, first, differences.begin(), std::minus<>());
+    return estimate_of(differences);
 }
 
 } // namespace lava

@@ -1,5 +1,6 @@
 #include "analysis/summary.h"
 
+#include "analysis/cell_groups.h"
 #include "analysis/closed_loop_statistics.h"
 #include "analysis/means.h"
 #include "analysis/quantities.h"
@@ -14,7 +15,6 @@
 #include <numeric>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -23,7 +23,7 @@ namespace lava {
 namespace {
 
 /// A quantity of each report that has it.
-struct PromptSample
+struct Sample
 {
     std::vector<double> values;
     std::vector<std::string> prompts; ///< prompt_key() of each
@@ -34,22 +34,6 @@ struct PromptSample
         prompts.push_back(prompt);
     }
     Mean mean() const { return mean_of(values); }
-};
-
-/// What the prompts of a group share; nothing where they do not.
-class Common
-{
-public:
-    void add(Value value)
-    {
-        differs_ = differs_ || (value_ && *value_ != value);
-        value_ = std::move(value);
-    }
-    Value value() const { return value_ && !differs_ ? *value_ : Value(); }
-
-private:
-    std::optional<Value> value_;
-    bool differs_ = false;
 };
 
 /// A count of answers, which stands only where it is known of every one.
@@ -103,33 +87,26 @@ std::size_t place_of(std::string_view quantity)
     return static_cast<std::size_t>(std::ranges::find(quantities(), quantity, &Quantity::name) - quantities().begin());
 }
 
-struct SummaryGroup
+struct Group : GroupKey
 {
-    std::string policy;
-    std::string match;
-    std::int64_t place = 0; ///< of its share
-    const ReplayReport* only = nullptr; ///< by report: which
     std::int64_t reports = 0;
-    std::int64_t shared = 0; ///< of them, those in which the budget is the one at equal retention
     Common file, prompt, seq_len, budget, nominal;
-    PromptSample retained; ///< share of all entries
-    std::vector<PromptSample> samples = std::vector<PromptSample>(quantities().size()); ///< of each of quantities()
+    Sample retained; ///< share of all entries
+    std::vector<Sample> samples = std::vector<Sample>(quantities().size()); ///< of each of quantities()
     Answers exact;
     Answers dense_exact;
 };
 
-void add(const Cell& cell, const std::string& prompt, SummaryGroup& group)
+void add(const Cell& cell, const std::string& prompt, Group& group)
 {
     const TraceInfo& trace = cell.report.trace;
-    const auto all = static_cast<double>(trace.seq_len * trace.shape.num_layers * cell.cache_heads());
     ++group.reports;
-    group.shared += cell.replay().match == "both" ? 1 : 0;
     group.file.add(cell.report.file);
     group.prompt.add(prompt_id(trace));
     group.seq_len.add(trace.seq_len);
     group.budget.add(cell.replay().budgets[cell.budget]);
     group.nominal.add(nominal_budget(cell));
-    group.retained.add(static_cast<double>(retained(cell)) / all, prompt);
+    group.retained.add(retained_share(cell), prompt);
     for (std::size_t i = 0; i < quantities().size(); ++i) {
         if (const auto value = quantities()[i].of(cell))
             group.samples[i].add(*value, prompt);
@@ -140,53 +117,30 @@ void add(const Cell& cell, const std::string& prompt, SummaryGroup& group)
     }
 }
 
-/// What a cell counts as: a budget that is the one at equal retention already is both.
-std::vector<std::string> matches_of(const Cell& cell, const std::string& wanted)
+/// By report, every report is a part of its own.
+std::vector<std::size_t> parts_of(std::span<const Cell> cells, const SummaryRequest& request)
 {
-    if (cell.replay().match != "both")
-        return {cell.replay().match};
-    return wanted.empty() ? std::vector<std::string>{"nominal", "retained"} : std::vector{wanted};
-}
-
-Shares shares_of(std::span<const Cell> cells)
-{
-    std::map<std::pair<const ReplayReport*, std::size_t>, std::size_t> series;
-    std::vector<SeriesBudget> budgets;
+    std::map<const ReplayReport*, std::size_t> reports;
+    std::vector<std::size_t> parts;
     for (const Cell& cell : cells)
-        budgets.push_back({series.try_emplace({&cell.report, cell.policy}, series.size()).first->second,
-            cell.replay().budgets[cell.budget], cell.report.trace.seq_len});
-    return Shares(budgets);
+        parts.push_back(request.by_report ? reports.try_emplace(&cell.report, reports.size()).first->second : 0);
+    return parts;
 }
 
-/// In order of share, then of first appearance. Where nominal and equal retention are the same throughout, one group.
-std::vector<SummaryGroup> groups_of(std::span<const Cell> cells, const Shares& shares, const SummaryRequest& request)
+std::vector<Group> groups_of(std::span<const Cell> cells, const Shares& shares, const SummaryRequest& request)
 {
-    std::map<std::tuple<const ReplayReport*, std::string, std::string, std::int64_t>, std::size_t> places;
     std::map<const ReplayReport*, std::string> prompts;
-    std::vector<SummaryGroup> groups;
-    for (const Cell& cell : cells) {
-        const PolicyReplay& replay = cell.replay();
-        const ReplayReport* only = request.by_report ? &cell.report : nullptr;
-        const std::int64_t share = shares.place(replay.budgets[cell.budget], cell.report.trace.seq_len);
-        const auto prompt = prompts.try_emplace(&cell.report, prompt_key(cell.report.trace)).first;
-        for (const std::string& match : matches_of(cell, request.match)) {
-            const auto [place, is_new] = places.try_emplace({only, replay.policy, match, share}, groups.size());
-            if (is_new) {
-                SummaryGroup& group = groups.emplace_back();
-                group.policy = replay.policy;
-                group.match = match;
-                group.place = share;
-                group.only = only;
-            }
-            add(cell, prompt->second, groups[place->second]);
+    std::vector<Group> groups;
+    for (const CellGroup& of : cell_groups(cells, shares, request.match, parts_of(cells, request))) {
+        Group& group = groups.emplace_back();
+        static_cast<GroupKey&>(group) = of;
+        for (const Cell* cell : of.cells) {
+            const auto prompt = prompts.try_emplace(&cell->report);
+            if (prompt.second)
+                prompt.first->second = prompt_key(cell->report.trace);
+            add(*cell, prompt.first->second, group);
         }
     }
-    const auto is_both
-        = [&](const SummaryGroup& group) { return request.match.empty() && group.shared == group.reports; };
-    std::erase_if(groups, [&](const SummaryGroup& group) { return group.match == "retained" && is_both(group); });
-    for (SummaryGroup& group : groups)
-        group.match = is_both(group) ? "both" : group.match;
-    std::ranges::stable_sort(groups, {}, &SummaryGroup::place);
     return groups;
 }
 
@@ -208,15 +162,14 @@ std::vector<double> ranks(std::span<const double> values)
 }
 
 /// Of the policies at the group's share that are compared by `match`, each once.
-std::optional<double> loss_to_kl(
-    const std::vector<SummaryGroup>& groups, const SummaryGroup& of, const std::string& match)
+std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of, const std::string& match)
 {
     const std::size_t loss_place = place_of("attn_out_l1_relative"), kl_place = place_of("kl");
     std::vector<double> loss;
     std::vector<double> kl;
-    for (const SummaryGroup& group : groups) {
+    for (const Group& group : groups) {
         const Mean mean_loss = group.samples[loss_place].mean(), mean_kl = group.samples[kl_place].mean();
-        const bool beside = group.place == of.place && group.only == of.only;
+        const bool beside = group.place == of.place && group.part == of.part;
         const bool compared = group.match == match || group.match == "both";
         if (!beside || !compared || !mean_loss.value || !mean_kl.value)
             continue;
@@ -228,7 +181,7 @@ std::optional<double> loss_to_kl(
     return loss.size() < 3 ? std::nullopt : rank_correlation(loss, kl);
 }
 
-std::optional<double> loss_to_kl(const std::vector<SummaryGroup>& groups, const SummaryGroup& of)
+std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of)
 {
     if (of.match != "both")
         return loss_to_kl(groups, of, of.match);
@@ -236,21 +189,8 @@ std::optional<double> loss_to_kl(const std::vector<SummaryGroup>& groups, const 
     return nominal == loss_to_kl(groups, of, "retained") ? nominal : std::nullopt;
 }
 
-/// The baseline's group that a group is compared with; none where there is none compared in the same way.
-const SummaryGroup* baseline_of(
-    const std::vector<SummaryGroup>& groups, const SummaryGroup& group, const std::string& baseline)
-{
-    for (const SummaryGroup& other : groups) {
-        const bool beside = other.place == group.place && other.only == group.only;
-        const bool compared = other.match == group.match || (other.match == "both" && group.match != "both");
-        if (beside && compared && other.policy == baseline && group.policy != baseline)
-            return &other;
-    }
-    return nullptr;
-}
-
 /// On the prompts that both have.
-PairedDifference difference(const PromptSample& base, const PromptSample& sample)
+PairedDifference difference(const Sample& base, const Sample& sample)
 {
     std::map<std::string_view, double> base_values;
     for (std::size_t i = 0; i < base.values.size(); ++i)
@@ -266,9 +206,9 @@ PairedDifference difference(const PromptSample& base, const PromptSample& sample
     return paired_difference(first, second);
 }
 
-std::vector<Column> summary_columns(const std::vector<SummaryGroup>& groups, const SummaryRequest& request)
+std::vector<Column> summary_columns(const std::vector<Group>& groups, const SummaryRequest& request)
 {
-    const bool any_deviation = std::ranges::any_of(groups, [](const SummaryGroup& group) { return group.reports > 1; });
+    const bool any_deviation = std::ranges::any_of(groups, [](const Group& group) { return group.reports > 1; });
     const bool compared = !request.baseline.empty();
     std::vector<Column> columns{{"report", request.by_report}, {"prompt_id", false}, {"seq_len", false}, {"policy"},
         {"match"}, {"budget", false}, {"kept_percent"}, {"nominal", false}, {"reports", !request.by_report},
@@ -290,8 +230,7 @@ std::vector<Column> summary_columns(const std::vector<SummaryGroup>& groups, con
     return columns;
 }
 
-void append_difference(
-    std::vector<Value>& row, const SummaryGroup* base, const SummaryGroup& group, std::size_t quantity)
+void append_difference(std::vector<Value>& row, const Group* base, const Group& group, std::size_t quantity)
 {
     if (!base) {
         row.resize(row.size() + 4);
@@ -302,19 +241,19 @@ void append_difference(
         row.end(), {or_nothing(pairs.mean.value), pairs.mean.count, or_nothing(pairs.low), or_nothing(pairs.high)});
 }
 
-std::vector<Value> summary_row(const std::vector<SummaryGroup>& groups, const SummaryGroup& group, const Shares& shares,
-    const SummaryRequest& request)
+std::vector<Value> summary_row(
+    const std::vector<Group>& groups, const Group& group, const Shares& shares, const SummaryRequest& request)
 {
     const Mean kept = group.retained.mean();
     std::vector<Value> row{group.file.value(), group.prompt.value(), group.seq_len.value(), group.policy, group.match,
         group.budget.value(), shares.percent(group.place), group.nominal.value(), group.reports, or_nothing(kept.value),
         or_nothing(kept.deviation)};
-    for (const PromptSample& sample : group.samples) {
+    for (const Sample& sample : group.samples) {
         const Mean mean = sample.mean();
         row.insert(row.end(), {or_nothing(mean.value), mean.count, or_nothing(mean.deviation)});
     }
     row.insert(row.end(), {group.exact.value(), group.dense_exact.value(), or_nothing(loss_to_kl(groups, group))});
-    const SummaryGroup* base = baseline_of(groups, group, request.baseline);
+    const Group* base = baseline_of(groups, group, request.baseline);
     row.push_back(base ? Value(base->policy) : Value());
     for (std::size_t i = 0; i < quantities().size(); ++i)
         append_difference(row, base, group, i);
@@ -342,9 +281,9 @@ std::optional<double> rank_correlation(std::span<const double> x, std::span<cons
 Table summary_table(std::span<const Cell> cells, const SummaryRequest& request)
 {
     const Shares shares = shares_of(cells);
-    const std::vector<SummaryGroup> groups = groups_of(cells, shares, request);
+    const std::vector<Group> groups = groups_of(cells, shares, request);
     Table table{summary_columns(groups, request), {}};
-    for (const SummaryGroup& group : groups)
+    for (const Group& group : groups)
         table.rows.push_back(summary_row(groups, group, shares, request));
     return table;
 }

@@ -12,8 +12,10 @@ namespace lava {
 /// A cell of a table. Nothing: a number that the report does not have.
 using Value = std::variant<std::monostate, std::int64_t, double, std::string>;
 
-/// Nothing, where there is no number.
-Value or_nothing(const std::optional<double>& number);
+inline Value or_nothing(const std::optional<double>& number)
+{
+    return number ? Value(*number) : Value();
+}
 
 struct Column
 {

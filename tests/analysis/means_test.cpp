@@ -37,6 +37,19 @@ TEST(PairedDifferences, AreOfTheSecondFromTheFirst)
     EXPECT_EQ(paired_difference({}, {}).mean.value, std::nullopt);
 }
 
+TEST(Estimates, OfGroupsCountEveryGroupTheSame)
+{
+    const std::vector<std::vector<double>> groups = {{0, 1}, {1, 1, 1, 1}};
+    const Estimate estimate = estimate_of_groups(groups);
+    EXPECT_THAT(estimate.mean.value, Optional(DoubleEq(0.75)));
+    EXPECT_EQ(estimate.mean.count, 6);
+    EXPECT_EQ(estimate.mean.deviation, std::nullopt);
+    // the first group's resampled mean is 0 or 1 in a quarter of all resamples each
+    EXPECT_THAT(estimate.low, Optional(DoubleEq(0.5)));
+    EXPECT_THAT(estimate.high, Optional(DoubleEq(1)));
+    EXPECT_EQ(estimate_of_groups(std::vector<std::vector<double>>{{0, 1}, {1}}).low, std::nullopt);
+}
+
 TEST(PairedDifferences, HaveTheIntervalOfTheNormalDistributionForMany)
 {
     std::vector<double> first(400), second(400);
