@@ -3,12 +3,13 @@
 #include "analysis/gain.h"
 #include "analysis/oracle.h"
 #include "analysis/quantities.h"
-#include "analysis/score.h"
+#include "analysis/score_reports.h"
 #include "analysis/summary.h"
 #include "analysis/tables.h"
 #include "base/error.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <stdexcept>
 #include <string_view>
@@ -23,6 +24,13 @@ struct NamedTable
     std::string name;
     std::vector<Column> columns;
 };
+
+std::vector<Column> score_columns()
+{
+    std::vector<Column> columns = prediction_score_columns();
+    std::ranges::move(report_score_columns(), std::back_inserter(columns));
+    return columns;
+}
 
 /// The tables of all commands. They have the same columns whatever the cells, but for those of spans and of the heads
 /// of a map.

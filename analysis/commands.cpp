@@ -8,13 +8,19 @@ namespace {
 
 /// What score reads and how it scores.
 constexpr const char* scores
-    = R"(Lines are LongBench's (pred, answers, all_classes, dataset), InfiniteBench's (id, prediction, ground_truth), RULER's
-(pred, outputs) or LAVa's needle (model_response, needle). Metrics are those of the benchmarks' own code, with what is odd
-in it: of trec, triviaqa, samsum and lsht the first line counts; rouge-l is 0 where Python's recursion ends, at sentences of
-about a thousand words; code_sim is difflib's, as fuzzywuzzy computes it without python-Levenshtein; classes are removed
-while their list is walked through. all_classes are each line's own (eval.py takes the last line's for all). Where
-an official scorer ends with an exception because of a prediction, that prediction scores 0. All are computed here, without
-Python; jieba's dictionary and model are read from that package. --dataset NAME_e is LongBench-E's NAME.
+    = R"(Reports are those of prompts that lava-prompts --benchmark made and lava-capture --prompts recorded, replayed with
+lava-replay --closed-loop --free. A row is a policy's at one share of the prompts: the mean of the samples, beside it that
+of the answers from the whole cache; where a benchmark has several tasks, rows of "all" are the mean of the tasks' means.
+
+Lines of predictions are LongBench's (pred, answers, all_classes, dataset), InfiniteBench's (id, prediction,
+ground_truth), RULER's (pred, outputs) or LAVa's needle (model_response, needle).
+
+Metrics are those of the benchmarks' own code, with what is odd in it: of trec, triviaqa, samsum and lsht the first line
+counts; rouge-l is 0 where Python's recursion ends, at sentences of about a thousand words; code_sim is difflib's, as
+fuzzywuzzy computes it without python-Levenshtein; classes are removed while their list is walked through. all_classes are
+each line's own (eval.py takes the last line's for all). Where an official scorer ends with an exception because of a
+prediction, that prediction scores 0. All are computed here, without Python; jieba's dictionary and model are read from that
+package. --dataset NAME_e is LongBench-E's NAME.
 
 Metrics:
 )";
@@ -82,8 +88,10 @@ std::vector<CommandInfo> make_commands()
         {"curves", Command::curves, "the division over heads that loses least, for lu-kv's file of curves", {"output"},
             "lava-analyze curves report.h5 --policy snapkv -o curves.npy"},
         {"score", Command::score, "scores of what a model answered, by the official metrics of its benchmark",
-            {"by", "predictions", "dataset", "metric", "jieba"},
-            "lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json", score_details},
+            {"by", "baseline", "predictions", "dataset", "metric", "jieba"},
+            "lava-analyze score reports/*.h5 --match retained --baseline lava\n"
+            "  lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json",
+            score_details},
         {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"},
             "lava-analyze plot report.h5 -o charts"},
         {"columns", Command::columns, "what the columns of all tables, or of those named, mean", {},

@@ -5,6 +5,7 @@
 #include "analysis/oracle.h"
 #include "analysis/plot.h"
 #include "analysis/report_set.h"
+#include "analysis/score_reports.h"
 #include "analysis/summary.h"
 #include "base/error.h"
 #include "base/output_guard.h"
@@ -106,7 +107,8 @@ std::string summary_text(const Options& options, std::span<const ReplayReport> r
 /// The cells that a command is about, of reports that may stand in one table.
 std::vector<Cell> cells_of(const Options& options, std::span<const ReplayReport> reports)
 {
-    const bool averages = options.command == Command::summary || options.command == Command::gain;
+    const bool averages
+        = options.command == Command::summary || options.command == Command::gain || options.command == Command::score;
     const Use use = averages || !options.output.empty() ? Use::averaged : Use::side_by_side;
     check_same_model(reports, use);
     Filter filter = options.filter;
@@ -137,9 +139,23 @@ std::string curves_text(const Options& options, std::span<const ReplayReport> re
     return to_string(oracle_table(reports, policy), options.format);
 }
 
+ScoreResult scores(const Options& options)
+{
+    if (!options.score.predictions.empty())
+        return score_predictions(options.score);
+    const std::vector<ReplayReport> reports = read_reports(options);
+    const std::string baseline = options.baseline.empty() ? "" : policy_named(reports, options.baseline);
+    return score_reports(cells_of(options, reports),
+        {.match = options.filter.match,
+            .baseline = baseline,
+            .metric = options.score.metric,
+            .jieba = options.score.jieba,
+            .by_sample = options.score.by_sample});
+}
+
 std::string scores_text(const Options& options)
 {
-    const ScoreResult result = score_predictions(options.score);
+    const ScoreResult result = scores(options);
     for (const std::string& note : result.notes)
         std::cerr << "lava-analyze: note: " << note << '\n';
     return to_string(result.table, options.format);
@@ -149,9 +165,8 @@ std::string result(const Options& options)
 {
     if (options.command == Command::score)
         return scores_text(options);
-    if (options.command == Command::curves) {
+    if (options.command == Command::curves)
         refuse_same_files({&options.output, 1}, options.reports);
-    }
     const std::vector<ReplayReport> reports = read_reports(options);
     const std::vector<Cell> cells = cells_of(options, reports);
     switch (options.command) {

@@ -37,16 +37,17 @@ po::options_description visible_options()
         "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports, score to "
         "samples (default: run)");
     add("baseline", po::value<std::string>()->value_name("POLICY"),
-        "summary: policy that the others are compared with, prompt by prompt");
+        "summary and score: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
         "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; of gain 0,-1)");
     add("output,o", po::value<std::string>()->value_name("PATH"),
         "plot: folder for the charts; curves: NumPy file (.npy) to write");
     add("predictions", po::value<std::vector<std::string>>()->value_name("FILE.jsonl"),
-        "score: what a model answered, a JSON object a line, gzipped or not; repeatable");
+        "score: what a model answered, a JSON object a line, gzipped or not, instead of reports; repeatable");
     add("dataset", po::value<std::string>()->value_name("NAME"),
         "score: data set of the predictions (default: what each line, or else the file's name, says)");
-    add("metric", po::value<std::string>()->value_name("NAME"), "score: metric to score by (default: the data set's)");
+    add("metric", po::value<std::string>()->value_name("NAME"),
+        "score: metric to score by (default: the data set's, or what a report's prompt names)");
     add("jieba", po::value<std::string>()->value_name("DIR"),
         "score: folder of the Python package jieba 0.42.1, whose dictionary cuts Chinese into words (default: where "
         "Debian's python3-jieba has it)");
@@ -100,11 +101,16 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
         if (values.contains(option) && !taken)
             throw UsageError("--" + std::string(option) + " does not go with " + info.name);
     }
+    const bool scores_predictions = info.command == Command::score && values.contains("predictions");
+    for (const char* option : {"policy", "budget", "match", "baseline"}) {
+        if (values.contains(option) && scores_predictions)
+            throw UsageError("--" + std::string(option) + " does not go with --predictions, which are of no policy");
+    }
+    if (values.contains("dataset") && !scores_predictions)
+        throw UsageError("--dataset goes with --predictions; a report's prompt says what it is of");
     for (const char* option : {"policy", "budget", "match", "format"}) {
         if (values.contains(option) && info.command == Command::plot)
             throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
-        if (values.contains(option) && info.command == Command::score && option != std::string_view("format"))
-            throw UsageError("--" + std::string(option) + " does not go with score, which reads predictions");
         if (values.contains(option) && info.command == Command::columns && option != std::string_view("format"))
             throw UsageError("--" + std::string(option) + " does not go with columns, which reads no report");
     }
@@ -203,9 +209,8 @@ std::string help()
     text
         << "Usage: lava-analyze COMMAND REPORT... [options]\n"
            "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
-           "marked spans. Losses are open loop, every layer reads the recorded residual stream; score reads no "
-           "reports\n"
-           "but what a model answered to a benchmark.\n\n"
+           "marked spans. Losses are open loop, every layer reads the recorded residual stream. score scores what\n"
+           "the model answered to a benchmark from what was retained, or what any model answered.\n\n"
            "Commands (lava-analyze COMMAND --help says what its columns mean, lava-analyze columns of all):\n";
     for (const CommandInfo& info : commands())
         text << "  " << info.name << std::string(10 - std::string_view(info.name).size(), ' ') << info.summary << '\n';
@@ -228,9 +233,6 @@ std::string help(const CommandInfo& info)
         names.insert(names.begin(), {"policy", "budget", "match", "format"});
     if (info.command == Command::gain)
         std::erase(names, "match");
-    if (info.command == Command::score)
-        std::erase_if(
-            names, [](const std::string& name) { return name == "match" || name == "budget" || name == "policy"; });
     if (info.command == Command::curves)
         std::erase_if(names, [](const std::string& name) { return name == "match" || name == "budget"; });
     if (info.command == Command::columns)
@@ -244,7 +246,7 @@ std::string help(const CommandInfo& info)
     }
     const bool takes_one = info.command == Command::plot || info.command == Command::retained;
     const char* operands = info.command == Command::columns ? " [TABLE...]"
-        : info.command == Command::score                    ? " --predictions FILE.jsonl"
+        : info.command == Command::score                    ? " REPORT...|--predictions FILE.jsonl..."
         : takes_one                                         ? " REPORT"
                                                             : " REPORT...";
     std::ostringstream text;
@@ -267,10 +269,11 @@ void check_one_report(const Options& options, const std::string& command)
 
 void check_score(const Options& options)
 {
-    if (!options.reports.empty())
-        throw UsageError("score: expected --predictions FILE.jsonl, found '" + options.reports[0].string() + "'");
-    if (options.score.predictions.empty())
-        throw UsageError("score: expected --predictions FILE.jsonl");
+    if (options.reports.empty() && options.score.predictions.empty())
+        throw UsageError("score: expected a report, such as report.h5, or --predictions FILE.jsonl");
+    if (!options.reports.empty() && !options.score.predictions.empty())
+        throw UsageError("score: expected reports or --predictions, found both: " + options.reports[0].string()
+            + " and " + options.score.predictions[0].string());
 }
 
 ScoreRequest parse_score(const po::variables_map& values)

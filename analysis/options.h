@@ -41,7 +41,7 @@ struct Options
     std::string pivot; ///< table: column to set policies against budgets; empty where not asked for
     Detail by = Detail::run; ///< bounds, spans
     bool by_report = false; ///< summary, gain: a row for every prompt
-    std::string baseline; ///< summary: policy that the others are compared with; empty: none
+    std::string baseline; ///< summary, score: policy that the others are compared with; empty: none
     std::vector<std::int64_t> layers; ///< negative ones count from the last; empty: all, of gain first and last
     std::vector<std::string> tables; ///< columns: the commands whose columns are asked for; empty: all
     std::filesystem::path output; ///< plot: folder; curves: file, may be empty

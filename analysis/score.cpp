@@ -2,12 +2,11 @@
 
 #include "analysis/means.h"
 #include "analysis/predictions.h"
+#include "analysis/score_parts.h"
 #include "base/error.h"
 #include "base/program.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <set>
@@ -18,10 +17,10 @@ namespace lava {
 
 namespace {
 
-template <typename Named> std::string names_of(std::span<const Named> all)
+std::string names_of(std::span<const Task> all)
 {
     std::string names;
-    for (const Named& one : all)
+    for (const Task& one : all)
         names += (names.empty() ? "" : ", ") + std::string(one.name);
     return names;
 }
@@ -43,7 +42,7 @@ std::string dataset_named_by(const std::filesystem::path& file)
 }
 
 /// A sample and what it scores.
-struct ScoredSample
+struct Sample
 {
     std::string file;
     std::int64_t line = 0;
@@ -64,8 +63,8 @@ public:
     {
         if (!request.dataset.empty() && !find_task(request.dataset))
             throw UsageError("--dataset: expected one of " + names_of(tasks()) + "; found '" + request.dataset + "'");
-        if (!request.metric.empty() && !find_metric(request.metric))
-            throw UsageError("--metric: expected one of " + names_of(metrics()) + "; found '" + request.metric + "'");
+        if (!request.metric.empty())
+            check_metric_option(request.metric);
     }
 
     void add(const std::filesystem::path& file)
@@ -77,7 +76,7 @@ public:
             throw Error(file.string() + " holds no predictions");
     }
 
-    const std::vector<ScoredSample>& samples() const { return samples_; }
+    const std::vector<Sample>& samples() const { return samples_; }
     /// Lines that have no answer to be right, or none that could be.
     const std::map<std::string, std::int64_t>& unanswerable() const { return unanswerable_; }
 
@@ -109,8 +108,8 @@ private:
         if (metric.needs_classes && prediction.classes.empty())
             throw Error(std::string(metric.name) + " needs all_classes, the names of all classes; found none");
         if (metric.cuts_words && !words_)
-            words_ = words_for(metric);
-        ScoredSample sample{file.string(), prediction.line, prediction.id, dataset, &metric, 0, {}};
+            words_ = jieba_words(metric, request_.jieba);
+        Sample sample{file.string(), prediction.line, prediction.id, dataset, &metric, 0, {}};
         try {
             sample.score = score(metric, task, prediction.text, prediction.answers, prediction.classes, words_.get());
         } catch (const Error& error) {
@@ -126,22 +125,9 @@ private:
         samples_.push_back(std::move(sample));
     }
 
-    std::unique_ptr<ChineseWords> words_for(const Metric& metric) const
-    {
-        const std::filesystem::path debian = "/usr/lib/python3/dist-packages/jieba"; // of the package python3-jieba
-        if (!request_.jieba.empty())
-            return std::make_unique<ChineseWords>(request_.jieba);
-        if (std::filesystem::exists(debian / "dict.txt"))
-            return std::make_unique<ChineseWords>(debian);
-        throw UsageError(std::string(metric.name)
-            + " needs the words that the Python package jieba cuts Chinese into: install Debian's python3-jieba, or "
-              "name "
-              "the package's folder, which holds dict.txt, with --jieba");
-    }
-
     const ScoreRequest& request_;
     std::unique_ptr<ChineseWords> words_;
-    std::vector<ScoredSample> samples_;
+    std::vector<Sample> samples_;
     std::map<std::string, std::int64_t> unanswerable_;
 };
 
@@ -154,14 +140,13 @@ Value value_of(const nlohmann::json& id)
     return id.is_string() ? id.get<std::string>() : id.dump();
 }
 
-Table sample_table(const std::vector<ScoredSample>& samples, bool several_files)
+Table sample_table(const std::vector<Sample>& samples, bool several_files)
 {
-    const bool overlap
-        = std::ranges::any_of(samples, [](const ScoredSample& one) { return one.word_overlap.has_value(); });
+    const bool overlap = std::ranges::any_of(samples, [](const Sample& one) { return one.word_overlap.has_value(); });
     Table table{{{"file", several_files}, {"line"}, {"id"}, {"dataset"}, {"metric"}, {"score"}}, {}};
     if (overlap)
         table.columns.push_back({"needle_word_overlap"});
-    for (const ScoredSample& one : samples) {
+    for (const Sample& one : samples) {
         table.rows.push_back({one.file, one.line, value_of(one.id), one.dataset, one.metric->name, one.score});
         if (overlap)
             table.rows.back().push_back(one.word_overlap ? Value(*one.word_overlap) : Value());
@@ -169,26 +154,18 @@ Table sample_table(const std::vector<ScoredSample>& samples, bool several_files)
     return table;
 }
 
-/// As the official scorers print it.
-double percent(double share)
+struct Group
 {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.2f", 100 * share);
-    return std::strtod(text, nullptr);
-}
-
-struct ScoreGroup
-{
-    const ScoredSample* first = nullptr;
+    const Sample* first = nullptr;
     const char* metric = nullptr;
     std::vector<double> scores;
 };
 
-std::vector<ScoreGroup> groups_of(const std::vector<ScoredSample>& samples)
+std::vector<Group> groups_of(const std::vector<Sample>& samples)
 {
-    std::vector<ScoreGroup> groups;
+    std::vector<Group> groups;
     std::map<decltype(samples.front().group()), std::size_t> places;
-    for (const ScoredSample& one : samples) {
+    for (const Sample& one : samples) {
         const auto [at, added] = places.try_emplace(one.group(), groups.size());
         if (added) {
             groups.push_back({&one, one.metric->name, {}});
@@ -202,34 +179,23 @@ std::vector<ScoreGroup> groups_of(const std::vector<ScoredSample>& samples)
     return groups;
 }
 
-Value value_of(const std::optional<double>& number)
-{
-    return number ? Value(*number) : Value();
-}
-
-Table summary_of(const std::vector<ScoreGroup>& groups, bool several_files)
+Table summary_of(const std::vector<Group>& groups, bool several_files)
 {
     Table table{{{"file", several_files}, {"dataset"}, {"metric"}, {"samples"}, {"score"}, {"score_sd"}, {"score_low"},
                     {"score_high"}, {"percent"}},
         {}};
-    for (const ScoreGroup& group : groups) {
-        const PairedDifference mean = paired_difference(
-            std::vector<double>(group.scores.size()), group.scores); // from nothing: the mean itself
-        table.rows.push_back(
-            {group.first->file, group.first->dataset, group.metric, mean.mean.count, value_of(mean.mean.value),
-                value_of(mean.mean.deviation), value_of(mean.low), value_of(mean.high), percent(*mean.mean.value)});
+    for (const Group& group : groups) {
+        const Estimate mean = estimate_of(group.scores);
+        table.rows.push_back({group.first->file, group.first->dataset, group.metric, mean.mean.count,
+            or_nothing(mean.mean.value), or_nothing(mean.mean.deviation), or_nothing(mean.low), or_nothing(mean.high),
+            percent_of(*mean.mean.value)});
     }
     return table;
 }
 
-std::string samples_text(std::int64_t count)
-{
-    return std::to_string(count) + (count == 1 ? " sample" : " samples");
-}
-
 } // namespace
 
-std::vector<Column> score_columns()
+std::vector<Column> prediction_score_columns()
 {
     std::vector<Column> columns = summary_of({}, true).columns;
     std::ranges::move(sample_table({}, true).columns, std::back_inserter(columns));
@@ -239,7 +205,6 @@ std::vector<Column> score_columns()
 
 ScoreResult score_predictions(const ScoreRequest& request)
 {
-    constexpr std::size_t few = 30;
     Scorer scorer(request);
     std::set<std::filesystem::path> files;
     for (const std::filesystem::path& file : request.predictions) {
@@ -255,10 +220,10 @@ ScoreResult score_predictions(const ScoreRequest& request)
         result.table = sample_table(scorer.samples(), several_files);
         return result;
     }
-    const std::vector<ScoreGroup> groups = groups_of(scorer.samples());
+    const std::vector<Group> groups = groups_of(scorer.samples());
     result.table = summary_of(groups, several_files);
-    for (const ScoreGroup& group : groups) {
-        if (group.scores.size() < few)
+    for (const Group& group : groups) {
+        if (std::ssize(group.scores) < few_samples)
             result.notes.push_back(group.first->file + ": " + group.first->dataset
                 + (group.first->dataset.empty() ? "" : ": ") + group.metric + ": "
                 + samples_text(std::ssize(group.scores))

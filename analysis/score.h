@@ -25,8 +25,8 @@ struct ScoreResult
     std::vector<std::string> notes; ///< what a reader of the table should know
 };
 
-/// Columns of the table with either `by_sample`.
-std::vector<Column> score_columns();
+/// Columns of the table of predictions with either `by_sample`.
+std::vector<Column> prediction_score_columns();
 
 /// Throws Error naming file and line, UsageError for a data set or a metric that does not exist.
 ScoreResult score_predictions(const ScoreRequest& request);

@@ -1,0 +1,139 @@
+#include "analysis/report_scores.h"
+
+#include "analysis/closed_loop_statistics.h"
+#include "analysis/score_parts.h"
+#include "base/error.h"
+#include "base/program.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace lava {
+
+namespace {
+
+using nlohmann::json;
+
+std::string text_at(const json& scoring, const char* key)
+{
+    const auto found = scoring.find(key);
+    return found != scoring.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<double> number_at(const json& object, const char* key)
+{
+    const auto found = object.find(key);
+    return found != object.end() && found->is_number() ? std::optional(found->get<double>()) : std::nullopt;
+}
+
+/// Throws Error where it is no list of strings; an absent or null one is empty.
+std::vector<std::string> texts_at(const ReplayReport& report, const json& scoring, const char* key)
+{
+    const json list = scoring.value(key, json());
+    const bool fits = list.is_null()
+        || (list.is_array() && std::ranges::all_of(list, [](const json& text) { return text.is_string(); }));
+    if (!fits)
+        throw Error(report.file + ": scoring: " + key + ": expected a list of strings, found "
+            + printable(list.dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 40)));
+    return list.is_null() ? std::vector<std::string>() : list.get<std::vector<std::string>>();
+}
+
+json scoring_json(const ReplayReport& report)
+{
+    const json tokenization = json::parse(report.trace.tokenization, nullptr, false);
+    if (tokenization.is_object() && tokenization.contains("scoring") && tokenization["scoring"].is_object())
+        return tokenization["scoring"];
+    throw Error(report.file
+        + ": does not say what its answers are scored by: expected a replay of a prompt that lava-prompts --benchmark "
+          "made and lava-capture --prompts recorded");
+}
+
+const Metric& metric_of(const ReplayReport& report, const std::string& name)
+{
+    if (name.empty())
+        throw Error(report.file + ": its prompt names no metric; name one with --metric");
+    if (const Metric* metric = find_metric(name))
+        return *metric;
+    throw Error(report.file + ": its prompt names the metric '" + printable(name)
+        + "', which does not exist here; name one with --metric");
+}
+
+} // namespace
+
+ReportScoring scoring_of(const ReplayReport& report, const std::string& metric)
+{
+    const json said = scoring_json(report);
+    ReportScoring scoring;
+    scoring.answers = texts_at(report, said, "answers");
+    if (scoring.answers.empty())
+        throw Error(report.file + ": its prompt has no right answers to score by");
+    scoring.classes = texts_at(report, said, "all_classes");
+    scoring.metric = &metric_of(report, metric.empty() ? text_at(said, "metric") : metric);
+    if (scoring.metric->needs_classes && scoring.classes.empty())
+        throw Error(report.file + ": " + scoring.metric->name
+            + " needs all_classes, the names of all classes; its prompt has none");
+    scoring.task
+        = {text_at(said, "benchmark"), text_at(said, "variant"), {}, text_at(said, "task"), scoring.metric->name};
+    if (const auto length = number_at(said, "max_length"))
+        scoring.task.max_length = static_cast<std::int64_t>(*length);
+    const json record = said.value("record", json::object());
+    scoring.length = number_at(record, "length");
+    scoring.depth = number_at(record, "depth");
+    return scoring;
+}
+
+std::vector<const Metric*> metrics_of(const ReportScoring& scoring)
+{
+    if (std::string_view(scoring.metric->name) == "needle_rouge_1")
+        return {scoring.metric, find_metric("needle_word_overlap")};
+    return {scoring.metric};
+}
+
+ReportScores::ReportScores(std::string metric, std::filesystem::path jieba)
+    : metric_(std::move(metric))
+    , jieba_(std::move(jieba))
+{
+    if (!metric_.empty())
+        check_metric_option(metric_);
+}
+
+const ReportScoring& ReportScores::scoring(const ReplayReport& report)
+{
+    const auto [place, is_new] = scorings_.try_emplace(&report);
+    if (is_new)
+        place->second = scoring_of(report, metric_);
+    return place->second;
+}
+
+double ReportScores::of(const Cell& cell, const Metric& metric)
+{
+    return score(cell.report, metric, answer(cell));
+}
+
+double ReportScores::of_dense(const ReplayReport& report, const Metric& metric)
+{
+    return score(report, metric, dense_answer(report));
+}
+
+double ReportScores::score(const ReplayReport& report, const Metric& metric, const std::optional<std::string>& text)
+{
+    const ReportScoring& by = scoring(report);
+    if (!text)
+        throw Error(
+            report.file + ": holds no answers of the model: expected a replay with lava-replay --closed-loop --free");
+    const auto [place, is_new] = known_.try_emplace({&report, &metric, *text}, 0.0);
+    if (!is_new)
+        return place->second;
+    if (metric.cuts_words && !words_)
+        words_ = jieba_words(metric, jieba_);
+    try {
+        place->second = lava::score(metric.name, by.task.task, *text, by.answers, by.classes, words_.get());
+    } catch (const Error& error) {
+        throw Error(report.file + ": the right answers, for " + metric.name + ": " + error.what());
+    }
+    return place->second;
+}
+
+} // namespace lava
