@@ -108,7 +108,7 @@ std::vector<ColumnRow> score_rows()
             "The benchmark's task; all: the mean of its tasks' means, each counting the same, as LongBench averages",
             key, "", table},
         {"metric", "", "The metric, as the benchmark's own code computes it; empty for all tasks", key, "", table},
-        {"length", "tokens", "Of a needle's prompt, the length asked for", key, "", table},
+        {"length", "tokens", "Of a needle's prompt, the length of its context that was asked for", key, "", table},
         {"depth", "percent", "Of a needle's prompt, how much of it stands before the needle", key, "", table},
         {"tasks", "tasks", "Tasks that the mean is over", statistic, "", table},
         {"samples", "samples", "Predictions, or prompts, that the row is about", statistic, "", table},

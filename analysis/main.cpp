@@ -150,7 +150,9 @@ ScoreResult scores(const Options& options)
             .baseline = baseline,
             .metric = options.score.metric,
             .jieba = options.score.jieba,
-            .by_sample = options.score.by_sample});
+            .by = options.score.by_sample ? ScoreBy::sample
+                : options.by_needle       ? ScoreBy::needle
+                                          : ScoreBy::task});
 }
 
 std::string scores_text(const Options& options)

@@ -33,9 +33,9 @@ po::options_description visible_options()
         "table for people (default); csv and json carry every column in full precision; of columns also markdown");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
-    add("by", po::value<std::string>()->value_name("run|layer|head|report|sample"),
+    add("by", po::value<std::string>()->value_name("run|layer|head|report|sample|needle"),
         "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports, score to "
-        "samples (default: run)");
+        "samples or to lengths and depths of a needle (default: run)");
     add("baseline", po::value<std::string>()->value_name("POLICY"),
         "summary and score: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
@@ -187,7 +187,8 @@ void parse_detail(const po::variables_map& values, Options& options)
     const bool scores = options.command == Command::score;
     options.by_report = averages && text == "report";
     options.score.by_sample = scores && text == "sample";
-    if (text == "run" || options.by_report || options.score.by_sample)
+    options.by_needle = scores && options.score.predictions.empty() && text == "needle";
+    if (text == "run" || options.by_report || options.score.by_sample || options.by_needle)
         return;
     if (!averages && !scores && text == "layer")
         options.by = Detail::layer;
@@ -196,7 +197,7 @@ void parse_detail(const po::variables_map& values, Options& options)
     else
         throw UsageError(std::string("--by: expected run")
             + (averages                                 ? " or report"
-                    : scores                            ? " or sample"
+                    : scores                            ? ", sample or, of reports, needle"
                     : options.command == Command::spans ? ", layer or head"
                                                         : " or layer")
             + ", found '" + text + "'");

@@ -46,6 +46,7 @@ struct Options
     std::vector<std::string> tables; ///< columns: the commands whose columns are asked for; empty: all
     std::filesystem::path output; ///< plot: folder; curves: file, may be empty
     ScoreRequest score;
+    bool by_needle = false; ///< score of reports
 };
 
 /// Throws UsageError.

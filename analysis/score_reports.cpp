@@ -3,6 +3,7 @@
 #include "analysis/closed_loop_statistics.h"
 #include "analysis/report_set.h"
 #include "analysis/score_parts.h"
+#include "base/error.h"
 
 #include <nlohmann/json.hpp>
 
@@ -10,6 +11,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
 namespace lava {
@@ -30,6 +32,7 @@ public:
         return place->second;
     }
     const std::vector<Key>& keys() const { return keys_; }
+    const std::map<Key, std::size_t>& places() const { return places_; }
 
 private:
     std::map<Key, std::size_t> places_;
@@ -41,10 +44,14 @@ ScoredTask all_tasks_of(const ScoredTask& task)
     return {task.benchmark, task.variant, task.max_length, "all", ""};
 }
 
+/// A place of a needle, in the order of rows: number of its task, length and depth.
+using NeedlePlace = std::tuple<std::size_t, double, double>;
+
 /// Where a report stands among the others.
 struct Place
 {
     std::size_t prompt = 0, task = 0, benchmark = 0;
+    std::size_t needle = 0; ///< by needle
 };
 
 /// Scores of a task's samples, one place for each.
@@ -69,16 +76,15 @@ public:
         , shares_(shares_of(cells))
     {
         for (const Cell& cell : cells) {
-            if (places_.contains(&cell.report))
-                continue;
-            const ScoredTask& task = scores_.scoring(cell.report).task;
-            places_[&cell.report]
-                = {prompts_(prompt_key(cell.report.trace)), tasks_(task), benchmarks_(all_tasks_of(task))};
+            if (!places_.contains(&cell.report))
+                places_[&cell.report] = place_of(cell.report);
         }
     }
 
     std::vector<ScoreRow> rows()
     {
+        if (request_.by == ScoreBy::needle)
+            return needle_rows();
         std::vector<ScoreRow> rows;
         const std::vector<CellGroup> by_task = groups(&Place::task), together = groups(&Place::benchmark);
         for (std::size_t benchmark = 0; benchmark < benchmarks_.keys().size(); ++benchmark) {
@@ -98,19 +104,38 @@ public:
 
     Table sample_table();
 
-    /// How many prompts a task has.
-    std::vector<std::pair<ScoredTask, std::int64_t>> samples() const
+private:
+    Place place_of(const ReplayReport& report)
     {
-        std::map<std::size_t, std::set<std::size_t>> prompts;
-        for (const auto& [report, place] : places_)
-            prompts[place.task].insert(place.prompt);
-        std::vector<std::pair<ScoredTask, std::int64_t>> list;
-        for (const auto& [task, of] : prompts)
-            list.emplace_back(tasks_.keys()[task], std::ssize(of));
-        return list;
+        const ReportScoring& by = scores_.scoring(report);
+        Place place{prompts_(prompt_key(report.trace)), tasks_(by.task), benchmarks_(all_tasks_of(by.task)), 0};
+        if (request_.by != ScoreBy::needle)
+            return place;
+        if (!by.length || !by.depth)
+            throw Error(report.file
+                + ": its prompt names no length and depth of a needle: expected one of lava-prompts --benchmark "
+                  "needle");
+        place.needle = needles_({place.task, *by.length, *by.depth});
+        return place;
     }
 
-private:
+    std::vector<ScoreRow> needle_rows()
+    {
+        const std::vector<CellGroup> by_needle = groups(&Place::needle);
+        std::vector<ScoreRow> rows;
+        for (const auto& [needle, number] : needles_.places()) {
+            const auto& [task, length, depth] = needle;
+            const std::size_t before = rows.size();
+            add_rows(by_needle, number, 0, tasks_.keys()[task], rows);
+            add_rows(by_needle, number, 1, tasks_.keys()[task], rows);
+            for (std::size_t i = before; i < rows.size(); ++i) {
+                rows[i].length = length;
+                rows[i].depth = depth;
+            }
+        }
+        return rows;
+    }
+
     std::vector<CellGroup> groups(std::size_t Place::*part) const
     {
         std::vector<std::size_t> parts;
@@ -146,6 +171,7 @@ private:
     Shares shares_;
     Numbering<std::string> prompts_;
     Numbering<ScoredTask> tasks_, benchmarks_;
+    Numbering<NeedlePlace> needles_;
     std::map<const ReplayReport*, Place> places_;
 };
 
@@ -253,34 +279,14 @@ Value length_of(const ScoredTask& task)
     return task.max_length ? Value(*task.max_length) : Value();
 }
 
-std::vector<Column> row_columns(const Told& told, bool compared)
+std::vector<Column> row_columns(const Told& told, bool compared, bool by_needle)
 {
     return {{"benchmark", told.benchmark}, {"variant", told.variant}, {"max_length", told.max_length}, {"task"},
-        {"metric"}, {"policy"}, {"match", told.match}, {"budget", false}, {"kept_percent"}, {"nominal", false},
-        {"retained_share", false}, {"tasks", false}, {"samples"}, {"score"}, {"score_sd", false}, {"score_low"},
-        {"score_high"}, {"percent", false}, {"dense_score"}, {"baseline", false}, {"score_difference", compared},
-        {"score_difference_low", compared}, {"score_difference_high", compared}, {"won", compared}, {"tied", compared},
-        {"lost", compared}};
-}
-
-Table row_table(const std::vector<ScoreRow>& rows, const std::string& baseline)
-{
-    Table table{row_columns(told(rows), !baseline.empty()), {}};
-    for (const ScoreRow& row : rows) {
-        const Mean& mean = row.score.mean;
-        table.rows.push_back({row.task.benchmark, row.task.variant, length_of(row.task), row.task.task, row.task.metric,
-            row.policy, row.match, row.budget.value(), row.kept_percent, row.nominal.value(), row.retained, row.tasks,
-            mean.count, or_nothing(mean.value), or_nothing(mean.deviation), or_nothing(row.score.low),
-            or_nothing(row.score.high), percent_of(*mean.value), row.dense});
-        std::vector<Value>& values = table.rows.back();
-        if (const auto& compared = row.compared)
-            values.insert(values.end(),
-                {baseline, or_nothing(compared->difference.mean.value), or_nothing(compared->difference.low),
-                    or_nothing(compared->difference.high), compared->won, compared->tied, compared->lost});
-        else
-            values.resize(table.columns.size());
-    }
-    return table;
+        {"metric"}, {"length", by_needle}, {"depth", by_needle}, {"policy"}, {"match", told.match}, {"budget", false},
+        {"kept_percent"}, {"nominal", false}, {"retained_share", false}, {"tasks", false}, {"samples"}, {"score"},
+        {"score_sd", false}, {"score_low"}, {"score_high"}, {"percent", false}, {"dense_score"}, {"baseline", false},
+        {"score_difference", compared}, {"score_difference_low", compared}, {"score_difference_high", compared},
+        {"won", compared}, {"tied", compared}, {"lost", compared}};
 }
 
 std::vector<Column> sample_columns(bool several_reports, bool compared)
@@ -328,22 +334,32 @@ Table Scoreboard::sample_table()
 }
 
 /// What a reader of the means should know.
-std::vector<std::string> notes_on(
-    const std::vector<std::pair<ScoredTask, std::int64_t>>& samples, const std::vector<ScoreRow>& rows)
+std::vector<std::string> notes_on(const std::vector<ScoreRow>& rows)
 {
-    std::string few;
-    std::map<ScoredTask, std::int64_t> tasks;
-    for (const auto& [task, count] : samples) {
-        if (count < few_samples)
-            few += (few.empty() ? "" : ", ") + (task.task.empty() ? task.metric : task.task) + " "
-                + std::to_string(count);
-        ++tasks[all_tasks_of(task)];
+    std::map<ScoredTask, std::int64_t> fewest; // samples of a row
+    for (const ScoreRow& row : rows) {
+        if (row.task.task != "all") {
+            const auto place = fewest.try_emplace(row.task, row.score.mean.count).first;
+            place->second = std::min(place->second, row.score.mean.count);
+        }
     }
+    std::map<ScoredTask, std::set<std::string>> tasks;
+    std::map<std::string, std::int64_t> few;
+    for (const auto& [task, count] : fewest) {
+        tasks[all_tasks_of(task)].insert(task.task);
+        if (count < few_samples)
+            few.emplace(task.task.empty() ? task.metric : task.task, count);
+    }
+    std::string list;
+    for (const auto& [task, count] : few)
+        list += (list.empty() ? "" : ", ") + task + " " + std::to_string(count);
     std::vector<std::string> notes;
     if (!few.empty())
-        notes.push_back("few samples (" + few
+        notes.push_back("few samples (" + list
             + "): of so few the intervals are narrower than they should be, and of one sample there is none");
-    const auto lacks = [&](const ScoreRow& row) { return row.task.task == "all" && row.tasks < tasks[row.task]; };
+    const auto lacks = [&](const ScoreRow& row) {
+        return row.task.task == "all" && row.tasks < std::ssize(tasks[all_tasks_of(row.task)]);
+    };
     if (std::ranges::any_of(rows, lacks))
         notes.push_back("some rows of all tasks are over some of the tasks only: the column tasks of --format csv says "
                         "over how many");
@@ -357,18 +373,39 @@ std::vector<ScoreRow> score_rows(std::span<const Cell> cells, const ReportScoreR
     return Scoreboard(cells, request).rows();
 }
 
+Table score_table(std::span<const ScoreRow> rows, const ReportScoreRequest& request)
+{
+    Table table{row_columns(told(rows), !request.baseline.empty(), request.by == ScoreBy::needle), {}};
+    for (const ScoreRow& row : rows) {
+        const Mean& mean = row.score.mean;
+        table.rows.push_back({row.task.benchmark, row.task.variant, length_of(row.task), row.task.task, row.task.metric,
+            or_nothing(row.length), or_nothing(row.depth), row.policy, row.match, row.budget.value(), row.kept_percent,
+            row.nominal.value(), row.retained, row.tasks, mean.count, or_nothing(mean.value),
+            or_nothing(mean.deviation), or_nothing(row.score.low), or_nothing(row.score.high), percent_of(*mean.value),
+            row.dense});
+        std::vector<Value>& values = table.rows.back();
+        if (const auto& compared = row.compared)
+            values.insert(values.end(),
+                {request.baseline, or_nothing(compared->difference.mean.value), or_nothing(compared->difference.low),
+                    or_nothing(compared->difference.high), compared->won, compared->tied, compared->lost});
+        else
+            values.resize(table.columns.size());
+    }
+    return table;
+}
+
 ScoreResult score_reports(std::span<const Cell> cells, const ReportScoreRequest& request)
 {
     Scoreboard board(cells, request);
-    if (request.by_sample)
+    if (request.by == ScoreBy::sample)
         return {board.sample_table(), {}};
     const std::vector<ScoreRow> rows = board.rows();
-    return {row_table(rows, request.baseline), notes_on(board.samples(), rows)};
+    return {score_table(rows, request), notes_on(rows)};
 }
 
 std::vector<Column> report_score_columns()
 {
-    std::vector<Column> columns = row_columns({}, true);
+    std::vector<Column> columns = row_columns({}, true, true);
     std::ranges::move(sample_columns(true, true), std::back_inserter(columns));
     return columns;
 }

@@ -169,6 +169,29 @@ TEST(ReportScores, OfANeedleAreTwo)
     EXPECT_EQ(scoring_of(report).length, 1024.0);
 }
 
+TEST(ReportScores, ByNeedleAreOfALengthAndADepth)
+{
+    json needle = scoring_of_question("needle");
+    needle["metric"] = "needle";
+    std::vector<ReplayReport> reports;
+    for (const double length : {2048, 1024}) {
+        for (const double depth : {100, 50}) {
+            needle["record"] = {{"file", "book.txt"}, {"length", length}, {"depth", depth}};
+            const char* answer = depth == 50 ? "red ball" : "no";
+            reports.push_back(scored_report(std::ssize(reports), needle, "red ball", {{"no"}, {"no"}, {answer}}));
+        }
+    }
+    const std::vector<ScoreRow> rows
+        = score_rows(select_cells(reports, {.policies = {"lava"}, .budgets = {}}), {.by = ScoreBy::needle});
+    ASSERT_EQ(rows.size(), 4U * 2 * 3); // two metrics, three budgets
+    EXPECT_EQ(rows[0].length, 1024);
+    EXPECT_EQ(rows[0].depth, 50);
+    EXPECT_EQ(rows[0].score.mean.value, 1.0);
+    EXPECT_EQ(rows[6].depth, 100);
+    EXPECT_EQ(rows[6].score.mean.value, 0.0);
+    EXPECT_EQ(rows[12].length, 2048);
+}
+
 TEST(ReportScores, NeedAScoringAndAnswers)
 {
     ReplayReport report = three_prompts()[0];
@@ -189,6 +212,7 @@ TEST(ReportScores, NeedAScoringAndAnswers)
     EXPECT_THAT(refusal_of(), HasSubstr("classification needs all_classes"));
     scoring["metric"] = "math_find";
     EXPECT_THAT(refusal_of(), HasSubstr("the right answers, for infinitebench_math_find: expected a number"));
+    EXPECT_THROW(score_rows(all_cells(three_prompts()[0]), {.by = ScoreBy::needle}), Error);
     scoring["answers"] = json::array({3});
     EXPECT_THAT(refusal_of(), HasSubstr("prompt0.report.h5: scoring: answers: expected a list of strings, found [3]"));
     scoring.erase("answers");

@@ -161,7 +161,8 @@ TEST_F(Score, RefusesWrongUsage)
     expect_refusal("--predictions qasper.jsonl --dataset none", 2, "--dataset: expected one of narrativeqa, ");
     expect_refusal("--predictions qasper.jsonl --metric none", 2, "--metric: expected one of qa_f1, ");
     expect_refusal("--predictions qasper.jsonl --predictions ./qasper.jsonl", 2, "./qasper.jsonl is given twice");
-    expect_refusal("--predictions qasper.jsonl --by layer", 2, "--by: expected run or sample, found 'layer'");
+    expect_refusal(
+        "--predictions qasper.jsonl --by layer", 2, "--by: expected run, sample or, of reports, needle, found 'layer'");
     expect_refusal("--predictions qasper.jsonl -p lava", 2, "--policy does not go with --predictions");
     expect_refusal(
         "--predictions qasper.jsonl --metric qa_f1_zh --jieba /nowhere", 1, "/nowhere/dict.txt: cannot be read");
