@@ -33,7 +33,7 @@ struct Key
 };
 
 /// What is averaged in a row, a number of each report.
-struct Row
+struct GainRow
 {
     const ReplayReport* report = nullptr;
     std::vector<double> base_loss, other_loss, base_retained, other_retained;
@@ -96,7 +96,7 @@ bool of_one_length(std::span<const ReplayReport> reports)
         reports, [&](const ReplayReport& report) { return report.trace.seq_len == reports.front().trace.seq_len; });
 }
 
-std::vector<Value> gain_row(const std::string& match, const Key& key, const Row& row, const Shares& shares,
+std::vector<Value> gain_row(const std::string& match, const Key& key, const GainRow& row, const Shares& shares,
     const GainRequest& request, bool by_share)
 {
     const Mean base = mean_of(row.base_loss);
@@ -115,18 +115,18 @@ std::vector<Value> gain_row(const std::string& match, const Key& key, const Row&
 }
 
 /// The rows of one way of comparison, in order of budget, layer and report.
-std::map<Key, Row> rows_of(std::span<const ReplayReport> reports, const std::vector<Pair>& pairs, const Shares& shares,
-    const GainRequest& request)
+std::map<Key, GainRow> rows_of(std::span<const ReplayReport> reports, const std::vector<Pair>& pairs,
+    const Shares& shares, const GainRequest& request)
 {
     const bool by_share = !of_one_length(reports);
-    std::map<Key, Row> rows;
+    std::map<Key, GainRow> rows;
     for (const Pair& pair : pairs) {
         const TraceInfo& trace = pair.report->trace;
         const auto number = static_cast<std::size_t>(pair.report - reports.data());
         const std::vector<std::int64_t> layers
             = request.layers.empty() ? std::vector<std::int64_t>{layer_number(trace, 0), -1} : request.layers;
         for (const std::int64_t layer : layer_places(*pair.report, layers)) {
-            Row& row = rows[{by_share ? shares.place(pair.budget, trace.seq_len) : pair.budget,
+            GainRow& row = rows[{by_share ? shares.place(pair.budget, trace.seq_len) : pair.budget,
                 layer_number(trace, layer), request.by_report ? number : 0}];
             row.report = pair.report;
             row.base_loss.push_back(losses(pair.base, layer)->attn_out_l1);

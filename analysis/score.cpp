@@ -42,7 +42,7 @@ std::string dataset_named_by(const std::filesystem::path& file)
 }
 
 /// A sample and what it scores.
-struct Sample
+struct ScoredSample
 {
     std::string file;
     std::int64_t line = 0;
@@ -76,7 +76,7 @@ public:
             throw Error(file.string() + " holds no predictions");
     }
 
-    const std::vector<Sample>& samples() const { return samples_; }
+    const std::vector<ScoredSample>& samples() const { return samples_; }
     /// Lines that have no answer to be right, or none that could be.
     const std::map<std::string, std::int64_t>& unanswerable() const { return unanswerable_; }
 
@@ -109,7 +109,7 @@ private:
             throw Error(std::string(metric.name) + " needs all_classes, the names of all classes; found none");
         if (metric.cuts_words && !words_)
             words_ = jieba_words(metric, request_.jieba);
-        Sample sample{file.string(), prediction.line, prediction.id, dataset, &metric, 0, {}};
+        ScoredSample sample{file.string(), prediction.line, prediction.id, dataset, &metric, 0, {}};
         try {
             sample.score = score(metric, task, prediction.text, prediction.answers, prediction.classes, words_.get());
         } catch (const Error& error) {
@@ -127,7 +127,7 @@ private:
 
     const ScoreRequest& request_;
     std::unique_ptr<ChineseWords> words_;
-    std::vector<Sample> samples_;
+    std::vector<ScoredSample> samples_;
     std::map<std::string, std::int64_t> unanswerable_;
 };
 
@@ -140,13 +140,14 @@ Value value_of(const nlohmann::json& id)
     return id.is_string() ? id.get<std::string>() : id.dump();
 }
 
-Table sample_table(const std::vector<Sample>& samples, bool several_files)
+Table sample_table(const std::vector<ScoredSample>& samples, bool several_files)
 {
-    const bool overlap = std::ranges::any_of(samples, [](const Sample& one) { return one.word_overlap.has_value(); });
+    const bool overlap
+        = std::ranges::any_of(samples, [](const ScoredSample& one) { return one.word_overlap.has_value(); });
     Table table{{{"file", several_files}, {"line"}, {"id"}, {"dataset"}, {"metric"}, {"score"}}, {}};
     if (overlap)
         table.columns.push_back({"needle_word_overlap"});
-    for (const Sample& one : samples) {
+    for (const ScoredSample& one : samples) {
         table.rows.push_back({one.file, one.line, value_of(one.id), one.dataset, one.metric->name, one.score});
         if (overlap)
             table.rows.back().push_back(one.word_overlap ? Value(*one.word_overlap) : Value());
@@ -154,18 +155,18 @@ Table sample_table(const std::vector<Sample>& samples, bool several_files)
     return table;
 }
 
-struct Group
+struct ScoreGroup
 {
-    const Sample* first = nullptr;
+    const ScoredSample* first = nullptr;
     const char* metric = nullptr;
     std::vector<double> scores;
 };
 
-std::vector<Group> groups_of(const std::vector<Sample>& samples)
+std::vector<ScoreGroup> groups_of(const std::vector<ScoredSample>& samples)
 {
-    std::vector<Group> groups;
+    std::vector<ScoreGroup> groups;
     std::map<decltype(samples.front().group()), std::size_t> places;
-    for (const Sample& one : samples) {
+    for (const ScoredSample& one : samples) {
         const auto [at, added] = places.try_emplace(one.group(), groups.size());
         if (added) {
             groups.push_back({&one, one.metric->name, {}});
@@ -179,12 +180,12 @@ std::vector<Group> groups_of(const std::vector<Sample>& samples)
     return groups;
 }
 
-Table summary_of(const std::vector<Group>& groups, bool several_files)
+Table summary_of(const std::vector<ScoreGroup>& groups, bool several_files)
 {
     Table table{{{"file", several_files}, {"dataset"}, {"metric"}, {"samples"}, {"score"}, {"score_sd"}, {"score_low"},
                     {"score_high"}, {"percent"}},
         {}};
-    for (const Group& group : groups) {
+    for (const ScoreGroup& group : groups) {
         const Estimate mean = estimate_of(group.scores);
         table.rows.push_back({group.first->file, group.first->dataset, group.metric, mean.mean.count,
             or_nothing(mean.mean.value), or_nothing(mean.mean.deviation), or_nothing(mean.low), or_nothing(mean.high),
@@ -220,9 +221,9 @@ ScoreResult score_predictions(const ScoreRequest& request)
         result.table = sample_table(scorer.samples(), several_files);
         return result;
     }
-    const std::vector<Group> groups = groups_of(scorer.samples());
+    const std::vector<ScoreGroup> groups = groups_of(scorer.samples());
     result.table = summary_of(groups, several_files);
-    for (const Group& group : groups) {
+    for (const ScoreGroup& group : groups) {
         if (std::ssize(group.scores) < few_samples)
             result.notes.push_back(group.first->file + ": " + group.first->dataset
                 + (group.first->dataset.empty() ? "" : ": ") + group.metric + ": "

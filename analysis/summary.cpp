@@ -23,7 +23,7 @@ namespace lava {
 namespace {
 
 /// A quantity of each report that has it.
-struct Sample
+struct PromptSample
 {
     std::vector<double> values;
     std::vector<std::string> prompts; ///< prompt_key() of each
@@ -87,17 +87,17 @@ std::size_t place_of(std::string_view quantity)
     return static_cast<std::size_t>(std::ranges::find(quantities(), quantity, &Quantity::name) - quantities().begin());
 }
 
-struct Group : GroupKey
+struct SummaryGroup : GroupKey
 {
     std::int64_t reports = 0;
     Common file, prompt, seq_len, budget, nominal;
-    Sample retained; ///< share of all entries
-    std::vector<Sample> samples = std::vector<Sample>(quantities().size()); ///< of each of quantities()
+    PromptSample retained; ///< share of all entries
+    std::vector<PromptSample> samples = std::vector<PromptSample>(quantities().size()); ///< of each of quantities()
     Answers exact;
     Answers dense_exact;
 };
 
-void add(const Cell& cell, const std::string& prompt, Group& group)
+void add(const Cell& cell, const std::string& prompt, SummaryGroup& group)
 {
     const TraceInfo& trace = cell.report.trace;
     ++group.reports;
@@ -127,12 +127,12 @@ std::vector<std::size_t> parts_of(std::span<const Cell> cells, const SummaryRequ
     return parts;
 }
 
-std::vector<Group> groups_of(std::span<const Cell> cells, const Shares& shares, const SummaryRequest& request)
+std::vector<SummaryGroup> groups_of(std::span<const Cell> cells, const Shares& shares, const SummaryRequest& request)
 {
     std::map<const ReplayReport*, std::string> prompts;
-    std::vector<Group> groups;
+    std::vector<SummaryGroup> groups;
     for (const CellGroup& of : cell_groups(cells, shares, request.match, parts_of(cells, request))) {
-        Group& group = groups.emplace_back();
+        SummaryGroup& group = groups.emplace_back();
         static_cast<GroupKey&>(group) = of;
         for (const Cell* cell : of.cells) {
             const auto prompt = prompts.try_emplace(&cell->report);
@@ -162,12 +162,13 @@ std::vector<double> ranks(std::span<const double> values)
 }
 
 /// Of the policies at the group's share that are compared by `match`, each once.
-std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of, const std::string& match)
+std::optional<double> loss_to_kl(
+    const std::vector<SummaryGroup>& groups, const SummaryGroup& of, const std::string& match)
 {
     const std::size_t loss_place = place_of("attn_out_l1_relative"), kl_place = place_of("kl");
     std::vector<double> loss;
     std::vector<double> kl;
-    for (const Group& group : groups) {
+    for (const SummaryGroup& group : groups) {
         const Mean mean_loss = group.samples[loss_place].mean(), mean_kl = group.samples[kl_place].mean();
         const bool beside = group.place == of.place && group.part == of.part;
         const bool compared = group.match == match || group.match == "both";
@@ -181,7 +182,7 @@ std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& 
     return loss.size() < 3 ? std::nullopt : rank_correlation(loss, kl);
 }
 
-std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& of)
+std::optional<double> loss_to_kl(const std::vector<SummaryGroup>& groups, const SummaryGroup& of)
 {
     if (of.match != "both")
         return loss_to_kl(groups, of, of.match);
@@ -190,7 +191,7 @@ std::optional<double> loss_to_kl(const std::vector<Group>& groups, const Group& 
 }
 
 /// On the prompts that both have.
-PairedDifference difference(const Sample& base, const Sample& sample)
+PairedDifference difference(const PromptSample& base, const PromptSample& sample)
 {
     std::map<std::string_view, double> base_values;
     for (std::size_t i = 0; i < base.values.size(); ++i)
@@ -206,9 +207,9 @@ PairedDifference difference(const Sample& base, const Sample& sample)
     return paired_difference(first, second);
 }
 
-std::vector<Column> summary_columns(const std::vector<Group>& groups, const SummaryRequest& request)
+std::vector<Column> summary_columns(const std::vector<SummaryGroup>& groups, const SummaryRequest& request)
 {
-    const bool any_deviation = std::ranges::any_of(groups, [](const Group& group) { return group.reports > 1; });
+    const bool any_deviation = std::ranges::any_of(groups, [](const SummaryGroup& group) { return group.reports > 1; });
     const bool compared = !request.baseline.empty();
     std::vector<Column> columns{{"report", request.by_report}, {"prompt_id", false}, {"seq_len", false}, {"policy"},
         {"match"}, {"budget", false}, {"kept_percent"}, {"nominal", false}, {"reports", !request.by_report},
@@ -230,7 +231,8 @@ std::vector<Column> summary_columns(const std::vector<Group>& groups, const Summ
     return columns;
 }
 
-void append_difference(std::vector<Value>& row, const Group* base, const Group& group, std::size_t quantity)
+void append_difference(
+    std::vector<Value>& row, const SummaryGroup* base, const SummaryGroup& group, std::size_t quantity)
 {
     if (!base) {
         row.resize(row.size() + 4);
@@ -241,19 +243,19 @@ void append_difference(std::vector<Value>& row, const Group* base, const Group& 
         row.end(), {or_nothing(pairs.mean.value), pairs.mean.count, or_nothing(pairs.low), or_nothing(pairs.high)});
 }
 
-std::vector<Value> summary_row(
-    const std::vector<Group>& groups, const Group& group, const Shares& shares, const SummaryRequest& request)
+std::vector<Value> summary_row(const std::vector<SummaryGroup>& groups, const SummaryGroup& group, const Shares& shares,
+    const SummaryRequest& request)
 {
     const Mean kept = group.retained.mean();
     std::vector<Value> row{group.file.value(), group.prompt.value(), group.seq_len.value(), group.policy, group.match,
         group.budget.value(), shares.percent(group.place), group.nominal.value(), group.reports, or_nothing(kept.value),
         or_nothing(kept.deviation)};
-    for (const Sample& sample : group.samples) {
+    for (const PromptSample& sample : group.samples) {
         const Mean mean = sample.mean();
         row.insert(row.end(), {or_nothing(mean.value), mean.count, or_nothing(mean.deviation)});
     }
     row.insert(row.end(), {group.exact.value(), group.dense_exact.value(), or_nothing(loss_to_kl(groups, group))});
-    const Group* base = baseline_of(groups, group, request.baseline);
+    const SummaryGroup* base = baseline_of(groups, group, request.baseline);
     row.push_back(base ? Value(base->policy) : Value());
     for (std::size_t i = 0; i < quantities().size(); ++i)
         append_difference(row, base, group, i);
@@ -281,9 +283,9 @@ std::optional<double> rank_correlation(std::span<const double> x, std::span<cons
 Table summary_table(std::span<const Cell> cells, const SummaryRequest& request)
 {
     const Shares shares = shares_of(cells);
-    const std::vector<Group> groups = groups_of(cells, shares, request);
+    const std::vector<SummaryGroup> groups = groups_of(cells, shares, request);
     Table table{summary_columns(groups, request), {}};
-    for (const Group& group : groups)
+    for (const SummaryGroup& group : groups)
         table.rows.push_back(summary_row(groups, group, shares, request));
     return table;
 }

@@ -249,11 +249,6 @@ private:
 
 } // namespace
 
-Value or_nothing(const std::optional<double>& number)
-{
-    return number ? Value(*number) : Value();
-}
-
 std::string to_text(const Table& table)
 {
     std::vector<TextColumn> columns;
