@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,9 @@ struct ClosedLoopReplay
     std::vector<std::int64_t> top_ids; ///< [G, S] most likely token after each step
     std::vector<float> drift_l1; ///< [G, L, S] ||x - x̂||_1 of the residual stream after each layer
     std::vector<float> drift_l2; ///< [G, L, S]
-    std::vector<std::int64_t> generated_ids; ///< [G, S] the cell's own greedy answer; empty where none was asked for
+    /// [G, F] the cell's own greedy answer; -1 behind the token that ended it; empty where none was asked for
+    std::vector<std::int64_t> generated_ids;
+    std::vector<std::string> generated_texts; ///< [G] their text, as ClosedLoopDense::generated_text; empty: unknown
 };
 
 /// The same of the run with the whole cache, which the others are measured against.
@@ -27,7 +30,10 @@ struct ClosedLoopDense
     std::vector<std::int64_t> top_ids; ///< [S]
     std::vector<double> resid_l1; ///< [L, S] ||x||_1, which relative drift is divided by
     std::vector<double> resid_l2; ///< [L, S]
-    std::vector<std::int64_t> generated_ids; ///< [S]
+    std::vector<std::int64_t> generated_ids; ///< [F] answers have up to F tokens; F need not be S
+    /// What they say, UTF-8, as transformers decodes them without special tokens; nothing where the model's folder has
+    /// no tokenizer. The token that ended the answer is a part of it, unless it is a special one.
+    std::optional<std::string> generated_text;
 
     std::vector<std::int64_t> end_ids; ///< tokens that end an answer
     std::vector<std::int64_t> token_ids; ///< every token above or in a policy's results, ascending
@@ -42,6 +48,7 @@ struct ClosedLoopSizes
     std::int64_t grid = 0; ///< 1 for the dense run
     std::int64_t layers = 0;
     std::int64_t steps = 0;
+    std::int64_t answer_length = 0; ///< F
 };
 
 // Writer, reader and checks of the report walk these lists, so that an array cannot be written and forgotten. `call`
@@ -55,7 +62,7 @@ void for_each_dense_array(Dense& dense, const ClosedLoopSizes& sizes, const Call
     call("top_ids", Shape{sizes.steps}, dense.top_ids, false);
     call("resid_l1", Shape{sizes.layers, sizes.steps}, dense.resid_l1, false);
     call("resid_l2", Shape{sizes.layers, sizes.steps}, dense.resid_l2, false);
-    call("generated_ids", Shape{sizes.steps}, dense.generated_ids, true);
+    call("generated_ids", Shape{sizes.answer_length}, dense.generated_ids, true);
 }
 
 template <typename Replay, typename Call>
@@ -67,7 +74,7 @@ void for_each_array(Replay& replay, const ClosedLoopSizes& sizes, const Call& ca
     call("top_ids", Shape{sizes.grid, sizes.steps}, replay.top_ids, false);
     call("drift_l1", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l1, false);
     call("drift_l2", Shape{sizes.grid, sizes.layers, sizes.steps}, replay.drift_l2, false);
-    call("generated_ids", Shape{sizes.grid, sizes.steps}, replay.generated_ids, true);
+    call("generated_ids", Shape{sizes.grid, sizes.answer_length}, replay.generated_ids, true);
 }
 
 } // namespace lava

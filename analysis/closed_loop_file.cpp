@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <span>
+#include <string_view>
+#include <type_traits>
 
 namespace lava {
 
@@ -17,7 +20,9 @@ constexpr std::int64_t most_steps = 1'000'000; // far above any answer, low enou
 
 ClosedLoopSizes sizes_of(const ReplayReport& report, std::size_t budgets)
 {
-    return {static_cast<std::int64_t>(budgets), report.trace.shape.num_layers, report.closed_loop.steps()};
+    const auto& dense = report.closed_loop;
+    return {static_cast<std::int64_t>(budgets), report.trace.shape.num_layers, dense.steps(),
+        std::ssize(dense.generated_ids)};
 }
 
 // Arrays of S - 1 are left out where S is 1.
@@ -39,7 +44,19 @@ auto reader(const h5::Group& group)
     };
 }
 
-/// Refuses arrays of the wrong length, numbers that are not finite or below 0, ids below 0.
+/// Refuses answers that have an id below 0 other than the -1 behind their end, or that do not start with one.
+void check_answers(const std::string& where, std::span<const std::int64_t> ids, std::int64_t length)
+{
+    for (std::int64_t i = 0; i < std::ssize(ids); ++i) {
+        const auto id = ids[static_cast<std::size_t>(i)];
+        const bool is_first = i % length == 0, behind = !is_first && ids[static_cast<std::size_t>(i) - 1] < 0;
+        if (behind ? id != -1 : id < (is_first ? 0 : -1))
+            throw Error(
+                where + "expected ids of at least 0, then -1 behind an answer's end, found " + std::to_string(id));
+    }
+}
+
+/// Refuses arrays of the wrong length, numbers that are not finite or below 0, ids below 0 but behind an answer's end.
 auto checker(const std::filesystem::path& file, const std::string& path)
 {
     return [file, path](const char* name, const auto& shape, const auto& values, bool optional) {
@@ -47,6 +64,10 @@ auto checker(const std::filesystem::path& file, const std::string& path)
         const auto expected = count_of(shape), found = static_cast<std::int64_t>(values.size());
         if (found != expected && !(optional && found == 0))
             throw Error(where + "expected " + std::to_string(expected) + " values, found " + std::to_string(found));
+        if constexpr (std::is_same_v<std::decay_t<decltype(values)>, std::vector<std::int64_t>>) {
+            if (name == std::string_view("generated_ids"))
+                return check_answers(where, values, shape.back());
+        }
         for (const auto value : values) {
             if (!std::isfinite(static_cast<double>(value)) || value < 0)
                 throw Error(where + "expected finite numbers of at least 0, found " + std::to_string(value));
@@ -65,7 +86,7 @@ std::vector<std::int64_t> read_ids(const h5::Group& group, const char* name)
     return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
 }
 
-void check_texts(const std::filesystem::path& file, const ClosedLoopDense& dense)
+void check_token_texts(const std::filesystem::path& file, const ClosedLoopDense& dense)
 {
     const auto where = file.string() + ": /" + group_name + "/token_ids: ";
     if (std::ranges::adjacent_find(dense.token_ids, std::greater_equal<>()) != dense.token_ids.end())
@@ -73,6 +94,19 @@ void check_texts(const std::filesystem::path& file, const ClosedLoopDense& dense
     if (!dense.token_texts.empty() && dense.token_texts.size() != dense.token_ids.size())
         throw Error(where + "expected as many ids as token_texts, " + std::to_string(dense.token_texts.size())
             + ", found " + std::to_string(dense.token_ids.size()));
+}
+
+/// Answers have texts or not, all of them.
+void check_answer_texts(const std::filesystem::path& file, const ReplayReport& report)
+{
+    const bool any = report.closed_loop.generated_text.has_value();
+    for (std::size_t i = 0; i < report.policies.size(); ++i) {
+        const auto& replay = report.policies[i];
+        const auto expected = any ? replay.budgets.size() : 0, found = replay.closed_loop.generated_texts.size();
+        if (found != expected)
+            throw Error(file.string() + ": /policies/" + policy_name(i) + "/" + group_name
+                + "/generated_texts: expected " + std::to_string(expected) + " texts, found " + std::to_string(found));
+    }
 }
 
 } // namespace
@@ -89,15 +123,19 @@ void write_closed_loop(const h5::Group& root, const ReplayReport& report)
     write_ids(group, "end_ids", dense.end_ids);
     write_ids(group, "token_ids", dense.token_ids);
     write_texts(group, "token_texts", dense.token_texts);
+    if (dense.generated_text)
+        write_texts(group, "generated_text", {*dense.generated_text});
     for_each_dense_array(dense, sizes_of(report, 1), writer(group));
 }
 
 void write_closed_loop(
     const h5::Group& policy, const ReplayReport& report, const PolicyReplay& replay, h5::WriteOptions options)
 {
-    if (!report.closed_loop.empty())
-        for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()),
-            writer(policy.create_group(group_name), options));
+    if (report.closed_loop.empty())
+        return;
+    const auto group = policy.create_group(group_name);
+    write_texts(group, "generated_texts", replay.closed_loop.generated_texts);
+    for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()), writer(group, options));
 }
 
 void read_closed_loop(const h5::Group& root, ReplayReport& report)
@@ -115,13 +153,23 @@ void read_closed_loop(const h5::Group& root, ReplayReport& report)
     dense.end_ids = read_ids(group, "end_ids");
     dense.token_ids = read_ids(group, "token_ids");
     dense.token_texts = read_texts(group, "token_texts");
+    if (const auto texts = read_texts(group, "generated_text"); !texts.empty())
+        dense.generated_text = texts.front();
+    dense.generated_ids = read_ids(group, "generated_ids"); // as many as there are tell how long answers are
+    if (std::ssize(dense.generated_ids) > most_steps)
+        group.fail("generated_ids",
+            "expected at most " + std::to_string(most_steps) + " ids, found "
+                + std::to_string(dense.generated_ids.size()));
     for_each_dense_array(dense, sizes_of(report, 1), reader(group));
 }
 
 void read_closed_loop(const h5::Group& policy, const ReplayReport& report, PolicyReplay& replay)
 {
-    if (!report.closed_loop.empty())
-        for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(policy.group(group_name)));
+    if (report.closed_loop.empty())
+        return;
+    const auto group = policy.group(group_name);
+    replay.closed_loop.generated_texts = read_texts(group, "generated_texts");
+    for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()), reader(group));
 }
 
 void check_closed_loop(const std::filesystem::path& file, const ReplayReport& report)
@@ -134,12 +182,13 @@ void check_closed_loop(const std::filesystem::path& file, const ReplayReport& re
         throw Error(file.string() + ": " + path + "/next_id: expected an id of at least 0, found "
             + std::to_string(dense.next_id));
     for_each_dense_array(dense, sizes_of(report, 1), checker(file, path));
-    check_texts(file, dense);
+    check_token_texts(file, dense);
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
         const auto& replay = report.policies[i];
         for_each_array(replay.closed_loop, sizes_of(report, replay.budgets.size()),
             checker(file, "/policies/" + policy_name(i) + path));
     }
+    check_answer_texts(file, report);
 }
 
 } // namespace lava

@@ -73,7 +73,7 @@ std::string text_of(std::span<const std::int64_t> ids, const ClosedLoopDense& de
 {
     std::string text;
     for (const auto id : ids) {
-        if (ends_answer(dense, id))
+        if (id < 0 || ends_answer(dense, id))
             break;
         const auto found = std::ranges::lower_bound(dense.token_ids, id);
         const bool known = !dense.token_texts.empty() && found != dense.token_ids.end() && *found == id;
@@ -183,7 +183,8 @@ std::optional<std::string> dense_answer(const ReplayReport& report)
 std::optional<bool> same_as_dense(const Cell& cell)
 {
     const auto& dense = cell.report.closed_loop;
-    if (dense.generated_ids.size() < 2 || ends_answer(dense, dense.generated_ids.front()))
+    const auto& ids = dense.generated_ids;
+    if (ids.size() < 2 || ids[1] < 0 || ends_answer(dense, ids.front()))
         return std::nullopt;
     return answer(cell) == dense_answer(cell.report);
 }

@@ -15,7 +15,7 @@
 namespace lava {
 
 inline constexpr std::int64_t report_format_major = 1;
-inline constexpr std::int64_t report_format_minor = 3;
+inline constexpr std::int64_t report_format_minor = 4;
 
 /// One policy replayed over its grid of budgets. G = budgets.size(); L, Hq, Hkv, N, T as in TraceInfo.
 /// Arrays are flat, row major, in the order of the bracketed shape. Loss arrays are [G, L, ...], and empty where the

@@ -6,6 +6,7 @@
 #include "base/output_guard.h"
 #include "base/program.h"
 #include "model/tokenizer.h"
+#include "replay/closed_loop/answer_texts.h"
 #include "replay/closed_loop/closed_loop.h"
 #include "replay/options.h"
 #include "replay/replay.h"
@@ -74,7 +75,9 @@ void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayComma
 {
     add_closed_loop(trace, model, {command.steps, command.free, command.threads}, report, observer);
     try {
-        name_tokens(*read_tokenizer(command.model), report);
+        const auto tokenizer = read_tokenizer(command.model);
+        name_tokens(*tokenizer, report);
+        decode_answers(OfficialDecoder(*tokenizer, command.model), report);
     } catch (const Error& error) {
         observer.note("answers are token ids without text: " + std::string(error.what()));
     }

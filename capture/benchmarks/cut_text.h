@@ -1,7 +1,7 @@
 #pragma once
 
-#include "capture/benchmarks/official_decoder.h"
 #include "capture/benchmarks/sample.h"
+#include "model/official_decoder.h"
 
 #include <string>
 #include <vector>

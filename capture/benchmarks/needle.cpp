@@ -1,6 +1,6 @@
 #include "base/error.h"
-#include "capture/benchmarks/official_decoder.h"
 #include "capture/benchmarks/sample.h"
+#include "model/official_decoder.h"
 
 #include <algorithm>
 #include <cmath>

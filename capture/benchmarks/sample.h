@@ -1,7 +1,7 @@
 #pragma once
 
-#include "capture/benchmarks/official_decoder.h"
 #include "capture/benchmarks/records.h"
+#include "model/official_decoder.h"
 #include "model/tokenizer.h"
 
 #include <nlohmann/json_fwd.hpp>

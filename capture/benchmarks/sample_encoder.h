@@ -1,8 +1,8 @@
 #pragma once
 
 #include "base/error.h"
-#include "capture/benchmarks/official_decoder.h"
 #include "capture/benchmarks/sample.h"
+#include "model/official_decoder.h"
 #include "traces/trace_info.h"
 
 #include <cstdint>

@@ -40,7 +40,7 @@ _LOSSES = {"head_l1": ("layer", "query_head", "step"), "head_output_l1": ("layer
            "head_output_l2": ("layer", "query_head", "step"), "attn_out_l1": ("layer", "step"), "attn_out_l2": ("layer", "step"),
            "layer_out_l1": ("layer", "step"), "layer_out_l2": ("layer", "step"), "bound_lava": ("layer", "step"),
            "bound_adakv": ("layer", "step"), "bound_projected": ("layer", "step")}
-_CLOSED = {"kl": ("closed_step",), "cross_entropy": ("closed_step",), "top_ids": ("closed_step",), "generated_ids": ("closed_step",),
+_CLOSED = {"kl": ("closed_step",), "cross_entropy": ("closed_step",), "top_ids": ("closed_step",), "generated_ids": ("answer_step",),
            "drift_l1": ("layer", "closed_step"), "drift_l2": ("layer", "closed_step")}
 
 
@@ -219,11 +219,11 @@ class Report:
         """The report's arrays as a Dataset, selected as kept() does.
 
         Dimensions: `cell` (a policy at a budget; coordinates policy, match, budget, nominal), `layer`, `query_head`, `cache_head`,
-        `step` (T), `closed_step` (S), `position` (N, with kept). Variables, where the report has them: asked, granted, retained
+        `step` (T), `closed_step` (S), `answer_step` (F), `position` (N, with kept). Variables, where the report has them: asked, granted, retained
         [cell]; counts [cell, layer, cache_head], -1 beyond a policy's heads; head_l1, head_output_l1, head_output_l2 [cell, layer,
         query_head, step]; attn_out_*, layer_out_*, bound_* [cell, layer, step]; dense_* the norms of the uncompressed; kl,
-        cross_entropy, top_ids, generated_ids [cell, closed_step], drift_* [cell, layer, closed_step]; NaN (-1 in ids) where a
-        policy has none. analysis/FORMAT.md says what they are; losses are norms at each step, kl and cross_entropy nats.
+        cross_entropy, top_ids [cell, closed_step], generated_ids [cell, answer_step], -1 behind an answer's end, drift_* [cell,
+        layer, closed_step]; NaN (-1 in ids) where a policy has none. analysis/FORMAT.md says what they are; losses are norms at each step, kl and cross_entropy nats.
 
         kept   add `kept` [cell, layer, cache_head, position], bool
         """

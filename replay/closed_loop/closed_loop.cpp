@@ -292,24 +292,4 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
             append(report.policies[p].closed_loop.generated_ids, answer_of(row));
 }
 
-void name_tokens(const Tokenizer& tokenizer, ReplayReport& report)
-{
-    auto& dense = report.closed_loop;
-    std::set<std::int64_t> ids;
-    const auto add = [&](const Ids& more) { ids.insert(more.begin(), more.end()); };
-    add(dense.input_ids);
-    add(dense.top_ids);
-    add(dense.generated_ids);
-    if (dense.next_id >= 0)
-        add({dense.next_id});
-    for (const auto& policy : report.policies) {
-        add(policy.closed_loop.top_ids);
-        add(policy.closed_loop.generated_ids);
-    }
-    dense.token_ids.assign(ids.begin(), ids.end());
-    dense.token_texts.clear();
-    for (const auto id : ids)
-        dense.token_texts.push_back(tokenizer.token_bytes(id));
-}
-
 } // namespace lava

@@ -2,7 +2,6 @@
 
 #include "analysis/replay_report.h"
 #include "model/decoder.h"
-#include "model/tokenizer.h"
 #include "replay/replay.h"
 #include "traces/trace.h"
 
@@ -26,8 +25,5 @@ Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder);
 /// Throws Error where the trace has no token ids or the model's context is too short.
 void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options, ReplayReport& report,
     const ReplayObserver& observer = {});
-
-/// Adds the text of every token that the closed loop speaks of.
-void name_tokens(const Tokenizer& tokenizer, ReplayReport& report);
 
 } // namespace lava

@@ -35,6 +35,7 @@ TEST(ClosedLoopFile, ComesBackAsItWas)
     EXPECT_EQ(a.resid_l1, b.resid_l1);
     EXPECT_EQ(a.resid_l2, b.resid_l2);
     EXPECT_EQ(a.generated_ids, b.generated_ids);
+    EXPECT_EQ(a.generated_text, b.generated_text);
     EXPECT_EQ(a.end_ids, b.end_ids);
     EXPECT_EQ(a.token_ids, b.token_ids);
     EXPECT_EQ(a.token_texts, b.token_texts);
@@ -46,7 +47,26 @@ TEST(ClosedLoopFile, ComesBackAsItWas)
         EXPECT_EQ(c.drift_l1, d.drift_l1);
         EXPECT_EQ(c.drift_l2, d.drift_l2);
         EXPECT_EQ(c.generated_ids, d.generated_ids);
+        EXPECT_EQ(c.generated_texts, d.generated_texts);
     }
+}
+
+TEST(ClosedLoopFile, AnswersOfAnotherLengthThatEndEarlyComeBack)
+{
+    const TemporaryFolder folder;
+    auto report = example();
+    report.closed_loop.generated_ids = {7, 302, 2, -1};
+    report.closed_loop.generated_text = "";
+    for (auto& policy : report.policies) {
+        policy.closed_loop.generated_ids = {7, 302, 2, -1, 7, -1, -1, -1, 7, 300, 301, 302};
+        policy.closed_loop.generated_texts = {"", "", ""};
+    }
+    write_report(folder / "report.h5", report);
+    const auto read = read_report(folder / "report.h5");
+    EXPECT_EQ(read.closed_loop.generated_ids, report.closed_loop.generated_ids);
+    EXPECT_EQ(read.closed_loop.generated_text, "");
+    EXPECT_EQ(read.policies[1].closed_loop.generated_ids, report.policies[1].closed_loop.generated_ids);
+    EXPECT_EQ(read.policies[1].closed_loop.generated_texts, report.policies[1].closed_loop.generated_texts);
 }
 
 TEST(ClosedLoopFile, OfOneStepWithoutAnswersComesBackToo)
@@ -102,6 +122,16 @@ TEST(ClosedLoopFile, RefusesWhatMakesNoSense)
         "/closed_loop/token_ids: expected ascending ids");
     expect_refused([](ReplayReport& report) { report.closed_loop.token_texts.pop_back(); },
         "/closed_loop/token_ids: expected as many ids as token_texts, 4, found 5");
+    expect_refused([](ReplayReport& report) { report.policies[0].closed_loop.generated_ids[3] = -1; },
+        "/policies/0000/closed_loop/generated_ids: expected ids of at least 0, then -1 behind an answer's end, found "
+        "-1");
+    expect_refused([](ReplayReport& report) { report.policies[0].closed_loop.generated_ids[1] = -1; },
+        "/policies/0000/closed_loop/generated_ids: expected ids of at least 0, then -1 behind an answer's end, found "
+        "2");
+    expect_refused([](ReplayReport& report) { report.closed_loop.generated_ids.push_back(-1); },
+        "/policies/0000/closed_loop/generated_ids: expected 12 values, found 9");
+    expect_refused([](ReplayReport& report) { report.policies[1].closed_loop.generated_texts.pop_back(); },
+        "/policies/0001/closed_loop/generated_texts: expected 3 texts, found 2");
 }
 
 } // namespace

@@ -17,6 +17,7 @@ inline void add_example_closed_loop(ReplayReport& report)
     dense.resid_l1.assign(layers * steps, 80);
     dense.resid_l2.assign(layers * steps, 20);
     dense.generated_ids = {7, 302, 2};
+    dense.generated_text = "4172.";
     dense.end_ids = {2};
     dense.token_ids = {2, 7, 300, 301, 302};
     dense.token_texts = {"</s>", " 4172", "\xe2\x96", "\x81", "."};
@@ -30,6 +31,7 @@ inline void add_example_closed_loop(ReplayReport& report)
             replay.drift_l1.insert(replay.drift_l1.end(), layers * steps, static_cast<float>(8 * loss));
             replay.drift_l2.insert(replay.drift_l2.end(), layers * steps, static_cast<float>(loss));
             replay.generated_ids.insert(replay.generated_ids.end(), {7, 300 + static_cast<std::int64_t>(g), 2});
+            replay.generated_texts.push_back("4172" + dense.token_texts[2 + g]);
         }
     }
 }

@@ -221,7 +221,7 @@ TEST(Report, StoresRankingsOfLongPromptsAsU32)
 TEST(Report, RefusesANewerFormatNamingBothVersions)
 {
     EXPECT_THAT(refusal([](const RawFile& raw) { raw.set_attribute("/", "format_major", 2); }),
-        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.3"), HasSubstr("newer")));
+        AllOf(HasSubstr("report.h5: format version: expected 1.x, found 2.4"), HasSubstr("newer")));
 }
 
 TEST(Report, AcceptsANewerMinorVersion)

@@ -10,8 +10,8 @@
 namespace lava {
 
 /// Text of tokens as transformers 5.2 decodes it with skip_special_tokens: what benchmarks make of a prompt that they
-/// cut. Characters of which a cut left some bytes only become U+FFFD; spaces before punctuation go where
-/// tokenizer_config.json asks for it (clean_up_tokenization_spaces).
+/// cut and of an answer that they score. Characters of which some bytes only are there become U+FFFD; spaces before
+/// punctuation go where tokenizer_config.json asks for it (clean_up_tokenization_spaces).
 class OfficialDecoder
 {
 public:

@@ -1,4 +1,4 @@
-#include "capture/benchmarks/official_decoder.h"
+#include "model/official_decoder.h"
 
 #include "base/error.h"
 #include "model/tokenizers/json_view.h"
