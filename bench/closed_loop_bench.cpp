@@ -6,7 +6,7 @@
 #include "bench/command_line.h"
 #include "bench/model_floor.h"
 #include "bench/workload.h"
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 #include "replay/closed_loop/closed_loop.h"
 
@@ -126,7 +126,7 @@ Times run_in_turn(const Trace& trace, const Decoder& decoder, ReplayReport& repo
 void print(const Times& times, std::size_t rows, std::int64_t tokens, const ClosedLoopBench& options)
 {
     std::printf("%zu rows x %lld steps after %lld tokens; %s kernels, %d threads; medians of %d, %s clock\n\n", rows,
-        static_cast<long long>(options.steps), static_cast<long long>(tokens), kernels().name, options.threads,
+        static_cast<long long>(options.steps), static_cast<long long>(tokens), arithmetic().name, options.threads,
         options.runs, options.clock == Clock::wall ? "wall" : "cpu");
     std::printf("%-38s %9s %10s %10s\n", "products that cannot be done without", "GFLOP", "at::mm", "oneDNN");
     for (const auto& part : times.products)

@@ -7,7 +7,7 @@
 #include "bench/open_loop.h"
 #include "bench/options.h"
 #include "bench/workload.h"
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -41,7 +41,7 @@ std::vector<LayerView> load_layers(const Options& options)
 Json describe(const Options& options, const Workload& workload)
 {
     const auto& layer = workload.layers.front();
-    return {{"instruction_set", kernels().name}, {"threads", options.threads},
+    return {{"instruction_set", arithmetic().name}, {"threads", options.threads},
         {"clock", options.clock == Clock::wall ? "wall" : "cpu"}, {"runs", options.runs},
         {"layers", workload.layers.size()}, {"tokens", layer.seq_len}, {"steps", layer.eval_len},
         {"query_heads", layer.shape.num_heads}, {"kv_heads", layer.shape.num_kv_heads},
@@ -206,12 +206,12 @@ void print(const Json& result)
 // Before any of the libraries is used: they look only once.
 void limit_to(const std::string& name)
 {
-    const auto all = runnable_kernels();
-    const auto found = std::ranges::find_if(all, [&](const Kernels& one) { return one.name == name; });
+    const auto all = runnable_arithmetic();
+    const auto found = std::ranges::find_if(all, [&](const Arithmetic* one) { return one->name == name; });
     if (found == all.end()) {
         throw Error("--kernels: this processor does not run " + name);
     }
-    use_kernels(*found);
+    use_arithmetic(**found);
     for (const auto& [variable, value] : {std::pair("ONEDNN_MAX_CPU_ISA", "AVX2"), {"ATEN_CPU_CAPABILITY", "avx2"},
              {"MKL_ENABLE_INSTRUCTIONS", "AVX2"}}) {
         ::setenv(variable, value, 1);

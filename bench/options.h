@@ -22,7 +22,7 @@ struct Options
     int threads = 1;
     Clock clock = Clock::wall;
     bool growth = false;
-    std::string kernels; ///< of kernels(), and the libraries' instruction sets with it; empty: the fastest
+    std::string kernels; ///< of arithmetic(), and the libraries' instruction sets with it; empty: the fastest
     bool json = false;
     std::string help; ///< what --help prints; empty unless asked for
 };

@@ -3,7 +3,7 @@
 #ifdef LAVA_WITH_CUDA
 #include "compute/device_attention.h"
 #endif
-#include "compute/cpu/supported_arithmetic.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/cpu/tiled_attention.h"
 #include "compute/linear.h"
 #include "compute/parallel.h"
@@ -139,7 +139,7 @@ AttentionResult causal_attention(
 {
     const bool sees_all = window == 0 || window >= k.size(1);
     if (sees_all && q.is_cpu() && q.scalar_type() == at::kFloat && q.size(1) >= fewest_tiled_rows)
-        return tiled_attention(q, k, v, column_sums, fastest_arithmetic().attention);
+        return tiled_attention(q, k, v, column_sums, arithmetic().attention);
 #ifdef LAVA_WITH_CUDA
     if (runs_on_device(q))
         return device_attention(q, k, v, column_sums, window);

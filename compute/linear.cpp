@@ -1,6 +1,7 @@
 #include "compute/linear.h"
 
-#include "compute/cpu/supported_arithmetic.h"
+#include "compute/cpu/arithmetic.h"
+#include "compute/cpu/plain_tensor.h"
 #include "compute/parallel.h"
 
 #include <ATen/ATen.h>
@@ -41,7 +42,7 @@ at::Tensor project_row(const at::Tensor& x, const at::Tensor& weight)
     const auto parts = std::clamp<std::int64_t>(weight.numel() / worth_a_thread, 1, worker_threads());
     parallel_items(parts, static_cast<int>(parts), [&](std::int64_t part) {
         const auto first = rows * part / parts, end = rows * (part + 1) / parts;
-        fastest_arithmetic().rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,
+        arithmetic().rows.dots(weight.const_data_ptr<float>() + first * size, end - first, size,
             x.const_data_ptr<float>(), result.mutable_data_ptr<float>() + first);
     });
     return result;

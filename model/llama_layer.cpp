@@ -1,7 +1,8 @@
 #include "model/llama_layer.h"
 
 #include "base/error.h"
-#include "compute/cpu/supported_arithmetic.h"
+#include "compute/cpu/arithmetic.h"
+#include "compute/cpu/plain_tensor.h"
 #include "compute/linear.h"
 #include "compute/own_pages.h"
 #include "compute/parallel.h"
@@ -58,7 +59,7 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
 
 const RowArithmetic& row_arithmetic()
 {
-    return fastest_arithmetic().rows;
+    return arithmetic().rows;
 }
 
 } // namespace

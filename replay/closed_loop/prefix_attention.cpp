@@ -1,7 +1,7 @@
 #include "replay/closed_loop/prefix_attention.h"
 
 #include "base/index.h"
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "traces/sliding_window.h"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "replay/losses/bounds.h"
 
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 #include "replay/retention.h"
 

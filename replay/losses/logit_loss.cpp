@@ -1,6 +1,6 @@
 #include "replay/losses/logit_loss.h"
 
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/linear.h"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 #include "replay/losses/output_projection.h"
 
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 
 #include <ATen/ATen.h>
 

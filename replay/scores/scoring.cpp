@@ -1,6 +1,6 @@
 #include "replay/scores/scoring.h"
 
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 #include "replay/scores/window_means.h"
 

@@ -1,6 +1,6 @@
 #include "replay/scores/window_means.h"
 
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 
 #include <ATen/ATen.h>

@@ -1,4 +1,4 @@
-#include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/arithmetic.h"
 
 #include <ATen/ATen.h>
 
@@ -41,43 +41,43 @@ void expect_softmax(
 
 TEST(AttentionBlock, IsASoftmaxOverWhatEachColumnSees)
 {
-    for (const auto& kernel : runnable_kernels()) {
-        SCOPED_TRACE(kernel.name);
+    for (const auto* arithmetic : runnable_arithmetic()) {
+        SCOPED_TRACE(arithmetic->name);
         for (const std::int64_t head_dim : {8, 64, 80, 96, 128, 20}) {
-            expect_softmax(kernel, head_dim, 0.3, {{64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64}});
-            expect_softmax(kernel, head_dim, 0.3,
+            expect_softmax(arithmetic->kernels, head_dim, 0.3, {{64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64}});
+            expect_softmax(arithmetic->kernels, head_dim, 0.3,
                 {{1, 2, 3, 17, 63, 64, 5, 8, 31, 33, 48, 60}, {0, 0, 9, 0, 64, 1, 0, 16, 32, 0, 0, 64}});
-            expect_softmax(
-                kernel, head_dim, 10, {{64, 64, 7, 64, 64, 64}, {64, 1, 0, 64, 64, 64}, {64, 0, 0, 13, 64, 64}});
+            expect_softmax(arithmetic->kernels, head_dim, 10,
+                {{64, 64, 7, 64, 64, 64}, {64, 1, 0, 64, 64, 64}, {64, 0, 0, 13, 64, 64}});
         }
     }
 }
 
 TEST(AttentionBlock, AColumnThatSeesNothingYetTakesNothing)
 {
-    for (const auto& kernel : runnable_kernels()) {
-        SCOPED_TRACE(kernel.name);
-        expect_softmax(kernel, 64, 1, {{0, 64, 0, 3, 0, 0}, {5, 0, 64, 0, 1, 2}});
+    for (const auto* arithmetic : runnable_arithmetic()) {
+        SCOPED_TRACE(arithmetic->name);
+        expect_softmax(arithmetic->kernels, 64, 1, {{0, 64, 0, 3, 0, 0}, {5, 0, 64, 0, 1, 2}});
     }
 }
 
 TEST(AttentionBlock, GathersEntriesFromAnywhere)
 {
     constexpr std::uint32_t rows[] = {7, 0, 90, 3, 3, 41, 12};
-    for (const auto& kernel : runnable_kernels()) {
+    for (const auto* arithmetic : runnable_arithmetic()) {
         for (const std::int64_t dim : {8, 64, 21}) {
             const auto k = at::randn({91, dim}), v = at::randn({91, dim});
             const auto keys = at::full({dim, block_entries}, 5.0F),
                        values = at::full({block_entries, padded(dim)}, 5.0F);
-            kernel.gather_block({k.const_data_ptr<float>(), v.const_data_ptr<float>(), dim}, rows, std::ssize(rows),
-                keys.data_ptr<float>(), values.data_ptr<float>());
+            arithmetic->kernels.gather_block({k.const_data_ptr<float>(), v.const_data_ptr<float>(), dim}, rows,
+                std::ssize(rows), keys.data_ptr<float>(), values.data_ptr<float>());
             auto expected_keys = at::full_like(keys, 5), expected_values = at::full_like(values, 5);
             for (std::int64_t slot = 0; slot < std::ssize(rows); ++slot) {
                 expected_keys.select(1, slot).copy_(k[rows[slot]]);
                 expected_values[slot].narrow(0, 0, dim).copy_(v[rows[slot]]);
             }
-            EXPECT_TRUE(at::equal(keys, expected_keys)) << kernel.name << ' ' << dim;
-            EXPECT_TRUE(at::equal(values, expected_values)) << kernel.name << ' ' << dim;
+            EXPECT_TRUE(at::equal(keys, expected_keys)) << arithmetic->name << ' ' << dim;
+            EXPECT_TRUE(at::equal(values, expected_values)) << arithmetic->name << ' ' << dim;
         }
     }
 }

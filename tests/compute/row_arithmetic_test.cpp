@@ -1,6 +1,6 @@
 #include "compute/cpu/row_arithmetic.h"
 
-#include "compute/cpu/supported_arithmetic.h"
+#include "compute/cpu/arithmetic.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -43,7 +43,7 @@ TEST_P(RowArithmeticOf, NormsGatesAndDotsEqualTheDefinition)
 {
     const auto size = GetParam();
     const auto x = draw(7, size, 1, 3), weight = draw(1, size, 2), up = draw(7, size, 3);
-    for (const auto* arithmetic : supported_arithmetic()) {
+    for (const auto* arithmetic : runnable_arithmetic()) {
         auto found = at::empty_like(x);
         arithmetic->rows.rms_norm(data(x), data(weight), 7, size, eps, found.mutable_data_ptr<float>());
         EXPECT_LT(worst(found, normalized(x.to(at::kDouble)) * weight.to(at::kDouble)), 1e-6) << arithmetic->name;
@@ -68,7 +68,7 @@ TEST_P(RowArithmeticOf, RotationTurnsPairsAndLeavesTheRest)
     const auto expected = at::cat(
         {first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin(), x.narrow(1, dim, 3)},
         1);
-    for (const auto* arithmetic : supported_arithmetic()) {
+    for (const auto* arithmetic : runnable_arithmetic()) {
         auto found = at::empty_like(x);
         arithmetic->rows.rotate({.x = data(x),
             .heads = 5,
@@ -92,7 +92,7 @@ TEST_P(RowArithmeticOf, ChangesAreAsExactWhenTheyAreSmall)
         const auto norm_change = (normalized(wide_x) - normalized(wide_x - d.to(at::kDouble))) * weight.to(at::kDouble);
         const auto gate_change = at::silu(wide_gate) * wide_up
             - at::silu(wide_gate - d.to(at::kDouble)) * (wide_up - d_up.to(at::kDouble));
-        for (const auto* arithmetic : supported_arithmetic()) {
+        for (const auto* arithmetic : runnable_arithmetic()) {
             auto found = at::empty_like(x);
             arithmetic->rows.norm_change({.x = data(x),
                                              .d = data(d),

@@ -1,6 +1,6 @@
 #include "compute/cpu/tiled_attention.h"
 
-#include "compute/cpu/supported_arithmetic.h"
+#include "compute/cpu/arithmetic.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -54,7 +54,7 @@ TEST_P(TiledAttention, EqualsTheDefinitionInEveryInstructionSet)
     const auto expected = probabilities_of(q, k);
     const auto z = at::matmul(expected, v.to(at::kDouble).repeat_interleave(heads / kv_heads, 0));
     const auto own = at::ones({n, past + n}, at::kBool).triu(past).tril(past);
-    for (const auto* arithmetic : supported_arithmetic()) {
+    for (const auto* arithmetic : runnable_arithmetic()) {
         const auto found = tiled_attention(q, k, v, true, arithmetic->attention);
         const auto difference
             = (found.z.to(at::kDouble) - z.transpose(0, 1).reshape({n, -1})).abs().max().item<double>();
@@ -75,10 +75,10 @@ INSTANTIATE_TEST_SUITE_P(Sizes, TiledAttention,
 TEST(TiledAttentionRows, MayLieInABiggerCache)
 {
     const auto q = draw_heads(4, 30, 16, 1), k = draw_heads(2, 90, 16, 2), v = draw_heads(2, 90, 16, 3);
-    const auto& arithmetic = fastest_arithmetic().attention;
-    const auto views = tiled_attention(q, k.narrow(1, 0, 40), v.narrow(1, 0, 40), true, arithmetic);
+    const auto& attention = arithmetic().attention;
+    const auto views = tiled_attention(q, k.narrow(1, 0, 40), v.narrow(1, 0, 40), true, attention);
     const auto copies
-        = tiled_attention(q, k.narrow(1, 0, 40).contiguous(), v.narrow(1, 0, 40).contiguous(), true, arithmetic);
+        = tiled_attention(q, k.narrow(1, 0, 40).contiguous(), v.narrow(1, 0, 40).contiguous(), true, attention);
     EXPECT_TRUE(at::equal(views.z, copies.z));
     EXPECT_TRUE(at::equal(views.column_sums, copies.column_sums));
 }
@@ -89,7 +89,7 @@ TEST(TiledAttentionExtremes, KeepWhatIsCertain)
     const auto q = at::ones({1, 60, 16}), v = draw_heads(1, 60, 16, 3);
     auto k = at::zeros({1, 60, 16});
     k.select(1, 0).fill_(1000);
-    for (const auto* arithmetic : supported_arithmetic()) {
+    for (const auto* arithmetic : runnable_arithmetic()) {
         const auto found = tiled_attention(q, k, v, true, arithmetic->attention);
         EXPECT_TRUE(at::equal(found.z, v[0].narrow(0, 0, 1).expand({60, 16}))) << arithmetic->name;
         EXPECT_EQ(found.column_sums[0][0].item<float>(), 60) << arithmetic->name;

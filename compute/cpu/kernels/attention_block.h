@@ -4,65 +4,16 @@
 
 #include "compute/cpu/kernels/exponential.h"
 #include "compute/cpu/kernels/kernels.h"
+#include "compute/cpu/kernels/multiply_rows.h"
 #include "compute/cpu/kernels/simd.h"
 
 namespace lava {
-
-/// Columns that are multiplied at once, and vectors of a row: as many sums as registers hold.
-template <int bytes> struct AttentionTile
-{
-    static constexpr int columns = static_cast<int>(column_tile);
-    static constexpr int vectors = bytes == 64 ? 4 : 2;
-    static constexpr std::int64_t floats = vectors * Simd<bytes>::floats;
-};
-
-/// to [tile, ., stride] (+)= sum over i < count of from [tile, .] * rows [count, .], for `vectors` vectors of a row.
-template <int bytes, int vectors, bool accumulate>
-void multiply_rows(const float* from, std::int64_t from_stride, const float* rows, std::int64_t row_stride,
-    std::int64_t count, float* to, std::int64_t to_stride)
-{
-    using S = Simd<bytes>;
-    using Floats = typename S::Floats;
-    constexpr int tile = AttentionTile<bytes>::columns;
-    Floats sums[tile][vectors] = {};
-    if constexpr (accumulate) {
-#pragma GCC unroll 8
-        for (int c = 0; c < tile; ++c) {
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; ++v) {
-                sums[c][v] = S::template load<Floats>(to + c * to_stride + v * S::floats);
-            }
-        }
-    }
-    for (std::int64_t i = 0; i < count; ++i) {
-        Floats row[vectors];
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) {
-            row[v] = S::template load<Floats>(rows + i * row_stride + v * S::floats);
-        }
-#pragma GCC unroll 8
-        for (int c = 0; c < tile; ++c) {
-            const float factor = from[c * from_stride + i];
-#pragma GCC unroll 8
-            for (int v = 0; v < vectors; ++v) {
-                sums[c][v] += factor * row[v];
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int c = 0; c < tile; ++c) {
-#pragma GCC unroll 8
-        for (int v = 0; v < vectors; ++v) {
-            S::store(to + c * to_stride + v * S::floats, sums[c][v]);
-        }
-    }
-}
 
 template <int bytes> void scale(float* values, std::int64_t count, const typename Simd<bytes>::Floats& factor)
 {
     using S = Simd<bytes>;
     for (std::int64_t i = 0; i < count; i += S::floats) {
-        S::store(values + i, S::template load<typename S::Floats>(values + i) * factor);
+        S::store(values + i, S::load(values + i) * factor);
     }
 }
 
@@ -77,10 +28,10 @@ void update_softmax(
     for (std::int64_t i = visible; i < width; ++i) {
         logits[i] = lowest_logit;
     }
-    auto top = S::template load<Floats>(logits);
+    auto top = S::load(logits);
     for (std::int64_t i = S::floats; i < width; i += S::floats) {
-        const auto next = S::template load<Floats>(logits + i);
-        top = next > top ? next : top;
+        const auto next = S::load(logits + i);
+        top = S::larger(next, top);
     }
     const float before = columns.maxima[column];
     const float highest = S::largest(top);
@@ -88,13 +39,13 @@ void update_softmax(
     float* mass = columns.mass + column * lane_multiple;
     if (maximum != before) {
         columns.maxima[column] = maximum;
-        const Floats factor = exponential_of<bytes>(Floats{} + (before - maximum));
+        const Floats factor = exp_gradual<bytes>(S::all(before - maximum));
         scale<bytes>(mass, lane_multiple, factor);
         scale<bytes>(columns.sums + column * columns.dim, columns.dim, factor);
     }
-    auto sum = S::template load<Floats>(mass);
+    auto sum = S::load(mass);
     for (std::int64_t i = 0; i < width; i += S::floats) {
-        const Floats weights = exponential_of<bytes>(S::template load<Floats>(logits + i) - maximum);
+        const Floats weights = exp_gradual<bytes>(S::load(logits + i) - maximum);
         S::store(logits + i, weights);
         sum += weights;
     }
@@ -105,7 +56,7 @@ void update_softmax(
 template <int bytes>
 void tile_logits(const float* queries, std::int64_t key_dim, const float* keys, std::int64_t width, float* weights)
 {
-    using Tile = AttentionTile<bytes>;
+    using Tile = RegisterTile<bytes>;
     std::int64_t at = 0;
     for (; at + Tile::floats <= width; at += Tile::floats) {
         multiply_rows<bytes, Tile::vectors, false>(
@@ -121,7 +72,7 @@ void tile_logits(const float* queries, std::int64_t key_dim, const float* keys, 
 template <int bytes>
 void add_tile_values(const float* weights, const float* values, std::int64_t count, std::int64_t dim, float* sums)
 {
-    using Tile = AttentionTile<bytes>;
+    using Tile = RegisterTile<bytes>;
     std::int64_t at = 0;
     for (; at + Tile::floats <= dim; at += Tile::floats) {
         multiply_rows<bytes, Tile::vectors, true>(weights, block_entries, values + at, dim, count, sums + at, dim);
@@ -135,7 +86,8 @@ template <int bytes>
 void attend_block(
     const AttentionColumns& columns, const EntryBlock& block, const std::int32_t* visible, std::int64_t count)
 {
-    constexpr auto tile = AttentionTile<bytes>::columns;
+    constexpr auto tile = RegisterTile<bytes>::rows;
+    static_assert(tile == column_tile);
     constexpr auto lanes = Simd<bytes>::floats;
     alignas(64) float weights[tile * block_entries];
     for (std::int64_t c = 0; c < count; c += tile) {

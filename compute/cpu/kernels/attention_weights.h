@@ -2,6 +2,7 @@
 
 // Logits and exponentials, in double: an error here would be in every loss.
 
+#include "compute/cpu/kernels/exponential.h"
 #include "compute/cpu/kernels/kernels.h"
 #include "compute/cpu/kernels/simd.h"
 
@@ -16,7 +17,7 @@ void logit_tile(const float* key, std::int64_t dim, const double* queries, std::
         typename S::Doubles query[vectors];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
-            query[v] = S::template load<typename S::Doubles>(queries + i * columns + v * S::doubles);
+            query[v] = S::load(queries + i * columns + v * S::doubles);
         }
 #pragma GCC unroll 8
         for (int k = 0; k < keys; ++k) {
@@ -62,33 +63,13 @@ template <int bytes> void raise_maxima(const double* logits, std::int64_t count,
 {
     using S = Simd<bytes>;
     for (std::int64_t column = 0; column < columns; column += S::doubles) {
-        auto largest = S::template load<typename S::Doubles>(maxima + column);
+        auto largest = S::load(maxima + column);
         for (std::int64_t row = 0; row < count; ++row) {
-            const auto x = S::template load<typename S::Doubles>(logits + row * columns + column);
-            largest = x > largest ? x : largest;
+            const auto x = S::load(logits + row * columns + column);
+            largest = S::larger(x, largest);
         }
         S::store(maxima + column, largest);
     }
-}
-
-// e^x for x <= 0, within 1e-8 relative, as 2^n e^r with |r| <= ln(2) / 2. Below -700, where float is 0 long since, 0.
-template <int bytes> typename Simd<bytes>::Doubles precise_exponential(typename Simd<bytes>::Doubles x)
-{
-    using S = Simd<bytes>;
-    constexpr double log2_e = 1.4426950408889634;
-    constexpr double ln_2 = 0.6931471805599453;
-    constexpr double shift = 6755399441055744.0; // 1.5 * 2^52: adding it rounds to an integer, kept in the low bits
-    constexpr double floor = -700;
-    const typename S::Doubles lowest = typename S::Doubles{} + floor;
-    x = x > lowest ? x : lowest;
-    const typename S::Doubles shifted = x * log2_e + shift;
-    const typename S::Doubles r = x - (shifted - shift) * ln_2;
-    typename S::Doubles e = typename S::Doubles{} + 1.0 / 5040;
-    for (const double coefficient : {1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0}) {
-        e = e * r + coefficient;
-    }
-    const auto exponent = (typename S::Integers)shifted << 52; // the high bits of `shift` fall out
-    return (typename S::Doubles)((typename S::Integers)e + exponent);
 }
 
 template <int bytes>
@@ -97,9 +78,8 @@ void exponentials(const double* logits, std::int64_t count, std::int64_t columns
     using S = Simd<bytes>;
     for (std::int64_t row = 0; row < count; ++row) {
         for (std::int64_t column = 0; column < columns; column += S::doubles) {
-            const auto x = S::template load<typename S::Doubles>(logits + row * columns + column)
-                - S::template load<typename S::Doubles>(maxima + column);
-            S::store_narrowed(weights + row * columns + column, precise_exponential<bytes>(x));
+            const auto x = S::load(logits + row * columns + column) - S::load(maxima + column);
+            S::store_narrowed(weights + row * columns + column, exp_double_for_floats<bytes>(x));
         }
     }
 }

@@ -1,7 +1,7 @@
-#include "compute/cpu/kernels/instruction_set.h"
+#include "compute/cpu/kernels/arithmetic_of_width.h"
 
 namespace lava {
 
-extern const Kernels avx2_kernels = kernels_of_width<32>("avx2");
+extern const Arithmetic avx2_arithmetic = arithmetic_of_width<32>("avx2");
 
 } // namespace lava

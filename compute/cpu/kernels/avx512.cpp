@@ -1,7 +1,7 @@
-#include "compute/cpu/kernels/instruction_set.h"
+#include "compute/cpu/kernels/arithmetic_of_width.h"
 
 namespace lava {
 
-extern const Kernels avx512_kernels = kernels_of_width<64>("avx512");
+extern const Arithmetic avx512_arithmetic = arithmetic_of_width<64>("avx512");
 
 } // namespace lava

@@ -1,7 +1,7 @@
-#include "compute/cpu/kernels/instruction_set.h"
+#include "compute/cpu/kernels/arithmetic_of_width.h"
 
 namespace lava {
 
-extern const Kernels baseline_kernels = kernels_of_width<16>("baseline");
+extern const Arithmetic baseline_arithmetic = arithmetic_of_width<16>("baseline");
 
 } // namespace lava

@@ -18,12 +18,12 @@ void difference_of_column(const DifferenceStep& step, const float* segment, doub
     typename S::Doubles magnitudes = {};
     typename S::Doubles squares = {};
     for (std::int64_t i = 0; i < step.dim; i += S::doubles) {
-        auto e = S::template load<typename S::Doubles>(evicted + begin + i);
+        auto e = S::load(evicted + begin + i);
         if (segment != nullptr) {
             e += S::widened(segment + begin + i);
             S::store(evicted + begin + i, e);
         }
-        const auto full = S::template load<typename S::Doubles>(step.full + begin + i);
+        const auto full = S::load(step.full + begin + i);
         const typename S::Doubles difference = e * inverse_kept - full * mass_ratio;
         magnitudes += S::magnitude(difference);
         squares += difference * difference;

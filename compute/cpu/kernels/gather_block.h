@@ -13,8 +13,8 @@ template <int bytes>
 {
     using S = Simd<bytes>;
     using Four = typename VectorTypes<16>::Floats;
-    const auto a = S::template load<Four>(rows[0]), b = S::template load<Four>(rows[1]),
-               c = S::template load<Four>(rows[2]), d = S::template load<Four>(rows[3]);
+    const auto a = S::template load_as<Four>(rows[0]), b = S::template load_as<Four>(rows[1]),
+               c = S::template load_as<Four>(rows[2]), d = S::template load_as<Four>(rows[3]);
     const auto ac_low = __builtin_shufflevector(a, c, 0, 4, 1, 5), ac_high = __builtin_shufflevector(a, c, 2, 6, 3, 7),
                bd_low = __builtin_shufflevector(b, d, 0, 4, 1, 5), bd_high = __builtin_shufflevector(b, d, 2, 6, 3, 7);
     S::store(to, __builtin_shufflevector(ac_low, bd_low, 0, 4, 1, 5));

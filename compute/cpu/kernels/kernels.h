@@ -1,10 +1,9 @@
 #pragma once
 
-// The inner loops of the replay, by instruction set. They take raw pointers and know neither LibTorch nor layers.
+// The inner loops of the replay, for one instruction set. They take raw pointers and know neither LibTorch nor layers.
 // Lengths called `dim` are multiples of lane_multiple, padded with zeros.
 
 #include <cstdint>
-#include <span>
 
 namespace lava {
 
@@ -85,7 +84,6 @@ struct LogitChange
 
 struct Kernels
 {
-    const char* name;
     std::int64_t panel_columns;
 
     /// Adds over the listed entries: weights times values to sums [columns, dim], weights to mass [columns].
@@ -149,14 +147,5 @@ struct Kernels
 
 /// Columns of a panel of queries: a multiple of what every instruction set works on.
 inline constexpr std::int64_t score_panel = 32;
-
-/// The fastest that this processor runs, or what use_kernels() was given.
-const Kernels& kernels();
-
-/// For measurements: from now on kernels() are these, one of runnable_kernels().
-void use_kernels(const Kernels& chosen);
-
-/// All that this processor runs, the fastest first.
-std::span<const Kernels> runnable_kernels();
 
 } // namespace lava

@@ -14,13 +14,13 @@ typename Simd<bytes>::Floats divergence_terms(
     typename Simd<bytes>::Floats u, typename Simd<bytes>::Floats log_p, typename Simd<bytes>::Floats p)
 {
     using Floats = typename Simd<bytes>::Floats;
-    Floats series = Floats{} + 1.0F / 40320;
+    Floats series = Simd<bytes>::all(1.0F / 40320);
     for (const float coefficient : {1.0F / 5040, 1.0F / 720, 1.0F / 120, 1.0F / 24, 1.0F / 6, 0.5F}) {
         series = series * u + coefficient;
     }
     const Floats small = p * u * u * series;
     const Floats exponent = log_p + u;
-    const Floats large = exponential_of<bytes>(exponent < 88.0F ? exponent : Floats{} + 88.0F) - p * (u + 1.0F);
+    const Floats large = exp_gradual<bytes>(exponent < 88.0F ? exponent : Simd<bytes>::all(88.0F)) - p * (u + 1.0F);
     return Simd<bytes>::magnitude(u) < 0.5F ? small : large;
 }
 
@@ -30,23 +30,19 @@ double logit_divergence(const LogitChange& change, std::int64_t count, float& be
     using S = Simd<bytes>;
     using Floats = typename S::Floats;
     Floats sum = {};
-    Floats top = Floats{} + best;
+    Floats top = S::all(best);
     std::int64_t i = 0;
     for (; i + S::floats <= count; i += S::floats) {
-        const auto delta = S::template load<Floats>(change.delta + i);
-        sum += divergence_terms<bytes>(
-            delta - change.mean, S::template load<Floats>(change.log_p + i), S::template load<Floats>(change.p + i));
-        const Floats logit = S::template load<Floats>(change.logits + i) + delta;
-        top = logit > top ? logit : top;
+        const auto delta = S::load(change.delta + i);
+        sum += divergence_terms<bytes>(delta - change.mean, S::load(change.log_p + i), S::load(change.p + i));
+        const Floats logit = S::load(change.logits + i) + delta;
+        top = S::larger(logit, top);
     }
-    double total = 0;
-    for (std::int64_t lane = 0; lane < S::floats; ++lane) {
-        total += sum[lane];
-    }
+    double total = S::sum_in_double(sum);
     bool better = S::largest(top) > best;
     for (; i < count; ++i) {
-        const auto one = [](float x) { return Floats{} + x; };
-        total += divergence_terms<bytes>(one(change.delta[i] - change.mean), one(change.log_p[i]), one(change.p[i]))[0];
+        total += divergence_terms<bytes>(
+            S::all(change.delta[i] - change.mean), S::all(change.log_p[i]), S::all(change.p[i]))[0];
         better = better || change.logits[i] + change.delta[i] > best;
     }
     for (i = 0; better && i < count; ++i) {

@@ -26,7 +26,7 @@ void add_tile_norms(
         typename S::Floats right[vectors];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) {
-            right[v] = S::template load<typename S::Floats>(panel + (k * vectors + v) * S::floats);
+            right[v] = S::load(panel + (k * vectors + v) * S::floats);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < rows; ++r) {
@@ -39,8 +39,8 @@ void add_tile_norms(
     }
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-        auto magnitude = S::template load<typename S::Floats>(magnitudes + r * S::floats);
-        auto square = S::template load<typename S::Floats>(squares + r * S::floats);
+        auto magnitude = S::load(magnitudes + r * S::floats);
+        auto square = S::load(squares + r * S::floats);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) {
             magnitude += S::magnitude(product[r][v]);
@@ -49,15 +49,6 @@ void add_tile_norms(
         S::store(magnitudes + r * S::floats, magnitude);
         S::store(squares + r * S::floats, square);
     }
-}
-
-template <int bytes> double sum_of_lanes(const float* lanes)
-{
-    double sum = 0;
-    for (std::int64_t lane = 0; lane < Simd<bytes>::floats; ++lane) {
-        sum += static_cast<double>(lanes[lane]);
-    }
-    return sum;
 }
 
 // Panels outside, rows inside: a panel stays in the second-level cache while all rows of the block pass by.
@@ -85,16 +76,17 @@ template <int bytes>
 void product_norms(
     const float* rows, std::int64_t stride, std::int64_t count, const Panels& matrix, double* l1, double* l2)
 {
+    using S = Simd<bytes>;
     constexpr std::int64_t block = 240; // a multiple of both tiles' rows
-    constexpr auto lanes = Simd<bytes>::floats;
+    constexpr auto lanes = S::floats;
     for (std::int64_t begin = 0; begin < count; begin += block) {
         const auto size = count - begin < block ? count - begin : block;
         float magnitudes[block * lanes] = {};
         float squares[block * lanes] = {};
         norms_of_block<bytes>(rows + begin * stride, stride, size, matrix, magnitudes, squares);
         for (std::int64_t row = 0; row < size; ++row) {
-            l1[begin + row] = sum_of_lanes<bytes>(magnitudes + row * lanes);
-            l2[begin + row] = __builtin_sqrt(sum_of_lanes<bytes>(squares + row * lanes));
+            l1[begin + row] = S::sum_in_double(S::load(magnitudes + row * lanes));
+            l2[begin + row] = __builtin_sqrt(S::sum_in_double(S::load(squares + row * lanes)));
         }
     }
 }

@@ -23,7 +23,7 @@ void add_tile(const WeightedEntries& entries, const std::uint32_t* rows, std::in
         typename S::Floats value[vectors];
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
-            value[v] = S::template load<typename S::Floats>(values + v * S::floats);
+            value[v] = S::load(values + v * S::floats);
         }
 #pragma GCC unroll 8
         for (int c = 0; c < columns; ++c) {
@@ -38,7 +38,7 @@ void add_tile(const WeightedEntries& entries, const std::uint32_t* rows, std::in
 #pragma GCC unroll 8
         for (int v = 0; v < vectors; ++v) {
             auto* to = sums + (column + c) * entries.dim + offset + v * S::floats;
-            S::store(to, S::template load<typename S::Floats>(to) + block[c][v]);
+            S::store(to, S::load(to) + block[c][v]);
         }
     }
 }
@@ -65,7 +65,7 @@ void add_masses(const WeightedEntries& entries, const std::uint32_t* rows, std::
     for (std::int64_t column = 0; column < entries.weight_stride; column += S::floats) {
         typename S::Floats block = {};
         for (std::int64_t i = 0; i < count; ++i) {
-            block += S::template load<typename S::Floats>(entries.weights + rows[i] * entries.weight_stride + column);
+            block += S::load(entries.weights + rows[i] * entries.weight_stride + column);
         }
         for (std::int64_t lane = 0; lane < S::floats && column + lane < entries.columns; ++lane) {
             mass[column + lane] += static_cast<double>(block[lane]);
@@ -121,7 +121,7 @@ template <int bytes> void accumulate(const float* from, std::int64_t count, doub
     using S = Simd<bytes>;
     std::int64_t i = 0;
     for (; i + S::doubles <= count; i += S::doubles) {
-        S::store(to + i, S::template load<typename S::Doubles>(to + i) + S::widened(from + i));
+        S::store(to + i, S::load(to + i) + S::widened(from + i));
     }
     for (; i < count; ++i) {
         to[i] += static_cast<double>(from[i]);

@@ -15,8 +15,8 @@ void score_tile(const float* key, std::int64_t dim, const float* queries, std::i
     constexpr int vectors = 2;
     typename S::Floats sums[keys][vectors] = {};
     for (std::int64_t i = 0; i < dim; ++i) {
-        const auto first = S::template load<typename S::Floats>(queries + i * score_panel);
-        const auto second = S::template load<typename S::Floats>(queries + i * score_panel + S::floats);
+        const auto first = S::load(queries + i * score_panel);
+        const auto second = S::load(queries + i * score_panel + S::floats);
 #pragma GCC unroll 12
         for (int k = 0; k < keys; ++k) {
             const auto x = key[k * dim + i];
@@ -54,16 +54,16 @@ void exponentiate_block(float* scores, std::int64_t count, std::int64_t columns,
 {
     using S = Simd<bytes>;
     for (std::int64_t column = 0; column < columns; column += S::floats) {
-        auto largest = S::template load<typename S::Floats>(scores + column);
+        auto largest = S::load(scores + column);
         for (std::int64_t row = 1; row < count; ++row) {
-            const auto x = S::template load<typename S::Floats>(scores + row * columns + column);
-            largest = x > largest ? x : largest;
+            const auto x = S::load(scores + row * columns + column);
+            largest = S::larger(x, largest);
         }
         S::store(maxima + column, largest);
         typename S::Floats sum = {};
         for (std::int64_t row = 0; row < count; ++row) {
             auto* score = scores + row * columns + column;
-            const auto e = exponential_of<bytes>(S::template load<typename S::Floats>(score) - largest);
+            const auto e = exp_gradual<bytes>(S::load(score) - largest);
             S::store(score, e);
             sum += e;
         }
@@ -81,8 +81,7 @@ void row_products(
     for (std::int64_t row = 0; row < count; ++row) {
         typename S::Floats lanes = {};
         for (std::int64_t column = 0; column < columns; column += S::floats) {
-            lanes += S::template load<typename S::Floats>(rows + row * stride + column)
-                * S::template load<typename S::Floats>(factors + column);
+            lanes += S::load(rows + row * stride + column) * S::load(factors + column);
         }
         sums[row] = S::sum(lanes);
     }
@@ -96,7 +95,7 @@ template <int bytes> void row_norms(const float* rows, std::int64_t count, std::
         typename S::Floats lanes = {};
         std::int64_t i = 0;
         for (; i + S::floats <= length; i += S::floats) {
-            lanes += S::magnitude(S::template load<typename S::Floats>(values + i));
+            lanes += S::magnitude(S::load(values + i));
         }
         float sum = S::sum(lanes);
         for (; i < length; ++i) {
