@@ -59,6 +59,17 @@ std::string score_details()
     return text;
 }
 
+std::string plot_details()
+{
+    return "lava-gui draws them. Of one report: losses against the budget, and what each policy keeps. Of several: "
+           "the\n"
+           "scores of the model's answers (lava-analyze score) against the budget, with a baseline the prompts won "
+           "and\n"
+           "lost, and of needles maps of length and depth, these at --budget or at the middle one; --match is "
+           "retained\n"
+           "unless it is given.\n";
+}
+
 std::vector<CommandInfo> make_commands()
 {
     return {
@@ -92,8 +103,11 @@ std::vector<CommandInfo> make_commands()
             "lava-analyze score reports/*.h5 --match retained --baseline lava\n"
             "  lava-analyze score --predictions preds/hotpotqa.jsonl --by sample --format json",
             score_details},
-        {"plot", Command::plot, "charts as PNG and SVG, drawn by lava-gui", {"output"},
-            "lava-analyze plot report.h5 -o charts"},
+        {"plot", Command::plot, "charts of a report, or of several reports' scores, as PNG, SVG, PDF and CSV",
+            {"baseline", "output"},
+            "lava-analyze plot report.h5 -o charts\n"
+            "  lava-analyze plot reports/*.h5 --baseline snapkv -o charts",
+            plot_details},
         {"columns", Command::columns, "what the columns of all tables, or of those named, mean", {},
             "lava-analyze columns table gain --format markdown"},
     };

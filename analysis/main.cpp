@@ -190,6 +190,15 @@ std::string result(const Options& options)
                                                : to_string(make_table(options, cells), options.format);
 }
 
+int plot(const Options& options)
+{
+    if (options.reports.size() == 1)
+        read_report(options.reports[0]); // so that what is wrong with it is said here
+    const Filter& filter = options.filter;
+    return lava::plot(options.reports, options.output,
+        {filter.policies, filter.budgets.empty() ? "" : filter.budgets[0].text, filter.match, options.baseline});
+}
+
 int run(int argc, char** argv)
 {
     const Options options = parse_options(argc, argv);
@@ -201,8 +210,7 @@ int run(int argc, char** argv)
         std::cout << "lava-analyze " << version() << '\n';
         return 0;
     case Command::plot:
-        read_report(options.reports[0]); // so that what is wrong with it is said here
-        return plot(options.reports[0], options.output);
+        return plot(options);
     case Command::columns:
         std::cout << to_string(column_table(options.tables), options.format);
         return 0;

@@ -37,7 +37,7 @@ po::options_description visible_options()
         "how far to break down: spans and bounds to layers, spans to heads, summary and gain to reports, score to "
         "samples or to lengths and depths of a needle (default: run)");
     add("baseline", po::value<std::string>()->value_name("POLICY"),
-        "summary and score: policy that the others are compared with, prompt by prompt");
+        "summary, score and plot: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
         "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; of gain 0,-1)");
     add("output,o", po::value<std::string>()->value_name("PATH"),
@@ -109,8 +109,8 @@ void refuse_options_of_others(const po::variables_map& values, const CommandInfo
     if (values.contains("dataset") && !scores_predictions)
         throw UsageError("--dataset goes with --predictions; a report's prompt says what it is of");
     for (const char* option : {"policy", "budget", "match", "format"}) {
-        if (values.contains(option) && info.command == Command::plot)
-            throw UsageError("--" + std::string(option) + " does not go with plot, which draws the whole report");
+        if (values.contains(option) && info.command == Command::plot && option == std::string_view("format"))
+            throw UsageError("--format does not go with plot, which draws PNG, SVG, PDF and CSV");
         if (values.contains(option) && info.command == Command::columns && option != std::string_view("format"))
             throw UsageError("--" + std::string(option) + " does not go with columns, which reads no report");
     }
@@ -230,8 +230,9 @@ std::string help()
 std::string help(const CommandInfo& info)
 {
     std::vector<std::string> names(info.options.begin(), info.options.end());
-    if (info.command != Command::plot)
-        names.insert(names.begin(), {"policy", "budget", "match", "format"});
+    names.insert(names.begin(), {"policy", "budget", "match", "format"});
+    if (info.command == Command::plot)
+        std::erase(names, "format");
     if (info.command == Command::gain)
         std::erase(names, "match");
     if (info.command == Command::curves)
@@ -245,10 +246,9 @@ std::string help(const CommandInfo& info)
         if (std::ranges::count(names, option->long_name()) > 0)
             options.add(option);
     }
-    const bool takes_one = info.command == Command::plot || info.command == Command::retained;
     const char* operands = info.command == Command::columns ? " [TABLE...]"
         : info.command == Command::score                    ? " REPORT...|--predictions FILE.jsonl..."
-        : takes_one                                         ? " REPORT"
+        : info.command == Command::retained                 ? " REPORT"
                                                             : " REPORT...";
     std::ostringstream text;
     text << "Usage: lava-analyze " << info.name << operands << " [options]\n"
@@ -293,6 +293,19 @@ ScoreRequest parse_score(const po::variables_map& values)
     return request;
 }
 
+void check_plot(const Options& options)
+{
+    if (options.output.empty())
+        throw UsageError("plot: expected a folder: -o DIR");
+    const Filter& filter = options.filter;
+    const bool chosen = !filter.policies.empty() || !filter.budgets.empty() || !filter.match.empty();
+    if (options.reports.size() == 1 && (chosen || !options.baseline.empty()))
+        throw UsageError("plot: --policy, --budget, --match and --baseline go with several reports, whose scores are "
+                         "drawn; of one report everything is drawn");
+    if (filter.budgets.size() > 1)
+        throw UsageError("plot: expected one --budget, found " + std::to_string(filter.budgets.size()));
+}
+
 void check_command(const Options& options, const CommandInfo& info)
 {
     if (options.command == Command::score)
@@ -320,11 +333,8 @@ void check_command(const Options& options, const CommandInfo& info)
             "gain: expected two policies: -p BASE -p OTHER, found " + std::to_string(options.filter.policies.size()));
     if (options.command == Command::gain && !options.filter.match.empty())
         throw UsageError("--match does not go with gain, which shows both");
-    if (options.command == Command::plot) {
-        check_one_report(options, info.name);
-        if (options.output.empty())
-            throw UsageError("plot: expected a folder: -o DIR");
-    }
+    if (options.command == Command::plot)
+        check_plot(options);
 }
 
 } // namespace

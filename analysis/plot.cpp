@@ -24,16 +24,36 @@ std::string find_gui()
     return "lava-gui";
 }
 
+std::vector<std::string> words_of(const std::string& gui, std::span<const std::filesystem::path> reports,
+    const std::filesystem::path& folder, const PlotChoice& choice)
+{
+    std::vector<std::string> words{gui, "--export", folder.string()};
+    const auto add = [&](const char* option, const std::string& value) {
+        if (!value.empty())
+            words.insert(words.end(), {option, value});
+    };
+    for (const std::string& policy : choice.policies)
+        add("--policy", policy);
+    add("--budget", choice.budget);
+    add("--match", choice.match);
+    add("--baseline", choice.baseline);
+    for (const std::filesystem::path& report : reports)
+        words.push_back(report.string());
+    return words;
+}
+
 } // namespace
 
-int plot(const std::filesystem::path& report, const std::filesystem::path& folder)
+int plot(std::span<const std::filesystem::path> reports, const std::filesystem::path& folder, const PlotChoice& choice)
 {
     const std::string gui = find_gui();
-    const std::string words[] = {gui, "--export", folder.string(), report.string()};
-    char* arguments[] = {const_cast<char*>(words[0].c_str()), const_cast<char*>(words[1].c_str()),
-        const_cast<char*>(words[2].c_str()), const_cast<char*>(words[3].c_str()), nullptr};
+    std::vector<std::string> words = words_of(gui, reports, folder, choice);
+    std::vector<char*> arguments;
+    for (std::string& word : words)
+        arguments.push_back(word.data());
+    arguments.push_back(nullptr);
     pid_t child = 0;
-    const int failure = ::posix_spawnp(&child, gui.c_str(), nullptr, nullptr, arguments, environ);
+    const int failure = ::posix_spawnp(&child, gui.c_str(), nullptr, nullptr, arguments.data(), environ);
     if (failure == ENOENT)
         throw Error("lava-gui, which draws the charts, is neither beside lava-analyze nor on PATH: build it with "
                     "-DLAVA_WITH_GUI=ON");

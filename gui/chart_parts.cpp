@@ -50,6 +50,14 @@ void use_paper_style(QChart& chart)
     chart.legend()->setMarkerShape(QLegend::MarkerShapeFromSeries);
 }
 
+QString short_name(const QString& policy)
+{
+    constexpr qsizetype longest = 26;
+    if (policy.size() <= longest)
+        return policy;
+    return policy.left(longest / 2 - 1) + QStringLiteral("…") + policy.right(longest / 2);
+}
+
 QAbstractAxis* make_axis(const AxisScale& scale, const std::vector<double>& ticks, const QString& title, bool is_share)
 {
     if (!scale.is_logarithmic) {

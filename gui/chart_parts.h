@@ -15,6 +15,9 @@ void use_paper_style(QChart& chart);
 
 QFont chart_font(double point_size, bool is_bold = false);
 
+/// A policy's name for a legend: a long one without its middle.
+QString short_name(const QString& policy);
+
 /// An axis with labels at `ticks` of a logarithmic scale, or at round values of a linear one.
 QAbstractAxis* make_axis(const AxisScale& scale, const std::vector<double>& ticks, const QString& title, bool is_share);
 

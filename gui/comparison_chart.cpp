@@ -23,10 +23,7 @@ QString legend_name(const Curve& curve, const AxisScale& vertical)
     const auto is_hidden = [&](const auto& point) { return !vertical.shows(point.second); };
     if (!curve.points.empty() && std::all_of(curve.points.begin(), curve.points.end(), is_hidden))
         return QStringLiteral("%1 (0 throughout)").arg(curve.name);
-    constexpr qsizetype longest = 26;
-    if (curve.name.size() > longest)
-        return curve.name.left(longest / 2 - 1) + QStringLiteral("…") + curve.name.right(longest / 2);
-    return curve.name;
+    return short_name(curve.name);
 }
 
 QString value_title(const std::vector<Curve>& curves, const Measure& measure, const AxisScale& vertical)

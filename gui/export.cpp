@@ -7,7 +7,9 @@
 #include "base/output_guard.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
+#include <string_view>
 #include <system_error>
 
 namespace lava::gui {
@@ -46,35 +48,62 @@ QString unused_stem(const QString& stem, std::vector<QString>& used)
     return free;
 }
 
+constexpr const char* kinds[] = {".png", ".svg", ".pdf", ".csv"};
+
+std::string file_text(const Picture& picture, std::string_view kind)
+{
+    if (kind == ".csv")
+        return picture.csv;
+    return kind == ".png" ? png_text(picture) : kind == ".svg" ? svg_text(picture) : pdf_text(picture);
+}
+
+/// All of them appear, or none; returns how many files.
+std::size_t write_pictures(const std::vector<Picture>& drawn, const std::filesystem::path& folder,
+    const std::vector<std::filesystem::path>& inputs)
+{
+    std::vector<QString> used;
+    std::vector<std::filesystem::path> files;
+    for (const auto& picture : drawn) {
+        const auto stem = unused_stem(picture.stem, used).toStdString();
+        for (const char* kind : kinds)
+            files.push_back(folder / (stem + kind));
+    }
+    refuse_same_files(files, inputs);
+    std::vector<std::unique_ptr<OutputFile>> outputs; // all are written before any appears
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        outputs.push_back(std::make_unique<OutputFile>(files[i]));
+        outputs.back()->write(file_text(drawn[i / std::size(kinds)], kinds[i % std::size(kinds)]));
+    }
+    for (const auto& output : outputs)
+        output->commit();
+    return files.size();
+}
+
+void make_folder(const std::filesystem::path& folder)
+{
+    std::error_code failure;
+    std::filesystem::create_directories(folder, failure);
+    if (failure)
+        throw Error(folder.string() + ": the folder cannot be made: " + failure.message());
+}
+
 } // namespace
 
 std::size_t export_report(const SharedReport& report, const std::filesystem::path& folder,
     std::optional<std::size_t> policy, std::optional<std::int64_t> budget,
     const std::vector<std::filesystem::path>& inputs)
 {
-    std::error_code failure;
-    std::filesystem::create_directories(folder, failure);
-    if (failure)
-        throw Error(folder.string() + ": the folder cannot be made: " + failure.message());
+    make_folder(folder);
     const auto grid = budget_grid(*report);
-    const auto drawn = pictures(report, policy, budget.value_or(grid[grid.size() / 2]));
-    std::vector<QString> used;
-    std::vector<std::filesystem::path> files;
-    for (const auto& picture : drawn) {
-        const auto stem = unused_stem(picture.stem, used).toStdString();
-        for (const char* kind : {".png", ".svg", ".csv"})
-            files.push_back(folder / (stem + kind));
-    }
-    refuse_same_files(files, inputs);
-    std::vector<std::unique_ptr<OutputFile>> outputs; // all are written before any appears
-    for (std::size_t i = 0; i < files.size(); ++i) {
-        const auto& picture = drawn[i / 3];
-        outputs.push_back(std::make_unique<OutputFile>(files[i]));
-        outputs.back()->write(i % 3 == 0 ? png_text(picture) : i % 3 == 1 ? svg_text(picture) : picture.csv);
-    }
-    for (const auto& output : outputs)
-        output->commit();
-    return files.size();
+    return write_pictures(pictures(report, policy, budget.value_or(grid[grid.size() / 2])), folder, inputs);
+}
+
+std::size_t export_scores(std::vector<ReplayReport> reports, const ScoreChoice& choice,
+    const std::filesystem::path& folder, const std::vector<std::filesystem::path>& inputs)
+{
+    const auto drawn = score_pictures(std::move(reports), choice);
+    make_folder(folder);
+    return write_pictures(drawn, folder, inputs);
 }
 
 } // namespace lava::gui

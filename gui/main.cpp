@@ -10,11 +10,14 @@
 
 #include <QApplication>
 #include <QBuffer>
+#include <QHashFunctions>
 #include <QTemporaryDir>
 
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -91,6 +94,17 @@ int show(const Options& options)
     return QApplication::exec();
 }
 
+int draw_scores(const Options& options)
+{
+    std::vector<ReplayReport> reports;
+    for (const auto& file : options.reports)
+        reports.push_back(read_report(file));
+    const ScoreChoice choice{options.policies, options.budget, options.match, options.baseline};
+    const auto files = export_scores(std::move(reports), choice, options.export_folder, options.reports);
+    std::cout << files << " files in " << options.export_folder.string() << '\n';
+    return 0;
+}
+
 int run(int argc, char** argv)
 {
     const auto options = parse_options(argc, argv);
@@ -98,12 +112,14 @@ int run(int argc, char** argv)
         std::cout << (options.show_help ? help_text() : "lava-gui " + std::string(version()) + "\n");
         return 0;
     }
+    if (options.is_headless())
+        QHashSeed::setDeterministicGlobalSeed(); // QPdfWriter writes its fonts in the order of a hash
     const auto runtime_folder = prepare_qt(options);
     qInstallMessageHandler(tell_only_what_is_fatal);
     QApplication application(argc, argv);
     qInstallMessageHandler(nullptr);
     QApplication::setApplicationName(QStringLiteral("lava-gui"));
-    return show(options);
+    return options.reports.empty() ? show(options) : draw_scores(options);
 }
 
 } // namespace

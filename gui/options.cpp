@@ -10,7 +10,8 @@ namespace {
 
 const QString purpose = QStringLiteral(
     "Shows what KV-cache eviction policies keep, what it costs in the residual stream, and what became of the text.\n"
-    "Opens a report written by lava-replay; with --screenshot or --export it draws without a display and ends.");
+    "Opens a report written by lava-replay; with --screenshot or --export it draws without a display and ends.\n"
+    "Of several reports, --export draws the scores of the model's answers (lava-analyze score).");
 
 QList<QCommandLineOption> known_options()
 {
@@ -18,9 +19,13 @@ QList<QCommandLineOption> known_options()
         {{QStringLiteral("h"), QStringLiteral("help")}, QStringLiteral("print this help")},
         {QStringLiteral("version"), QStringLiteral("print the version")},
         {QStringLiteral("screenshot"), QStringLiteral("write a picture of the window (PNG)"), QStringLiteral("FILE")},
-        {QStringLiteral("export"), QStringLiteral("write all charts as PNG and SVG and their numbers as CSV"),
+        {QStringLiteral("export"), QStringLiteral("write all charts as PNG, SVG and PDF and their numbers as CSV"),
             QStringLiteral("DIR")},
-        {QStringLiteral("policy"), QStringLiteral("policy to show first"), QStringLiteral("NAME")},
+        {QStringLiteral("policy"), QStringLiteral("policy to show first; of several reports those to draw, repeatable"),
+            QStringLiteral("NAME")},
+        {QStringLiteral("baseline"),
+            QStringLiteral("of several reports: policy that the others are compared with, prompt by prompt"),
+            QStringLiteral("NAME")},
         {QStringLiteral("budget"),
             QStringLiteral("budget to show first: entries per KV head on average, P% of the prompt or ratio:r"),
             QStringLiteral("N")},
@@ -45,7 +50,7 @@ void describe(QCommandLineParser& parser)
     parser.setApplicationDescription(purpose);
     parser.addOptions(known_options());
     parser.addPositionalArgument(
-        QStringLiteral("REPORT"), QStringLiteral("report written by lava-replay"), QStringLiteral("[REPORT]"));
+        QStringLiteral("REPORT"), QStringLiteral("report written by lava-replay"), QStringLiteral("[REPORT...]"));
 }
 
 std::optional<std::string> text(const QCommandLineParser& parser, const QString& name)
@@ -98,10 +103,27 @@ std::filesystem::path path(const QCommandLineParser& parser, const QString& name
     return given.value_or("");
 }
 
+/// Several reports are drawn together, by their scores.
+void check_several(const Options& options)
+{
+    const bool several = !options.reports.empty();
+    if (several && options.export_folder.empty())
+        throw UsageError("expected one REPORT, found '" + options.reports[1].string()
+            + "' too; several go with --export, which draws their scores");
+    if (several && (!options.screenshot.empty() || options.tab || options.measure || options.layer))
+        throw UsageError("--screenshot, --tab, --measure and --layer go with one REPORT, found "
+            + std::to_string(options.reports.size()));
+    if (!several && !options.baseline.empty())
+        throw UsageError("--baseline goes with several reports, whose scores --export draws");
+    if (!several && options.policies.size() > 1)
+        throw UsageError("--policy: expected one policy, found '" + options.policies[1] + "' too");
+}
+
 void check(const Options& options)
 {
     if (options.is_headless() && options.report.empty())
         throw UsageError("--screenshot and --export need a REPORT");
+    check_several(options);
     if (options.kv_head && !options.layer)
         throw UsageError("--kv-head needs --layer");
     if (options.report.empty() && (options.policy || options.budget || options.measure || options.layer))
@@ -130,8 +152,12 @@ Options parse_options(int argc, char** argv)
     if (options.show_help || options.show_version)
         return options;
     const auto reports = parser.positionalArguments();
-    if (reports.size() > 1)
-        throw UsageError("expected one REPORT, found '" + reports[1].toStdString() + "' too");
+    for (const auto& report : reports)
+        if (reports.size() > 1)
+            options.reports.emplace_back(report.toStdString());
+    for (const auto& policy : parser.values(QStringLiteral("policy")))
+        options.policies.push_back(policy.toStdString());
+    options.baseline = text(parser, QStringLiteral("baseline")).value_or("");
     options.report = reports.isEmpty() ? std::string() : reports.front().toStdString();
     options.screenshot = path(parser, QStringLiteral("screenshot"));
     options.export_folder = path(parser, QStringLiteral("export"));
@@ -153,7 +179,7 @@ std::string help_text()
     // QCommandLineParser names the program by its full path; design of all our programs: its bare name
     auto text = parser.helpText();
     const auto first_line_end = text.indexOf(QLatin1Char('\n'));
-    text.replace(0, first_line_end, QStringLiteral("Usage: lava-gui [options] [REPORT]"));
+    text.replace(0, first_line_end, QStringLiteral("Usage: lava-gui [options] [REPORT...]"));
     return text.toStdString();
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace lava::gui {
 
@@ -13,9 +14,12 @@ namespace lava::gui {
 struct Options
 {
     std::filesystem::path report; ///< empty: start with an empty window
+    std::vector<std::filesystem::path> reports; ///< several, whose scores are exported; empty: `report` alone, or none
     std::filesystem::path screenshot; ///< empty: none
     std::filesystem::path export_folder; ///< empty: none
     std::optional<std::string> policy, tab, measure;
+    std::vector<std::string> policies; ///< of several reports
+    std::string baseline; ///< of several reports: the policy that the others are compared with; empty: none
     std::optional<BudgetItem> budget;
     std::optional<std::int64_t> layer, kv_head;
     std::string match = "retained"; ///< policies at equal retention, or "nominal": as their rules were given

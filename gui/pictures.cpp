@@ -13,10 +13,15 @@
 
 #include <QBuffer>
 #include <QImage>
+#include <QPageSize>
+#include <QPdfWriter>
 #include <QRegularExpression>
 #include <QSvgGenerator>
 
+#include <algorithm>
+#include <cctype>
 #include <span>
+#include <string_view>
 
 namespace lava::gui {
 
@@ -44,6 +49,21 @@ Table text_table(const Cell& cell, const HeadChoice& choice)
             static_cast<std::int64_t>(position), text.toStdString(), std::int64_t{kept_by[position]}, heads});
     }
     return table;
+}
+
+/// Sets the time of drawing to the first second of 1970, and what is made from it to zeros, so that the same picture
+/// gives the same bytes. Lengths stay, so that the file's table of offsets is right.
+std::string without_time(std::string pdf)
+{
+    constexpr std::string_view date = "/CreationDate (D:", first = "19700101000000", identifiers = "/ID [";
+    if (const auto at = pdf.find(date); at != std::string::npos)
+        pdf.replace(at + date.size(), first.size(), first);
+    if (const auto at = pdf.rfind(identifiers); at != std::string::npos)
+        std::replace_if(
+            pdf.begin() + static_cast<std::ptrdiff_t>(at + identifiers.size()),
+            pdf.begin() + static_cast<std::ptrdiff_t>(std::min(pdf.find(']', at), pdf.size())),
+            [](unsigned char c) { return std::isxdigit(c) != 0; }, '0');
+    return pdf;
 }
 
 } // namespace
@@ -122,6 +142,24 @@ std::string svg_text(const Picture& picture)
     picture.draw(painter, QRectF(QPointF(0, 0), picture.size));
     painter.end();
     return bytes.toStdString();
+}
+
+std::string pdf_text(const Picture& picture)
+{
+    constexpr double points_per_pixel = 72.0 / 96;
+    QByteArray bytes;
+    QBuffer buffer(&bytes);
+    if (!buffer.open(QIODevice::WriteOnly))
+        throw Error(picture.stem.toStdString() + ": the picture could not be encoded as PDF");
+    QPdfWriter writer(&buffer);
+    writer.setPageSize(QPageSize(QSizeF(picture.size) * points_per_pixel, QPageSize::Point, {}, QPageSize::ExactMatch));
+    writer.setPageMargins(QMarginsF());
+    writer.setResolution(96);
+    writer.setTitle(picture.stem);
+    QPainter painter(&writer);
+    picture.draw(painter, QRectF(QPointF(0, 0), picture.size));
+    painter.end();
+    return without_time(bytes.toStdString());
 }
 
 void write_png(const Picture& picture, const std::filesystem::path& file)

@@ -38,6 +38,7 @@ Picture text_picture(
 /// A picture's file as bytes; throws Error.
 std::string png_text(const Picture& picture);
 std::string svg_text(const Picture& picture);
+std::string pdf_text(const Picture& picture); ///< without the time at which it is drawn
 
 /// Each writes by way of an OutputFile; throws Error.
 void write_png(const Picture& picture, const std::filesystem::path& file);

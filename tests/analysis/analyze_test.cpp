@@ -246,7 +246,9 @@ TEST_F(Analyze, RefusesWrongUsageWithStatusTwo)
     expect_refusal("retained report.h5 -p lava", 2, "expected one --policy and one --budget, found 1 and 0");
     expect_refusal("retained report.h5 -p lava -b 6 --format csv", 2, "--format: expected table or json");
     expect_refusal("plot report.h5", 2, "-o DIR");
-    expect_refusal("plot report.h5 lossless.h5 -o charts", 2, "expected one report, found 2");
+    expect_refusal(
+        "plot report.h5 -o charts -p lava", 2, "plot: --policy, --budget, --match and --baseline go with several");
+    expect_refusal("plot report.h5 lossless.h5 -o charts -b 10%,20%", 2, "plot: expected one --budget, found 2");
 }
 
 TEST_F(Analyze, FailsWithStatusOneOnWhatIsNotThere)

@@ -1,4 +1,5 @@
 #include "base/output_file.h"
+#include "tests/analysis/scored_report.h"
 #include "tests/gui/example.h"
 #include "tests/temporary_folder.h"
 
@@ -17,6 +18,7 @@ namespace lava::gui {
 
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
@@ -69,7 +71,7 @@ TEST_F(Program, ExportsChartsThatDecodeAndNumbersThatMatch)
     const auto ended = run({"--export", out.string(), report});
     ASSERT_EQ(ended.status, 0) << ended.err;
     EXPECT_EQ(ended.err, "");
-    int pngs = 0, svgs = 0, csvs = 0;
+    int pngs = 0, svgs = 0, pdfs = 0, csvs = 0;
     for (const auto& entry : std::filesystem::directory_iterator(out)) {
         const auto file = QString::fromStdString(entry.path().string());
         EXPECT_GT(entry.file_size(), 0U) << entry.path();
@@ -79,6 +81,9 @@ TEST_F(Program, ExportsChartsThatDecodeAndNumbersThatMatch)
         } else if (entry.path().extension() == ".svg") {
             ++svgs;
             EXPECT_TRUE(QSvgRenderer(file).isValid()) << entry.path();
+        } else if (entry.path().extension() == ".pdf") {
+            ++pdfs;
+            EXPECT_THAT(file_bytes(entry.path()), AllOf(StartsWith("%PDF-"), HasSubstr("%%EOF"))) << entry.path();
         } else if (entry.path().extension() == ".csv") {
             ++csvs;
         } else {
@@ -87,6 +92,7 @@ TEST_F(Program, ExportsChartsThatDecodeAndNumbersThatMatch)
     }
     EXPECT_EQ(pngs, 8); // loss, survival, and a map and layers of three policies
     EXPECT_EQ(svgs, 8);
+    EXPECT_EQ(pdfs, 8);
     EXPECT_EQ(csvs, 8);
     EXPECT_THAT(file_bytes(out / "budget_map_lava_window=4_B12.csv"),
         HasSubstr(",example,24,lava:window=4,nominal,12,0.5,12,1,0,17\n"));
@@ -99,6 +105,46 @@ TEST_F(Program, ExportsTheSameBytesTwice)
     ASSERT_EQ(run({"--export", (folder / "b").string(), report}).status, 0);
     for (const auto& entry : std::filesystem::directory_iterator(folder / "a"))
         EXPECT_EQ(file_bytes(entry.path()), file_bytes(folder / "b" / entry.path().filename())) << entry.path();
+}
+
+TEST_F(Program, ExportsTheScoresOfSeveralReports)
+{
+    auto needle = scoring_of_question("needle");
+    needle["metric"] = "needle";
+    needle["benchmark"] = "needle";
+    std::vector<std::string> arguments;
+    for (int i = 0; i < 4; ++i) {
+        needle["record"] = {{"length", i < 2 ? 1024 : 2048}, {"depth", 50 * (i % 2)}};
+        const auto by = i < 2 ? scoring_of_question(i == 0 ? "hotpotqa" : "musique") : needle;
+        const auto scored = scored_report(i, by, "red ball", {{"no"}, {"red"}, {"red ball"}});
+        arguments.push_back((folder / scored.file).string());
+        write_report(arguments.back(), scored);
+    }
+    const auto out = folder / "scores";
+    arguments.insert(arguments.end(), {"--baseline", "snapkv", "--budget", "50%", "--export"});
+    auto again = arguments;
+    arguments.push_back(out.string());
+    const auto ended = run(arguments);
+    ASSERT_EQ(ended.status, 0) << ended.err;
+    EXPECT_THAT(ended.out, StartsWith("72 files in "));
+    for (const char* stem :
+        {"score_longbench_hotpotqa_qa_f1", "score_longbench_musique_qa_f1", "score_longbench_all_tasks",
+            "score_needle_needle_rouge_1", "score_needle_needle_word_overlap", "wins_longbench_hotpotqa_qa_f1_P50",
+            "wins_longbench_musique_qa_f1_P50", "wins_longbench_all_tasks_P50", "wins_needle_needle_rouge_1_P50",
+            "wins_needle_needle_word_overlap_P50", "needle_rouge_1_whole_cache", "needle_rouge_1_lava_window=4_P50",
+            "needle_rouge_1_snapkv_window=4_P50", "needle_word_overlap_streaming-llm_P50"})
+        for (const char* kind : {".png", ".svg", ".pdf", ".csv"})
+            EXPECT_TRUE(std::filesystem::exists(out / (std::string(stem) + kind))) << stem << kind;
+    EXPECT_THAT(file_bytes(out / "wins_longbench_all_tasks_P50.csv"), // 1 - 2/3 more than the baseline, twice
+        HasSubstr(
+            ",,,,lava:window=4,nominal,12,50,12,0.5,2,2,1,,,,100,1,snapkv:window=4,0.33333333333333337,,,2,0,0\n"));
+    EXPECT_FALSE(QImage(QString::fromStdString((out / "score_longbench_all_tasks.png").string())).isNull());
+    expect_one_sentence(run({report, arguments.front(), "--export", "x"}), 1,
+        "report.h5: does not say what its answers are scored by: expected a replay");
+    again.push_back((folder / "again").string());
+    ASSERT_EQ(run(again).status, 0);
+    for (const auto& entry : std::filesystem::directory_iterator(out))
+        EXPECT_EQ(file_bytes(entry.path()), file_bytes(folder / "again" / entry.path().filename())) << entry.path();
 }
 
 TEST_F(Program, SvgCarriesTheTextOfTheChart)
@@ -187,7 +233,7 @@ TEST_F(Program, TakesALayerCountedFromTheLast)
 
 TEST_F(Program, HelpAndVersionNeedNoDisplay)
 {
-    EXPECT_THAT(run({"--help"}).out, StartsWith("Usage: lava-gui [options] [REPORT]\nShows "));
+    EXPECT_THAT(run({"--help"}).out, StartsWith("Usage: lava-gui [options] [REPORT...]\nShows "));
     EXPECT_THAT(run({"--version"}).out, StartsWith("lava-gui "));
 }
 
@@ -196,6 +242,8 @@ TEST_F(Program, WrongUsageIsOneSentenceAndTwo)
     expect_one_sentence(run({"--frobnicate"}), 2, "frobnicate");
     expect_one_sentence(run({"--screenshot", "x.png"}), 2, "need a REPORT");
     expect_one_sentence(run({report, report}), 2, "expected one REPORT");
+    expect_one_sentence(run({report, report, "--export", "x", "--tab", "text"}), 2, "go with one REPORT, found 2");
+    expect_one_sentence(run({report, "--export", "x", "--baseline", "lava"}), 2, "--baseline goes with several");
     expect_one_sentence(run({"--budget", "many", "--screenshot", "x.png", report}), 2, "found 'many'");
     expect_one_sentence(
         run({"--budget", "0", "--screenshot", "x.png", report}), 2, "expected at least 1 entry, found '0'");
