@@ -9,7 +9,7 @@ namespace {
 
 /// Lengths of the longest common subsequences of the first i tokens of the first sequence with every beginning of the
 /// second.
-using Row = std::vector<std::uint32_t>; // [second + 1]
+using LengthRow = std::vector<std::uint32_t>; // [second + 1]
 
 class Walker
 {
@@ -25,17 +25,17 @@ public:
 
     CommonWalk walk()
     {
-        back_to(0, Row(j_ + 1));
+        back_to(0, LengthRow(j_ + 1));
         return std::move(walk_);
     }
 
 private:
     /// Walks from (i_, j_) until row `begin`, whose lengths are `row`, or column 0.
-    void back_to(std::size_t begin, Row row)
+    void back_to(std::size_t begin, LengthRow row)
     {
         if (i_ - begin > 1 && i_ - begin > held_ / (j_ + 1)) {
             const std::size_t middle = begin + (i_ - begin) / 2;
-            Row half(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(j_ + 1));
+            LengthRow half(row.begin(), row.begin() + static_cast<std::ptrdiff_t>(j_ + 1));
             for (std::size_t i = begin; i < middle; ++i)
                 next(half, i, [](std::size_t, bool) {});
             back_to(middle, std::move(half));
@@ -53,7 +53,7 @@ private:
 
     /// From the lengths of the first `i` tokens to those of one more, up to column j_. Tells `use` of each column of
     /// differing tokens whether the second's is passed over there.
-    template <typename Use> void next(Row& row, std::size_t i, const Use& use) const
+    template <typename Use> void next(LengthRow& row, std::size_t i, const Use& use) const
     {
         std::uint32_t diagonal = 0;
         for (std::size_t j = 1; j <= j_; ++j) {
