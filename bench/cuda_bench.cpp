@@ -94,7 +94,7 @@ void print_attention(const char* name, cuda::NumberType type, std::int64_t n, st
         1e3 * roof, seconds / roof);
 }
 
-double sum_of_losses(const Workload& workload, const ReplayDevice* device, int threads)
+double sum_of_losses(const Workload& workload, const Device& device, int threads)
 {
     const LayerAttention attention(workload.layers.front(), threads, nullptr, device);
     std::vector<double> sums(workload.policies.size());
@@ -116,10 +116,10 @@ void print_losses(std::int64_t tokens, int threads, int runs)
 {
     constexpr std::int64_t steps = 16, policies = 4, budgets = 64;
     const auto workload = make_workload(synthetic_layers(llama3, tokens, steps), policies, budgets, threads);
-    const auto* const device = replay_device("cuda");
+    const auto& device = device_of("cuda");
     double of_device = 0, of_cpu = 0;
     const auto device_seconds = best_seconds(runs, [&] { of_device = sum_of_losses(workload, device, threads); });
-    const auto cpu_seconds = best_seconds(1, [&] { of_cpu = sum_of_losses(workload, nullptr, threads); });
+    const auto cpu_seconds = best_seconds(1, [&] { of_cpu = sum_of_losses(workload, cpu_device(), threads); });
     std::printf("\nopen-loop losses of a layer, %lld tokens, %d policies x %d budgets, bounds on the CPU in both\n"
                 "cuda %.3f s, %d CPU threads %.3f s: %.1f times; relative difference %.1e\n",
         static_cast<long long>(tokens), static_cast<int>(policies), static_cast<int>(budgets), device_seconds, threads,
@@ -152,7 +152,7 @@ int run(int argc, char** argv)
     if (tokens < 1024 || runs < 1 || threads < 1) {
         throw UsageError("expected --tokens of at least 1024, and at least one run and thread");
     }
-    (void)replay_device("cuda"); // throws where there is none
+    (void)device_of("cuda"); // throws where there is none
     at::set_num_threads(1);
     std::printf("%s\n%-9s %7s %7s %9s %9s %9s %9s %8s\n", cuda::device_name(0).c_str(), "attention", "queries", "keys",
         "ms", "TFLOP/s", "GB/s", "roof ms", "to roof");

@@ -1,10 +1,8 @@
 #include "compute/attention.h"
 
-#ifdef LAVA_WITH_CUDA
-#include "compute/device_attention.h"
-#endif
 #include "compute/cpu/arithmetic.h"
 #include "compute/cpu/tiled_attention.h"
+#include "compute/cuda/device_attention.h"
 #include "compute/linear.h"
 #include "compute/parallel.h"
 
@@ -140,10 +138,8 @@ AttentionResult causal_attention(
     const bool sees_all = window == 0 || window >= k.size(1);
     if (sees_all && q.is_cpu() && q.scalar_type() == at::kFloat && q.size(1) >= fewest_tiled_rows)
         return tiled_attention(q, k, v, column_sums, arithmetic().attention);
-#ifdef LAVA_WITH_CUDA
     if (runs_on_device(q))
         return device_attention(q, k, v, column_sums, window);
-#endif
     const Problem problem = make_problem(q, k, v, window);
     const auto n = problem.n(), kv_heads = problem.kv_heads(), total = k.size(1);
     const auto sums_options = q.options().dtype(at::kDouble);

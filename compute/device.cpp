@@ -1,38 +1,17 @@
 #include "compute/device.h"
 
 #include "base/error.h"
-
-#ifdef LAVA_WITH_CUDA
-#include "compute/cuda/device.h"
-#include "compute/cuda/replay_cuda.h"
-#endif
+#include "compute/cuda/cuda_device.h"
 
 namespace lava {
 
-namespace {
-
-const ReplayDevice* cuda_device()
-{
-#ifdef LAVA_WITH_CUDA
-    if (cuda::device_count() == 0) {
-        throw Error("--device cuda: expected a CUDA device and its driver, found none on this machine");
-    }
-    static const ReplayDevice device{cuda::make_losses, cuda::window_means, cuda::descending_orders};
-    return &device;
-#else
-    throw Error("--device cuda: this program was built without CUDA kernels, which takes a CUDA compiler (nvcc)");
-#endif
-}
-
-} // namespace
-
-const ReplayDevice* replay_device(const std::string& name)
+const Device& device_of(const std::string& name)
 {
     if (name == "cpu") {
-        return nullptr;
+        return cpu_device();
     }
     if (name == "cuda") {
-        return cuda_device();
+        return cuda::cuda_device();
     }
     throw UsageError("--device: expected cpu or cuda, found '" + name + "'");
 }

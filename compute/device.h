@@ -1,11 +1,8 @@
 #pragma once
 
-// What a replay may leave to a GPU: its hot loops, as functions from host memory to host memory in plain C++.
-
-#include "compute/cuda/block.h"
+// What a replay leaves to a device: its hot loops, from host memory to host memory in plain C++.
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,14 +18,8 @@ struct LossSizes
     std::int64_t steps = 0; ///< T
     std::int64_t sliding_window = 0; ///< positions that a step sees, up to its own; 0: all
 
-    LAVA_HOST_DEVICE std::int64_t group() const { return num_heads / num_kv_heads; }
-    LAVA_HOST_DEVICE std::int64_t entries() const { return seq_len + steps; }
-    LAVA_HOST_DEVICE std::int64_t columns() const { return group() * steps; }
-    LAVA_HOST_DEVICE bool sees(std::int64_t step, std::int64_t entry) const
-    {
-        const std::int64_t position = seq_len + step;
-        return entry <= position && (sliding_window == 0 || entry > position - sliding_window);
-    }
+    std::int64_t group() const { return num_heads / num_kv_heads; }
+    std::int64_t columns() const { return group() * steps; }
 };
 
 /// A layer on the host, fp32, contiguous.
@@ -43,38 +34,39 @@ struct LossInputs
     const float* w_o = nullptr; ///< [hidden_size, num_heads * head_dim]
 };
 
-/// [num_kv_heads] ascending, distinct numbers of ranked entries that a head keeps.
-using HeadCounts = std::vector<std::vector<std::int64_t>>;
+/// [sets][num_kv_heads] numbers of ranked entries that each head keeps.
+using SetCounts = std::vector<std::vector<std::int64_t>>;
 
 /// Retained sets that are prefixes of one ranking.
-struct CutRequest
+struct SetRequest
 {
-    const std::uint32_t* ranking = nullptr; ///< [num_kv_heads, N]
-    HeadCounts counts;
-    std::vector<std::int32_t> cut_of; ///< [sets, num_kv_heads] into the head's counts
+    const std::uint32_t* ranking = nullptr; ///< [num_kv_heads, N], every position once per head
+    SetCounts sets;
     bool wants_differences = false;
 };
 
-struct CutLosses
+struct SetLosses
 {
-    std::int64_t most_cuts = 0; ///< of any head; a head with fewer leaves the rest unset
-    std::vector<double> evicted_share; ///< [num_kv_heads, most_cuts, columns] share of the attention that is evicted
-    std::vector<double> head_l1; ///< [num_kv_heads, most_cuts, columns] ||o - ô||_1
-    std::vector<double> head_l2; ///< the same in L2
+    std::vector<double> evicted_share; ///< [sets, num_heads, T] share of the attention that is evicted
+    std::vector<float> head_output_l1; ///< [sets, num_heads, T] ||o - ô||_1
+    std::vector<float> head_output_l2; ///< the same in L2
     std::vector<double> attn_out_l1; ///< [sets, T] ||y - ŷ||_1
     std::vector<double> attn_out_l2; ///< [sets, T]
-    std::vector<float> differences; ///< [num_kv_heads, most_cuts, columns, head_dim] o - ô, where asked for
+    /// o - ô where asked for: head_dim floats of a set's step and a head at (set * T + step) * row_stride + head *
+    /// head_stride
+    std::unique_ptr<float[]> differences;
+    std::int64_t row_stride = 0, head_stride = 0;
 };
 
-/// A layer's attention of the evaluation steps, from which the losses of any retained sets follow. May be used by
-/// several threads at once. CPU twin: replay/losses/head_attention.h and replay/losses/output_projection.h.
-class LossEngine
+/// A layer's attention of the evaluation steps on a device, from which the losses of any retained sets follow. May be
+/// used by several threads at once.
+class LayerEngine
 {
 public:
-    virtual ~LossEngine() = default;
+    virtual ~LayerEngine() = default;
     /// [num_heads, T, head_dim]: outputs with the whole cache.
     virtual std::vector<double> full_outputs() const = 0;
-    virtual CutLosses losses(const CutRequest& request) const = 0;
+    virtual SetLosses losses(const SetRequest& request) const = 0;
 };
 
 /// What a window's queries attend to, fp32, contiguous.
@@ -86,23 +78,30 @@ struct WindowInputs
     std::int64_t sliding_window = 0; ///< positions that a query sees, up to its own; 0: all
 };
 
-/// All of them may be called by several threads at once, and throw Error where the device fails.
-struct ReplayDevice
+/// Where a replay's hot loops run. Every function may be called by several threads at once, spreads its work over
+/// `threads` of the host where it needs them, and throws Error where the device fails.
+class Device
 {
-    std::function<std::unique_ptr<LossEngine>(const LossInputs&)> make_losses;
+public:
+    virtual ~Device() = default;
 
-    /// [num_heads, seq_len]: mean over the window of the causal attention probabilities. CPU twin:
-    /// replay/scores/window_means.h.
-    std::function<std::vector<float>(const WindowInputs&)> window_means;
+    /// What `inputs` points to must outlive the result.
+    virtual std::unique_ptr<LayerEngine> attend(const LossInputs& inputs, int threads) const = 0;
 
-    /// [heads, count]: order of each head's values [heads, count], largest first, equal values by index; no NaN. CPU
-    /// twin: descending_order() in replay/retention.h.
-    std::function<std::vector<std::uint32_t>(const float* values, std::int64_t heads, std::int64_t count)>
-        descending_orders;
+    /// means [num_heads, seq_len - window]: mean over the window of the causal attention probabilities, without the
+    /// window's own columns.
+    virtual void window_means(const WindowInputs& inputs, int threads, float* means) const = 0;
+
+    /// orders [heads, count]: order of each head's values [heads, count], largest first, equal values by index; no NaN.
+    virtual void descending_orders(
+        const float* values, std::int64_t heads, std::int64_t count, std::uint32_t* orders) const = 0;
 };
 
-/// Of "cuda"; null for "cpu", whose arithmetic is the replay's own. Throws UsageError for another name, Error where
-/// there is no such device or the program was built without its kernels.
-const ReplayDevice* replay_device(const std::string& name);
+/// This processor.
+const Device& cpu_device();
+
+/// "cpu" or "cuda". Throws UsageError for another name, Error where there is no such device or the program was built
+/// without its kernels.
+const Device& device_of(const std::string& name);
 
 } // namespace lava

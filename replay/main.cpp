@@ -86,7 +86,7 @@ void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayComma
 ReplayReport replay_trace(const ReplayCommand& command)
 {
     at::set_num_threads(1); // replay() has its own threads
-    const auto* const device = replay_device(command.device);
+    const auto& device = device_of(command.device);
     const Trace trace(command.trace);
     std::optional<Decoder> model;
     if (!command.model.empty()) {

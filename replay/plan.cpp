@@ -87,7 +87,7 @@ BudgetRequest request_for(const Run& run, const Budget& budget, const TraceInfo&
 }
 
 // One layer's scores, sorted: for all budgets, or for each.
-void rank_layer_of(Run& run, const LayerInputs& inputs, const TraceInfo& info, const ReplayDevice* device)
+void rank_layer_of(Run& run, const LayerInputs& inputs, const TraceInfo& info, const Device& device)
 {
     const auto& name = run.spec.canonical;
     const auto scores = run.policy->score(inputs.seen_by(name, run.policy->query_rows()));

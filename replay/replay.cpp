@@ -124,8 +124,7 @@ void leave_rankings(const ReplayReport& report, std::int64_t layer)
 }
 
 // A layer's losses of every policy at every budget; `threads` share the work over heads, then over policies.
-void measure_layer(
-    const LayerView& view, ReplayReport& report, const Decoder* model, int threads, const ReplayDevice* device)
+void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* model, int threads, const Device& device)
 {
     const auto& shape = report.trace.shape;
     const LayerAttention attention(view, threads, model, device);

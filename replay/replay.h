@@ -29,7 +29,7 @@ struct ReplayOptions
     BudgetMatch match = BudgetMatch::nominal;
     bool verify = true; ///< check the trace against itself before any loss is computed
     const Decoder* model = nullptr; ///< the trace's model, for the losses of layer outputs; null: without them
-    const ReplayDevice* device = nullptr; ///< does the hot loops; null: this processor
+    std::reference_wrapper<const Device> device = cpu_device(); ///< does the hot loops
 };
 
 /// What a replay tells while it runs. Notes are sentences for stderr; `step` is called once per layer and pass.

@@ -3,7 +3,7 @@
 // Attention of the evaluation steps to one layer's entries: logits and exponentials, in double, as on the CPU
 // (compute/cpu/kernels/attention_weights.h): an error here would be in every loss.
 
-#include "compute/device.h"
+#include "compute/cuda/sizes.h"
 
 #include <cmath>
 
@@ -15,7 +15,7 @@ struct EntryLogits
     static constexpr int threads = 256;
     static constexpr int side = 16; ///< entries, and columns at a time, of a tile
 
-    LossSizes sizes;
+    Sizes sizes;
     const float* keys; ///< [num_kv_heads, entries, head_dim]
     const float* queries; ///< [num_kv_heads, columns, head_dim]
     double* logits; ///< [num_kv_heads, entries, columns], -infinity where the step does not see the entry
@@ -137,7 +137,7 @@ struct EntryWeights
 {
     static constexpr int threads = 256;
 
-    LossSizes sizes;
+    Sizes sizes;
     const double* logits; ///< [num_kv_heads, entries, columns]
     const double* maxima; ///< [num_kv_heads, columns]
     float* weights; ///< as the logits

@@ -15,7 +15,7 @@ struct CutMasses
 {
     static constexpr int threads = 64;
 
-    LossSizes sizes;
+    Sizes sizes;
     CutTables tables;
     const double* masses; ///< [pieces, columns]
     double* kept; ///< [num_kv_heads, most_cuts, columns]
@@ -59,7 +59,7 @@ private:
 /// What the kernels of differences share.
 struct CutSums
 {
-    LossSizes sizes;
+    Sizes sizes;
     CutTables tables;
     const float* sums; ///< [pieces, columns, head_dim]
     const double* kept_mass; ///< [num_kv_heads, most_cuts, columns]
@@ -106,7 +106,7 @@ struct CutDifferences
 
     template <typename Block> LAVA_DEVICE void operator()(const Block& block) const
     {
-        const LossSizes& sizes = data.sizes;
+        const Sizes& sizes = data.sizes;
         const std::int64_t dim = block.index() % dim_tiles() * threads + block.thread();
         const std::int64_t column = block.index() / dim_tiles() % sizes.columns();
         const std::int64_t head = block.index() / dim_tiles() / sizes.columns();

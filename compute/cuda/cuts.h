@@ -38,7 +38,7 @@ struct HostCuts
     std::vector<std::int64_t> cuts, ends, first_piece;
     std::vector<Piece> pieces;
 
-    HostCuts(const LossSizes& sizes, const std::vector<std::vector<std::int64_t>>& counts)
+    HostCuts(const Sizes& sizes, const std::vector<std::vector<std::int64_t>>& counts)
     {
         for (const auto& of_head : counts) {
             cuts.push_back(static_cast<std::int64_t>(of_head.size()));

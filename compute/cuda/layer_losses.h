@@ -6,6 +6,7 @@
 #include "compute/cuda/cut_differences.h"
 #include "compute/cuda/piece_sums.h"
 #include "compute/cuda/product_norms.h"
+#include "compute/head_cuts.h"
 
 #include <algorithm>
 #include <mutex>
@@ -19,8 +20,11 @@ template <typename T> std::int64_t size_of(const std::vector<T>& values)
     return static_cast<std::int64_t>(values.size());
 }
 
-/// Threads take turns.
-template <typename Machine> class LayerLosses : public LossEngine
+/// [num_kv_heads] ascending, distinct numbers of ranked entries that a head keeps.
+using HeadCounts = std::vector<std::vector<std::int64_t>>;
+
+/// A layer's losses by kernels. Threads take turns.
+template <typename Machine> class LayerLosses : public LayerEngine
 {
 public:
     LayerLosses(const Machine& machine, const LossInputs& inputs)
@@ -52,30 +56,44 @@ public:
         return outputs;
     }
 
-    CutLosses losses(const CutRequest& request) const override
+    SetLosses losses(const SetRequest& request) const override
     {
+        const SetCuts set_cuts(request.sets, sizes_.num_kv_heads);
         const std::lock_guard<std::mutex> lock(mutex_);
-        const Sweep sweep(*this, request.ranking, request.counts);
-        const auto rows = sizes_.num_kv_heads * sweep.cuts.most_cuts * sizes_.columns();
-        const auto l1 = machine_.template make<double>(rows), l2 = machine_.template make<double>(rows);
-        machine_.launch(DifferenceNorms{rows, sizes_.head_dim, sweep.differences.data(), l1.data(), l2.data()});
-        CutLosses losses;
-        losses.most_cuts = sweep.cuts.most_cuts;
-        losses.head_l1 = machine_.copy_out(l1);
-        losses.head_l2 = machine_.copy_out(l2);
-        losses.evicted_share = machine_.copy_out(sweep.evicted_mass);
-        const auto kept = machine_.copy_out(sweep.kept_mass);
-        std::transform(losses.evicted_share.begin(), losses.evicted_share.end(), kept.begin(),
-            losses.evicted_share.begin(), [](double evicted, double rest) { return evicted / (evicted + rest); });
-        project(sweep, request, losses);
+        const Sweep sweep(*this, request.ranking, set_cuts.counts);
+        SetLosses losses;
+        place_head_losses(sweep, set_cuts, losses);
+        project(sweep, set_cuts.cut_of, losses);
         if (request.wants_differences) {
-            losses.differences = machine_.copy_out(sweep.differences);
+            place_differences(sweep, set_cuts, losses);
         }
         return losses;
     }
 
 private:
     template <typename T> using Array = typename Machine::template Array<T>;
+
+    /// The different cuts of every head, and which of them each set has.
+    struct SetCuts
+    {
+        HeadCounts counts;
+        std::vector<std::int32_t> cut_of; // [sets, num_kv_heads] into the head's counts
+
+        SetCuts(const SetCounts& sets, std::int64_t num_kv_heads)
+            : cut_of(sets.size() * static_cast<std::size_t>(num_kv_heads))
+        {
+            const auto heads = static_cast<std::size_t>(num_kv_heads);
+            for (std::size_t head = 0; head < heads; ++head) {
+                auto cuts = head_cuts(sets, head);
+                for (std::size_t cut = 0; cut < cuts.sets.size(); ++cut) {
+                    for (const auto set : cuts.sets[cut]) {
+                        cut_of[set * heads + head] = static_cast<std::int32_t>(cut);
+                    }
+                }
+                counts.push_back(std::move(cuts.counts));
+            }
+        }
+    };
 
     /// One ranking of every head and its cuts: what is kept and evicted at each.
     struct Sweep
@@ -159,11 +177,60 @@ private:
         return order;
     }
 
-    /// Norms of what the heads' differences add up to in the residual stream.
-    void project(const Sweep& sweep, const CutRequest& request, CutLosses& losses) const
+    /// Calls place(to, from, count) with the first column of a set's KV head [sets, num_heads, T] and of the cut that
+    /// it has [num_kv_heads, most_cuts, columns].
+    template <typename Place> void for_each_cut_of(const Sweep& sweep, const SetCuts& cuts, const Place& place) const
     {
-        const auto sets = size_of(request.cut_of) / sizes_.num_kv_heads;
-        const auto cut_of = machine_.copy_in(request.cut_of);
+        const auto heads = sizes_.num_kv_heads, columns = sizes_.columns();
+        for (std::size_t i = 0; i < cuts.cut_of.size(); ++i) {
+            const auto at = static_cast<std::int64_t>(i);
+            place(at * columns, (at % heads * sweep.cuts.most_cuts + cuts.cut_of[i]) * columns, columns);
+        }
+    }
+
+    void place_head_losses(const Sweep& sweep, const SetCuts& cuts, SetLosses& losses) const
+    {
+        const auto rows = sizes_.num_kv_heads * sweep.cuts.most_cuts * sizes_.columns();
+        const auto l1 = machine_.template make<double>(rows), l2 = machine_.template make<double>(rows);
+        machine_.launch(DifferenceNorms{rows, sizes_.head_dim, sweep.differences.data(), l1.data(), l2.data()});
+        const auto of_l1 = machine_.copy_out(l1), of_l2 = machine_.copy_out(l2);
+        const auto evicted = machine_.copy_out(sweep.evicted_mass), kept = machine_.copy_out(sweep.kept_mass);
+        const auto size = cuts.cut_of.size() * static_cast<std::size_t>(sizes_.columns());
+        losses.evicted_share.resize(size);
+        losses.head_output_l1.resize(size);
+        losses.head_output_l2.resize(size);
+        for_each_cut_of(sweep, cuts, [&](std::int64_t to, std::int64_t from, std::int64_t count) {
+            for (std::int64_t i = 0; i < count; ++i) {
+                const auto at = static_cast<std::size_t>(to + i), of = static_cast<std::size_t>(from + i);
+                losses.evicted_share[at] = evicted[of] / (evicted[of] + kept[of]);
+                losses.head_output_l1[at] = static_cast<float>(of_l1[of]);
+                losses.head_output_l2[at] = static_cast<float>(of_l2[of]);
+            }
+        });
+    }
+
+    void place_differences(const Sweep& sweep, const SetCuts& cuts, SetLosses& losses) const
+    {
+        const auto dim = sizes_.head_dim, steps = sizes_.steps;
+        const auto differences = machine_.copy_out(sweep.differences);
+        losses.head_stride = dim;
+        losses.row_stride = sizes_.num_heads * dim;
+        losses.differences.reset(new float[cuts.cut_of.size() * static_cast<std::size_t>(sizes_.columns() * dim)]);
+        for_each_cut_of(sweep, cuts, [&](std::int64_t to, std::int64_t from, std::int64_t count) {
+            for (std::int64_t i = 0; i < count; ++i) { // to + i: [sets, num_heads, T]
+                const auto step = (to + i) % steps, head = (to + i) / steps % sizes_.num_heads;
+                const auto set = (to + i) / steps / sizes_.num_heads;
+                std::copy_n(differences.data() + (from + i) * dim, dim,
+                    losses.differences.get() + (set * steps + step) * losses.row_stride + head * dim);
+            }
+        });
+    }
+
+    /// Norms of what the heads' differences add up to in the residual stream.
+    void project(const Sweep& sweep, const std::vector<std::int32_t>& cuts, SetLosses& losses) const
+    {
+        const auto sets = size_of(cuts) / sizes_.num_kv_heads;
+        const auto cut_of = machine_.copy_in(cuts);
         ProductNorms product{
             sizes_, sets, sweep.cuts.most_cuts, cut_of.data(), sweep.differences.data(), w_o_.data(), nullptr, nullptr};
         const auto of_tiles = product.column_tiles() * product.rows();
@@ -182,7 +249,7 @@ private:
 
     mutable std::mutex mutex_;
     Machine machine_;
-    LossSizes sizes_;
+    Sizes sizes_;
     Array<float> values_; // [num_kv_heads, entries, head_dim]
     Array<float> w_o_;
     Array<double> logits_; // [num_kv_heads, entries, columns]

@@ -12,7 +12,7 @@ struct PieceSums
     static constexpr int tile_columns = 32, tile_dims = 64; ///< of a block
     static constexpr int batch = 32; ///< entries in shared memory at a time
 
-    LossSizes sizes;
+    Sizes sizes;
     std::int64_t num_pieces;
     const Piece* pieces;
     const std::uint32_t* order; ///< [num_kv_heads, entries]

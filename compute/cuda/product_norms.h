@@ -14,7 +14,7 @@ struct ProductNorms
     static constexpr int tile = 128; ///< rows, and columns, of a block
     static constexpr int depth = 8; ///< of the factors in shared memory at a time
 
-    LossSizes sizes;
+    Sizes sizes;
     std::int64_t sets, most_cuts;
     const std::int32_t* cut_of; ///< [sets, num_kv_heads]
     const float* differences; ///< [num_kv_heads, most_cuts, columns, head_dim]

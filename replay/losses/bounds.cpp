@@ -2,7 +2,7 @@
 
 #include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
-#include "replay/retention.h"
+#include "compute/cpu/descending_order.h"
 
 #include <ATen/ATen.h>
 

@@ -29,10 +29,10 @@ class LayerAttention
 {
 public:
     /// `layer` must have its loss part (has_losses()) and outlive this. `threads` share the work over heads. With the
-    /// `model`, which must outlive this too, the layer's output is compared as well; it needs resid_mid and mlp_out. A
-    /// `device` does the work but for the bounds' maxima and the model's; null: this processor.
+    /// `model`, which must outlive this too, the layer's output is compared as well; it needs resid_mid and mlp_out.
+    /// The `device` does the work but for the bounds' maxima and the model's.
     explicit LayerAttention(
-        const LayerView& layer, int threads = 1, const Decoder* model = nullptr, const ReplayDevice* device = nullptr);
+        const LayerView& layer, int threads = 1, const Decoder* model = nullptr, const Device& device = cpu_device());
     ~LayerAttention();
 
     const LayerNorms& norms() const;

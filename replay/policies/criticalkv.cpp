@@ -2,7 +2,7 @@
 
 #include "replay/division/allocation.h"
 #include "replay/division/allocation_kvpress.h"
-#include "replay/retention.h"
+#include "compute/cpu/descending_order.h"
 #include "replay/scores/projected_norms.h"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 #include "replay/scores/defensive.h"
 
-#include "replay/retention.h"
+#include "compute/cpu/descending_order.h"
 #include "replay/scores/projected_norms.h"
 
 #include <ATen/ATen.h>

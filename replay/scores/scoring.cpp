@@ -46,7 +46,7 @@ at::Tensor row_norms(const LayerView& layer, int threads)
 } // namespace
 
 LayerInputs::LayerInputs(
-    const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads, const ReplayDevice* device)
+    const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope, int threads, const Device& device)
     : layer_(layer)
     , shared_(std::make_shared<Shared>(layer, query_rows, threads, device))
     , rope_(std::move(rope))

@@ -20,9 +20,9 @@ class LayerInputs
 {
 public:
     /// `layer` must outlive this. `query_rows`: the most window queries that any policy will ask for. `threads` share
-    /// the work on the window's attention, or the `device` does it.
+    /// the `device`'s work on the window's attention.
     LayerInputs(const LayerView& layer, std::int64_t query_rows, RotaryEmbedding rope = {}, int threads = 1,
-        const ReplayDevice* device = nullptr);
+        const Device& device = cpu_device());
 
     std::int64_t layer() const { return layer_.layer; }
     const ModelShape& shape() const { return layer_.shape; }
@@ -72,7 +72,7 @@ private:
     /// What several policies ask a layer for, as far as it has been asked for.
     struct Shared
     {
-        Shared(const LayerView& of, std::int64_t rows_asked_for, int shared_by, const ReplayDevice* done_by)
+        Shared(const LayerView& of, std::int64_t rows_asked_for, int shared_by, const Device& done_by)
             : layer(of)
             , query_rows(rows_asked_for)
             , threads(shared_by)
@@ -82,7 +82,7 @@ private:
         const LayerView& layer;
         std::int64_t query_rows;
         int threads;
-        const ReplayDevice* device; // null: this processor
+        const Device& device;
         std::mutex mutex; // of what follows
         at::Tensor rows; // [num_heads, query_rows, seq_len]
         std::map<std::int64_t, at::Tensor> means; // by window: [num_heads, seq_len - window]

@@ -127,7 +127,7 @@ class DeviceReplay : public OnDevice
 protected:
     DeviceReplay() { synthesize_trace(testing::small_options(), trace_); }
 
-    ReplayReport run(const ReplayDevice* device) const
+    ReplayReport run(const Device& device) const
     {
         ReplayOptions options;
         for (const auto* policy : {"snapkv", "lava", "h2o", "streaming-llm", "tova"}) {
@@ -146,7 +146,7 @@ protected:
 
 TEST_P(DeviceReplay, ReportsWhatTheCpuReports)
 {
-    const auto expected = run(nullptr), found = run(device());
+    const auto expected = run(cpu_device()), found = run(device());
     ASSERT_EQ(found.policies.size(), expected.policies.size());
     EXPECT_LE(testing::relative_difference(found.norms.attn_out_l1.data(), expected.norms.attn_out_l1), 1e-5);
     for (std::size_t i = 0; i < expected.policies.size(); ++i) {
@@ -163,9 +163,9 @@ INSTANTIATE_TEST_SUITE_P(Devices, DeviceReplay, ::testing::Values("emulated", "c
 
 TEST(ReplayDevices, AreRefusedByName)
 {
-    EXPECT_EQ(replay_device("cpu"), nullptr);
+    EXPECT_EQ(&device_of("cpu"), &cpu_device());
     EXPECT_THAT(
-        [] { (void)replay_device("tpu"); }, ThrowsMessage<UsageError>(HasSubstr("expected cpu or cuda, found 'tpu'")));
+        [] { (void)device_of("tpu"); }, ThrowsMessage<UsageError>(HasSubstr("expected cpu or cuda, found 'tpu'")));
 }
 
 } // namespace

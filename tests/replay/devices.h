@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "compute/cuda/machine_functions.h"
+#include "compute/cuda/machine_device.h"
 #include "compute/device.h"
 #include "tests/emulated_machine.h"
 
@@ -13,17 +13,9 @@
 namespace lava::testing {
 
 /// The CUDA kernels, run on the CPU.
-inline ReplayDevice emulated_device(cuda::testing::Order order)
+inline cuda::MachineDevice<cuda::testing::EmulatedMachine> emulated_device(cuda::testing::Order order)
 {
-    using Machine = cuda::testing::EmulatedMachine;
-    const Machine machine(order);
-    return {[=](const LossInputs& inputs) -> std::unique_ptr<LossEngine> {
-                return std::make_unique<cuda::LayerLosses<Machine>>(machine, inputs);
-            },
-        [=](const WindowInputs& inputs) { return cuda::window_means_on(machine, inputs); },
-        [=](const float* values, std::int64_t heads, std::int64_t count) {
-            return cuda::descending_orders_on(machine, values, heads, count);
-        }};
+    return cuda::MachineDevice(cuda::testing::EmulatedMachine(order));
 }
 
 /// "cpu", the emulation with threads and blocks in order and in reverse order, and "cuda".
@@ -38,11 +30,11 @@ class OnDevice : public ::testing::TestWithParam<std::string>
 protected:
     void SetUp() override
     {
-        static const ReplayDevice emulated = emulated_device(cuda::testing::Order::ascending);
-        static const ReplayDevice reversed = emulated_device(cuda::testing::Order::descending);
+        static const auto emulated = emulated_device(cuda::testing::Order::ascending);
+        static const auto reversed = emulated_device(cuda::testing::Order::descending);
         if (GetParam() != "emulated" && GetParam() != "reversed") {
             try {
-                device_ = replay_device(GetParam());
+                device_ = &device_of(GetParam());
             } catch (const Error& error) {
                 GTEST_SKIP() << error.what();
             }
@@ -51,11 +43,10 @@ protected:
         }
     }
 
-    /// Null: this processor.
-    const ReplayDevice* device() const { return device_; }
+    const Device& device() const { return *device_; }
 
 private:
-    const ReplayDevice* device_ = nullptr;
+    const Device* device_ = nullptr; // set before any test runs
 };
 
 } // namespace lava::testing

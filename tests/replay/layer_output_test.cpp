@@ -39,7 +39,7 @@ at::Tensor attention_output(const LayerView& layer, const at::Tensor& kept)
 
 /// Checks loss 4 of a layer when each head keeps `count` entries of a ranking.
 void expect_layer_output(
-    const Trace& trace, const Decoder& decoder, std::int64_t layer, std::int64_t count, const ReplayDevice* device)
+    const Trace& trace, const Decoder& decoder, std::int64_t layer, std::int64_t count, const Device& device)
 {
     const auto view = trace.layer(layer);
     const auto heads = view.shape.num_kv_heads;

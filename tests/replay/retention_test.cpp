@@ -1,5 +1,7 @@
 #include "replay/retention.h"
 
+#include "compute/cpu/descending_order.h"
+
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 

@@ -219,7 +219,7 @@ TEST(SlidingWindow, MeansOfTheAttentionAreZeroWhereNoQuerySees)
     for (const std::int64_t window : {40, 60, 175}) {
         const auto layer = layer_of(window, 2);
         const auto expected = attention_within(layer, 32).mean(1).narrow(1, 0, tokens - 32);
-        for (const auto& found : {window_means(layer, 32), window_means(layer, 32, 1, &emulated)}) {
+        for (const auto& found : {window_means(layer, 32), window_means(layer, 32, 1, emulated)}) {
             EXPECT_LE(deviation(found, expected), 1e-5) << window;
             EXPECT_TRUE(at::equal(found == 0, expected == 0)) << window;
         }

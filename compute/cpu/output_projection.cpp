@@ -1,28 +1,25 @@
-#include "replay/losses/output_projection.h"
+#include "compute/cpu/output_projection.h"
 
 #include "compute/cpu/arithmetic.h"
-
-#include <ATen/ATen.h>
 
 #include <algorithm>
 
 namespace lava {
 
-OutputProjection::OutputProjection(const LayerView& layer)
-    : columns_(layer.shape.hidden_size)
+OutputProjection::OutputProjection(const LossInputs& inputs)
+    : columns_(inputs.sizes.hidden_size)
 {
-    const auto& shape = layer.shape;
-    const auto dim = padded(shape.head_dim);
-    inner_ = shape.num_heads * dim;
+    const auto& sizes = inputs.sizes;
+    const auto dim = padded(sizes.head_dim);
+    inner_ = sizes.num_heads * dim;
     row_stride_ = inner_ + lane_multiple; // rows a power of two apart would share the same few lines of the cache
     const auto width = kernels().panel_columns;
     panels_.resize(static_cast<std::size_t>((columns_ + width - 1) / width * width * inner_));
-    const auto w_o = layer.w_o.contiguous();
-    const auto* weight = w_o.const_data_ptr<float>(); // [hidden_size, num_heads, head_dim]
+    const auto* weight = inputs.w_o; // [hidden_size, num_heads, head_dim]
     for (std::int64_t column = 0; column < columns_; ++column) {
         auto* to = panels_.data() + column / width * width * inner_ + column % width;
-        for (std::int64_t head = 0; head < shape.num_heads; ++head) {
-            for (std::int64_t i = 0; i < shape.head_dim; ++i) {
+        for (std::int64_t head = 0; head < sizes.num_heads; ++head) {
+            for (std::int64_t i = 0; i < sizes.head_dim; ++i) {
                 to[(head * dim + i) * width] = *weight++;
             }
         }

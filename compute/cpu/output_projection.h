@@ -1,6 +1,6 @@
 #pragma once
 
-#include "traces/layer_view.h"
+#include "compute/device.h"
 
 #include <cstdint>
 #include <vector>
@@ -8,11 +8,11 @@
 namespace lava {
 
 /// A layer's W_O, laid out for norms of products with it. Rows are [num_heads, dim], each head's head_dim padded to dim
-/// (compute/cpu/kernels) with zeros, and row_stride apart.
+/// with zeros, and row_stride apart.
 class OutputProjection
 {
 public:
-    explicit OutputProjection(const LayerView& layer);
+    explicit OutputProjection(const LossInputs& inputs);
 
     std::int64_t row_stride() const { return row_stride_; }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "traces/layer_view.h"
+#include "compute/device.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -31,11 +31,15 @@ struct HeadAttention
     at::Tensor queries; ///< [columns, head_dim]
 
     /// First of the entries that a step sees.
-    std::int64_t first_seen_by(std::int64_t step) const { return first_seen(prompt + step, sliding_window); }
+    std::int64_t first_seen_by(std::int64_t step) const
+    {
+        const auto past = prompt + step + 1 - sliding_window;
+        return sliding_window == 0 || past < 0 ? 0 : past;
+    }
 };
 
-/// `layer` must outlive the result.
-HeadAttention attend(const LayerView& layer, std::int64_t kv_head);
+/// What `inputs` points to must outlive the result.
+HeadAttention attend_head(const LossInputs& inputs, std::int64_t kv_head);
 
 /// [columns, dim]: outputs with the whole cache.
 std::vector<double> full_output(const HeadAttention& head);

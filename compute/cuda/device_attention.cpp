@@ -1,4 +1,4 @@
-#include "compute/device_attention.h"
+#include "compute/cuda/device_attention.h"
 
 #include "compute/cuda/attention.h"
 

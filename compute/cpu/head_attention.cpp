@@ -1,4 +1,4 @@
-#include "replay/losses/head_attention.h"
+#include "compute/cpu/head_attention.h"
 
 #include "compute/cpu/arithmetic.h"
 
@@ -18,11 +18,16 @@ double logit_scale(const HeadAttention& head)
     return 1.0 / std::sqrt(static_cast<double>(head.head_dim));
 }
 
+at::Tensor rows_at(const float* data, std::int64_t rows, std::int64_t columns)
+{
+    return at::from_blob(const_cast<float*>(data), {rows, columns}, at::kFloat); // which is only read
+}
+
 // [rows, head_dim] -> [rows, dim]: the tensor itself where it is as wide.
 at::Tensor padded_rows(const at::Tensor& rows, std::int64_t dim)
 {
     if (rows.size(1) == dim) {
-        return rows.contiguous();
+        return rows;
     }
     auto wide = at::zeros({rows.size(0), dim});
     wide.narrow(1, 0, rows.size(1)).copy_(rows);
@@ -127,22 +132,23 @@ std::vector<double> output_over(const HeadAttention& head, std::span<const std::
 
 } // namespace
 
-HeadAttention attend(const LayerView& layer, std::int64_t kv_head)
+HeadAttention attend_head(const LossInputs& inputs, std::int64_t kv_head)
 {
-    const auto group = layer.shape.group_size();
+    const auto& sizes = inputs.sizes;
+    const auto of_prompt = kv_head * sizes.seq_len * sizes.head_dim, of_steps = kv_head * sizes.steps * sizes.head_dim;
     HeadAttention head;
-    head.prompt = layer.seq_len;
-    head.sliding_window = layer.sliding_window;
-    head.steps = layer.eval_len;
-    head.columns = group * layer.eval_len;
+    head.prompt = sizes.seq_len;
+    head.sliding_window = sizes.sliding_window;
+    head.steps = sizes.steps;
+    head.columns = sizes.columns();
     head.column_stride = padded(head.columns);
-    head.head_dim = layer.shape.head_dim;
+    head.head_dim = sizes.head_dim;
     head.dim = padded(head.head_dim);
-    head.values = padded_rows(layer.v[kv_head], head.dim);
-    head.decode_values = padded_rows(layer.v_eval[kv_head], head.dim);
-    head.keys = layer.k[kv_head].contiguous();
-    head.decode_keys = layer.k_eval[kv_head].contiguous();
-    head.queries = layer.q_eval.narrow(0, kv_head * group, group).reshape({head.columns, head.head_dim}).contiguous();
+    head.keys = rows_at(inputs.k + of_prompt, sizes.seq_len, sizes.head_dim);
+    head.decode_keys = rows_at(inputs.k_eval + of_steps, sizes.steps, sizes.head_dim);
+    head.values = padded_rows(rows_at(inputs.v + of_prompt, sizes.seq_len, sizes.head_dim), head.dim);
+    head.decode_values = padded_rows(rows_at(inputs.v_eval + of_steps, sizes.steps, sizes.head_dim), head.dim);
+    head.queries = rows_at(inputs.q_eval + kv_head * head.columns * sizes.head_dim, head.columns, sizes.head_dim);
 
     const auto logits = all_logits(head);
     const auto entries = head.prompt + head.steps;
