@@ -1,7 +1,7 @@
 #include "analysis/report_scores.h"
 
-#include "analysis/closed_loop_statistics.h"
 #include "analysis/score_parts.h"
+#include "analysis/scoring.h"
 #include "base/error.h"
 #include "base/program.h"
 
@@ -42,12 +42,12 @@ std::vector<std::string> texts_at(const ReplayReport& report, const json& scorin
 
 json scoring_json(const ReplayReport& report)
 {
-    const json tokenization = json::parse(report.trace.tokenization, nullptr, false);
-    if (tokenization.is_object() && tokenization.contains("scoring") && tokenization["scoring"].is_object())
-        return tokenization["scoring"];
-    throw Error(report.file
-        + ": does not say what its answers are scored by: expected a replay of a prompt that lava-prompts --benchmark "
-          "made and lava-capture --prompts recorded");
+    json scoring = recorded_scoring(report.trace);
+    if (scoring.is_null())
+        throw Error(report.file
+            + ": does not say what its answers are scored by: expected a replay of a prompt that lava-prompts "
+              "--benchmark made and lava-capture --prompts recorded");
+    return scoring;
 }
 
 const Metric& metric_of(const ReplayReport& report, const std::string& name)
@@ -84,6 +84,25 @@ ReportScoring scoring_of(const ReplayReport& report, const std::string& metric)
     return scoring;
 }
 
+const std::string& answer_text(const Cell& cell)
+{
+    dense_answer_text(cell.report); // a report has the texts of all its answers or of none
+    return cell.replay().closed_loop.generated_texts[cell.budget];
+}
+
+const std::string& dense_answer_text(const ReplayReport& report)
+{
+    const ClosedLoopDense& dense = report.closed_loop;
+    if (dense.generated_ids.empty())
+        throw Error(
+            report.file + ": holds no answers of the model: expected a replay with lava-replay --closed-loop --free");
+    if (!dense.generated_text)
+        throw Error(report.file
+            + ": holds answers without their text: expected a replay by lava-replay --closed-loop --free of this "
+              "version, with a --model that has a tokenizer");
+    return *dense.generated_text;
+}
+
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring)
 {
     if (std::string_view(scoring.metric->name) == "needle_rouge_1")
@@ -109,27 +128,24 @@ const ReportScoring& ReportScores::scoring(const ReplayReport& report)
 
 double ReportScores::of(const Cell& cell, const Metric& metric)
 {
-    return score(cell.report, metric, answer(cell));
+    return score(cell.report, metric, answer_text(cell));
 }
 
 double ReportScores::of_dense(const ReplayReport& report, const Metric& metric)
 {
-    return score(report, metric, dense_answer(report));
+    return score(report, metric, dense_answer_text(report));
 }
 
-double ReportScores::score(const ReplayReport& report, const Metric& metric, const std::optional<std::string>& text)
+double ReportScores::score(const ReplayReport& report, const Metric& metric, const std::string& text)
 {
     const ReportScoring& by = scoring(report);
-    if (!text)
-        throw Error(
-            report.file + ": holds no answers of the model: expected a replay with lava-replay --closed-loop --free");
-    const auto [place, is_new] = known_.try_emplace({&report, &metric, *text}, 0.0);
+    const auto [place, is_new] = known_.try_emplace({&report, &metric, text}, 0.0);
     if (!is_new)
         return place->second;
     if (metric.cuts_words && !words_)
         words_ = jieba_words(metric, jieba_);
     try {
-        place->second = lava::score(metric.name, by.task.task, *text, by.answers, by.classes, words_.get());
+        place->second = lava::score(metric.name, by.task.task, text, by.answers, by.classes, words_.get());
     } catch (const Error& error) {
         throw Error(report.file + ": the right answers, for " + metric.name + ": " + error.what());
     }

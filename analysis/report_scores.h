@@ -41,6 +41,11 @@ struct ReportScoring
 /// prompt does not say what its answer is scored by.
 ReportScoring scoring_of(const ReplayReport& report, const std::string& metric = {});
 
+/// What the model answered from what the cell retains, or from the whole cache, as it is scored. Throws Error naming
+/// the report where it holds no such text.
+const std::string& answer_text(const Cell& cell);
+const std::string& dense_answer_text(const ReplayReport& report);
+
 /// The metrics of a scoring: its own, and of a needle the second number that its scorer prints.
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring);
 
@@ -57,7 +62,7 @@ public:
     double of_dense(const ReplayReport& report, const Metric& metric);
 
 private:
-    double score(const ReplayReport& report, const Metric& metric, const std::optional<std::string>& text);
+    double score(const ReplayReport& report, const Metric& metric, const std::string& text);
 
     std::string metric_;
     std::filesystem::path jieba_;

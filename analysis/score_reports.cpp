@@ -1,6 +1,5 @@
 #include "analysis/score_reports.h"
 
-#include "analysis/closed_loop_statistics.h"
 #include "analysis/report_set.h"
 #include "analysis/score_parts.h"
 #include "base/error.h"
@@ -317,7 +316,7 @@ void Scoreboard::add_sample(const std::vector<ScoredGroup>& groups, const Scored
         retained_share(cell), scores.scores.front(),
         metrics.size() > 1 ? Value(scores_.of(cell, *metrics[1])) : Value(), scores.dense.front(),
         compared ? Value(request_.baseline) : Value(), compared ? or_nothing(compared->difference.mean.value) : Value(),
-        answer(cell).value_or(""), dense_answer(cell.report).value_or(""), list_text(by.answers)});
+        answer_text(cell), dense_answer_text(cell.report), list_text(by.answers)});
 }
 
 Table Scoreboard::sample_table()

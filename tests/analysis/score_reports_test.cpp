@@ -195,6 +195,8 @@ TEST(ReportScores, ByNeedleAreOfALengthAndADepth)
 TEST(ReportScores, NeedAScoringAndAnswers)
 {
     ReplayReport report = three_prompts()[0];
+    report.closed_loop.generated_text.reset();
+    EXPECT_THAT(refusal(report), HasSubstr("prompt0.report.h5: holds answers without their text: expected a replay"));
     report.closed_loop.generated_ids.clear();
     for (PolicyReplay& replay : report.policies)
         replay.closed_loop.generated_ids.clear();

@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -30,28 +29,11 @@ inline ReplayReport scored_report(int prompt, const nlohmann::json& scoring, con
     report.trace.file = "prompt" + std::to_string(prompt) + ".h5";
     report.trace.prompt_ids.front() = 400 + prompt;
     report.trace.tokenization = nlohmann::json{{"scoring", scoring}}.dump();
-    auto& loop = report.closed_loop;
-    const std::int64_t end = loop.end_ids.front();
-    std::vector<std::string> texts{dense};
-    for (const auto& of_policy : answers)
-        texts.insert(texts.end(), of_policy.begin(), of_policy.end());
-    loop.token_ids = {end};
-    loop.token_texts = {"</s>"};
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-        loop.token_ids.push_back(10 + static_cast<std::int64_t>(i));
-        loop.token_texts.push_back(texts[i]);
-    }
-    const auto id_of = [&](const std::string& text) {
-        return 10 + static_cast<std::int64_t>(std::ranges::find(texts, text) - texts.begin());
-    };
-    loop.generated_ids = {id_of(dense), end, end};
+    report.closed_loop.generated_text = dense;
     for (std::size_t policy = 0; policy < answers.size(); ++policy) {
-        auto& ids = report.policies[policy].closed_loop.generated_ids;
-        ids.clear();
-        for (std::size_t g = 0; g < 3; ++g) {
-            const auto& of_policy = answers[policy];
-            ids.insert(ids.end(), {id_of(of_policy[std::min(g, of_policy.size() - 1)]), end, end});
-        }
+        auto& texts = report.policies[policy].closed_loop.generated_texts;
+        texts = answers[policy];
+        texts.resize(3, texts.front());
     }
     return report;
 }
