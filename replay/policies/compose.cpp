@@ -209,6 +209,9 @@ LayerScores Composed::score(const LayerInputs& layer) const
 
 LayerScores Composed::at_budget(const LayerScores& scores, const BudgetRequest& request) const
 {
+    if (!ranks_by_budget()) {
+        return scores; // a wrapper asks whatever its base is
+    }
     const auto recent = request.share(request.seq_len) / 2;
     // Behind a window that the scores leave out there may be fewer entries than the recent half, or none.
     const auto entries = scores.entries.size(1), first = std::min(request.seq_len - recent, entries);

@@ -123,11 +123,13 @@ TEST(CriticalKv, HalfGoesByScoresTheRestTimesTheProjectedNorm)
     auto layer = layer_of_weights({4, 3, 2, 1, 10}, 1);
     layer.v = floats({1.0F, 1, 10, 100, 1}).view({1, 5, 1});
     layer.w_o = at::full({1, 1}, 2.0F);
-    const auto policy = "criticalkv:base=[snapkv@kvpress:window=1,pool=none],epsilon=0";
     // window 1.2; int(3 * 0.5) = 1 entry goes by the scores: the window's
     const auto largest = std::numeric_limits<float>::max();
-    EXPECT_THAT(scores_at(policy, layer, 3), near({0.4F, 0.3F, 2, 10, largest}));
-    EXPECT_THAT(scores_at(policy, layer, 4), near({largest, 0.3F, 2, 10, largest}));
+    for (const std::string base : {"snapkv@kvpress:window=1,pool=none", "snapkv:window=1,pool=none"}) {
+        const auto policy = "criticalkv:base=[" + base + "],epsilon=0";
+        EXPECT_THAT(scores_at(policy, layer, 3), near({0.4F, 0.3F, 2, 10, largest})) << base;
+        EXPECT_THAT(scores_at(policy, layer, 4), near({largest, 0.3F, 2, 10, largest})) << base;
+    }
 }
 
 TEST(CriticalAda, HeadsKeepWhatAdaGrantsAndChooseByTwoStages)
