@@ -4,99 +4,132 @@
 #include "replay/policies/layer_table.h"
 
 #include <algorithm>
-#include <functional>
-#include <map>
+#include <initializer_list>
 #include <numeric>
+#include <stdexcept>
+#include <string_view>
 #include <utility>
 
 namespace lava {
 
 namespace {
 
-template <typename Piece>
-void read_choice(Piece& piece, const PolicyParams& params, const char* name,
-    const std::map<std::string, Piece, std::less<>>& choices)
+template <typename Piece> using Words = std::initializer_list<std::pair<std::string_view, Piece>>;
+
+// The piece that the parameter's word stands for.
+template <typename Piece> Piece chosen(const PolicyParams& params, const char* name, Words<Piece> words)
 {
-    if (params.has(name)) {
-        if (const auto found = choices.find(params.text(name)); found != choices.end()) {
-            piece = found->second;
-        }
+    const auto& text = params.text(name);
+    const auto* const found = std::ranges::find(words, text, &std::pair<std::string_view, Piece>::first);
+    if (found == words.end()) {
+        throw std::logic_error("compose: no piece " + std::string(name) + "=" + text);
     }
+    return found->second;
 }
 
-void read_integer(std::int64_t& value, const PolicyParams& params, const char* name)
+// Of the window's queries, those that are asked.
+std::int64_t query_rows(const PolicyParams& params)
 {
-    if (params.has(name)) {
-        value = params.integer(name);
+    const auto& score = params.text("score");
+    const auto rows = params.integer("rows");
+    if (rows > 0 && (score == "last" || score == "loo" || score == "dropkv" || score == "dropkv-wo")) {
+        throw UsageError("rows: expected 0 where score=" + score + ", found " + std::to_string(rows));
     }
+    return score == "last" ? 1 : rows > 0 ? rows : params.integer("window");
 }
 
-void read_real(double& value, const PolicyParams& params, const char* name)
+ScoreRule read_score(const PolicyParams& params)
 {
-    if (params.has(name)) {
-        value = params.real(name);
-    }
-}
-
-void read_switch(bool& value, const PolicyParams& params, const char* name, const char* on = "on")
-{
-    if (params.has(name)) {
-        value = params.text(name) == on;
-    }
-}
-
-void read_score(ScoreRule& rule, const PolicyParams& params)
-{
-    const auto asked = rule.query_rows == rule.window; // all of the window, whatever its size
-    read_integer(rule.window, params, "window");
-    if (asked) {
-        rule.query_rows = rule.window;
-    }
-    read_choice(rule.reduce, params, "reduce",
+    ScoreRule rule;
+    rule.source = chosen<Source>(params, "score",
+        {{"attention", Source::attention}, {"last", Source::attention}, {"columns", Source::column_sums},
+            {"loo", Source::loo}, {"dropkv", Source::dropkv}, {"dropkv-wo", Source::dropkv_wo},
+            {"knorm", Source::key_norm}, {"keydiff", Source::key_difference}});
+    rule.window = params.integer("window");
+    rule.query_rows = query_rows(params);
+    rule.reduce = chosen<WindowReduction>(params, "reduce",
         {{"mean", WindowReduction::mean}, {"sum", WindowReduction::sum}, {"max", WindowReduction::max},
             {"variance", WindowReduction::variance}});
-    read_real(rule.gamma, params, "gamma");
-    read_switch(rule.diagonal, params, "diagonal");
-    read_switch(rule.relative, params, "unit", "relative");
-    read_choice(rule.value, params, "value_norm",
+    rule.gamma = params.real("gamma");
+    rule.diagonal = params.is_on("diagonal");
+    rule.relative = params.text("unit") == "relative";
+    rule.value = chosen<ValueWeight>(params, "value_norm",
         {{"none", ValueWeight::none}, {"token", ValueWeight::token}, {"all", ValueWeight::all},
             {"prefix", ValueWeight::prefix}, {"projected", ValueWeight::projected}});
-    read_choice(rule.pool, params, "pool", {{"max", Pool::max}, {"avg", Pool::avg}, {"none", Pool::none}});
-    read_integer(rule.kernel, params, "kernel");
-    read_choice(rule.gqa, params, "gqa",
-        {{"mean", GroupReduction::mean}, {"max", GroupReduction::max}, {"sum", GroupReduction::sum}});
-    read_choice(rule.gqa_at, params, "gqa_at", {{"pre_pool", GroupAt::pre_pool}, {"post_pool", GroupAt::post_pool}});
-    read_integer(rule.sinks, params, "sinks");
-    read_choice(rule.precision, params, "precision",
+    rule.pool = chosen<Pool>(params, "pool", {{"max", Pool::max}, {"avg", Pool::avg}, {"none", Pool::none}});
+    rule.kernel = params.integer("kernel");
+    rule.gqa = chosen<GroupReduction>(params, "gqa",
+        {{"mean", GroupReduction::mean}, {"max", GroupReduction::max}, {"sum", GroupReduction::sum},
+            {"layer", GroupReduction::mean}});
+    rule.over_layer = params.text("gqa") == "layer";
+    rule.gqa_at
+        = chosen<GroupAt>(params, "gqa_at", {{"pre_pool", GroupAt::pre_pool}, {"post_pool", GroupAt::post_pool}});
+    rule.sinks = params.integer("sinks");
+    rule.precision = chosen<Precision>(params, "precision",
         {{"fp32", Precision::fp32}, {"emulate_bf16", Precision::bf16}, {"emulate_fp16", Precision::fp16}});
+    return rule;
 }
 
-void read_layers(LayerRule& rule, const PolicyParams& params)
+LayerRule read_layers(const PolicyParams& params)
 {
     using Kind = LayerRule::Kind;
     using Schedule = LayerRule::Schedule;
-    read_choice(rule.kind, params, "layers",
+    LayerRule rule;
+    rule.kind = chosen<Kind>(params, "layers",
         {{"uniform", Kind::uniform}, {"pyramid", Kind::pyramid}, {"entropy", Kind::entropy},
             {"preference", Kind::preference}, {"model", Kind::model_wide}, {"table", Kind::table}});
-    read_choice(rule.schedule, params, "schedule",
+    rule.schedule = chosen<Schedule>(params, "schedule",
         {{"integer", Schedule::integer}, {"kvcache-factory", Schedule::kvcache_factory}, {"paper", Schedule::paper}});
-    read_integer(rule.beta, params, "beta");
-    read_integer(rule.first_prompt, params, "pyramid_ref_N");
-    read_real(rule.tau1, params, "tau1");
-    read_real(rule.tau2, params, "tau2");
-    read_switch(rule.cascading, params, "cascading");
-    if (params.has("table") && params.text("table") != "none") {
-        rule.table = params.text("table");
-    }
+    rule.beta = params.integer("beta");
+    rule.first_prompt = params.integer("pyramid_ref_N");
+    rule.tau1 = params.real("tau1");
+    rule.tau2 = params.real("tau2");
+    rule.cascading = params.is_on("cascading");
+    rule.table = params.text("table") == "none" ? "" : params.text("table");
+    return rule;
 }
 
-void read_heads(HeadRule& rule, const PolicyParams& params)
+HeadRule read_heads(const PolicyParams& params)
 {
-    read_choice(
-        rule.kind, params, "heads", {{"uniform", HeadRule::Kind::uniform}, {"layer", HeadRule::Kind::layer_wide}});
-    read_real(rule.alpha, params, "alpha");
-    read_switch(rule.nominal_floor, params, "floor", "nominal");
-    read_switch(rule.normalize, params, "normalize");
+    HeadRule rule;
+    rule.kind = chosen<HeadRule::Kind>(
+        params, "heads", {{"uniform", HeadRule::Kind::uniform}, {"layer", HeadRule::Kind::layer_wide}});
+    rule.alpha = params.real("floor");
+    rule.nominal_floor = params.text("floor_of") == "nominal";
+    rule.normalize = params.is_on("normalize");
+    return rule;
+}
+
+Composition read_composition(const PolicyParams& params)
+{
+    Composition composition{read_score(params), read_layers(params), read_heads(params)};
+    composition.per_query_head = params.text("layout") == "query_head";
+    composition.recent = chosen<Recent>(
+        params, "recent", {{"window", Recent::window}, {"half", Recent::half}, {"even", Recent::even}});
+    if (composition.recent == Recent::half) {
+        composition.score.window = 0; // the recent ones are scored too
+    }
+    return composition;
+}
+
+// Pieces of which one decides what another would, or that is made of what another has not.
+void check_division(const Composition& composition)
+{
+    const auto& [score, layers, heads, per_query_head, recent] = composition;
+    if (recent != Recent::window
+        && (layers.kind != LayerRule::Kind::uniform || heads.kind != HeadRule::Kind::uniform)) {
+        throw UsageError("recent: expected window where layers or heads share by another rule than uniform");
+    }
+    if (score.sinks > 0 && (layers.kind == LayerRule::Kind::entropy || heads.normalize)) {
+        throw UsageError("sinks: expected 0 where layers=entropy or normalize=on add scores up, found "
+            + std::to_string(score.sinks));
+    }
+    if ((layers.kind == LayerRule::Kind::table) == layers.table.empty()) {
+        throw UsageError("table: expected a file where layers=table, and only there");
+    }
+    if (layers.kind == LayerRule::Kind::preference && score.window < 2) {
+        throw UsageError("window: expected at least 2 where layers=preference, which is a variance over its queries");
+    }
 }
 
 void check(const Composition& composition)
@@ -121,12 +154,6 @@ void check(const Composition& composition)
     if (score.reduce == WindowReduction::variance && (score.source != Source::attention || score.query_rows < 2)) {
         throw UsageError("reduce: expected mean, sum or max, as the variance is that of several queries' attention");
     }
-    if ((layers.kind == LayerRule::Kind::table) == layers.table.empty()) {
-        throw UsageError("table: expected a file where layers=table, and only there");
-    }
-    if (layers.kind == LayerRule::Kind::preference && score.window < 2) {
-        throw UsageError("window: expected at least 2 where layers=preference, which is a variance over its queries");
-    }
 }
 
 // The mean of each layer's heads among the model's best entries, rounded down.
@@ -143,23 +170,11 @@ std::vector<std::int64_t> model_wide_layers(std::span<const RankedLayer> layers,
 
 } // namespace
 
-void read_parameters(Composition& composition, const PolicyParams& params)
-{
-    read_score(composition.score, params);
-    read_layers(composition.layers, params);
-    read_heads(composition.heads, params);
-    read_switch(composition.per_query_head, params, "layout", "query_head");
-    read_choice(composition.recent, params, "recent",
-        {{"window", Recent::window}, {"half", Recent::half}, {"even", Recent::even}});
-    if (composition.recent == Recent::half) {
-        composition.score.window = 0; // the recent ones are scored too
-    }
-}
-
-Composed::Composed(Composition composition)
-    : composition_(std::move(composition))
+Composed::Composed(const PolicyParams& params)
+    : composition_(read_composition(params))
 {
     check(composition_);
+    check_division(composition_);
     if (composition_.layers.kind == LayerRule::Kind::table) {
         table_ = read_layer_table(composition_.layers.table);
     }
@@ -288,21 +303,7 @@ Allocation Composed::allocate(std::span<const RankedLayer> layers, const BudgetR
     return divide(layer_numbers(layers, request), layers, request);
 }
 
-Compose::Compose(const PolicyParams& params)
-    : Composed([&] {
-        Composition composition;
-        const auto& score = params.text("score");
-        read_choice(composition.score.source, params, "score",
-            {{"columns", Source::column_sums}, {"loo", Source::loo}, {"dropkv", Source::dropkv},
-                {"dropkv-wo", Source::dropkv_wo}, {"knorm", Source::key_norm}, {"keydiff", Source::key_difference}});
-        composition.score.query_rows = score == "last" ? 1 : composition.score.window;
-        read_parameters(composition, params);
-        read_real(composition.heads.alpha, params, "floor");
-        return composition;
-    }())
-{ }
-
-std::vector<ParameterInfo> Compose::parameters()
+std::vector<ParameterInfo> Composed::parameters()
 {
     auto alpha = alpha_parameter("0");
     alpha.name = "floor";
@@ -313,14 +314,17 @@ std::vector<ParameterInfo> Compose::parameters()
             {"attention", "columns", "last", "loo", "dropkv", "dropkv-wo", "knorm", "keydiff"},
             "of the window's queries, all queries' column sums, the last query; what evicting the entry alone "
             "changes in the residual stream, the head's output, that times W_O; keys of small norm, unlike the mean"),
-        window_parameter(0),
+        window_parameter(0), query_rows_parameter(),
         choice_parameter("reduce", "mean", {"mean", "sum", "max", "variance"},
             "of the window's queries to one; variance: mean + gamma * variance"),
-        gamma_parameter(),
+        gamma_parameter(), diagonal_parameter(),
         choice_parameter("value_norm", "none", {"none", "token", "all", "prefix", "projected"},
             "times the entry's ||v||_1, or the KV head's largest: of all tokens, or outside the window; or the group's "
             "mean of ||v W_O||_1"),
-        pool_parameter(), kernel_parameter(), gqa_parameter("mean"), gqa_at_parameter(),
+        pool_parameter(), kernel_parameter(),
+        choice_parameter("gqa", "mean", {"mean", "max", "sum", "layer"},
+            "reduction of a group's query heads to its KV head; layer: the mean of all heads of the layer"),
+        gqa_at_parameter(),
         choice_parameter("unit", "absolute", {"absolute", "relative"},
             "loo, dropkv: over the squared norm of what the layer writes, or not"),
         choice_parameter("layers", "uniform", {"uniform", "pyramid", "entropy", "preference", "model", "table"},
@@ -329,7 +333,8 @@ std::vector<ParameterInfo> Compose::parameters()
         cascading_parameter(),
         choice_parameter(
             "heads", "uniform", {"uniform", "layer"}, "how a layer's heads share: alike, by its best scores"),
-        alpha, normalize_parameter(), layout_parameter(), precision_parameter(), table};
+        alpha, floor_parameter("floor_of", "floor"), normalize_parameter(), sinks_parameter(), recent_parameter(),
+        layout_parameter(), precision_parameter(), table};
 }
 
 } // namespace lava

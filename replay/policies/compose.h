@@ -72,14 +72,12 @@ struct Composition
     Recent recent = Recent::window;
 };
 
-/// Sets whatever `params` has a value for, by name; a preset declares those that may differ.
-void read_parameters(Composition& composition, const PolicyParams& params);
-
-/// Scores, then layers, then heads, as composed. Throws UsageError for pieces that do not fit together.
+/// compose:score=...,layers=...,heads=...: scores, then layers, then heads, in any combination.
 class Composed : public Policy
 {
 public:
-    explicit Composed(Composition composition);
+    /// `params` has all of parameters(). Throws UsageError for pieces that do not fit together.
+    explicit Composed(const PolicyParams& params);
 
     std::int64_t window() const override { return composition_.score.window; }
     std::int64_t query_rows() const override;
@@ -91,6 +89,8 @@ public:
     LayerScores at_budget(const LayerScores& scores, const BudgetRequest& request) const override;
     Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;
 
+    static std::vector<ParameterInfo> parameters();
+
 private:
     std::vector<std::int64_t> layer_numbers(std::span<const RankedLayer> layers, const BudgetRequest& request) const;
     Allocation divide(
@@ -99,15 +99,6 @@ private:
 
     Composition composition_;
     std::vector<double> table_;
-};
-
-/// compose:score=...,layers=...,heads=...: any combination.
-class Compose : public Composed
-{
-public:
-    explicit Compose(const PolicyParams& params);
-
-    static std::vector<ParameterInfo> parameters();
 };
 
 } // namespace lava

@@ -2,7 +2,6 @@
 
 #include "base/error.h"
 #include "base/json_text.h"
-#include "replay/policies/presets.h"
 
 #include <nlohmann/json.hpp>
 
@@ -59,13 +58,6 @@ double python_floor_div(double a, double b)
     return quotient - whole > 0.5 ? whole + 1 : whole;
 }
 
-Composition composition(const PolicyParams& params)
-{
-    auto composition = preset::snapkv();
-    read_parameters(composition, params);
-    return composition;
-}
-
 } // namespace
 
 std::vector<double> read_head_shares(const std::string& file)
@@ -105,7 +97,7 @@ std::vector<std::int64_t> headkv_capacities(std::span<const double> shares, std:
 }
 
 HeadKv::HeadKv(const PolicyParams& params)
-    : Composed(composition(params))
+    : Composed(params)
     , file_(params.text("file"))
     , shares_(read_head_shares(file_))
 { }
@@ -134,13 +126,6 @@ Allocation HeadKv::allocate(std::span<const RankedLayer>, const BudgetRequest& r
             all ? request.evictable() : std::clamp<std::int64_t>(allocation.granted.back(), 0, request.evictable()));
     }
     return allocation;
-}
-
-std::vector<ParameterInfo> HeadKv::parameters()
-{
-    auto parameters = preset::snapkv_parameters();
-    parameters.push_back(file_parameter("file", "JSON of head importances, {\"LAYER-HEAD\": [numbers]}"));
-    return parameters;
 }
 
 } // namespace lava

@@ -16,8 +16,6 @@ public:
     LayerScores score(const LayerInputs& layer) const override;
     Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const override;
 
-    static std::vector<ParameterInfo> parameters();
-
 private:
     std::string file_;
     std::vector<double> shares_; // [num_layers * num_heads], of 1

@@ -31,7 +31,7 @@ at::Tensor kept_by_blocks(const at::Tensor& k, std::int64_t kept, std::int64_t b
 
 LayerScores KeyDiff::score(const LayerInputs& layer) const
 {
-    LayerScores scores{key_difference_scores(layer.k())};
+    auto scores = Composed::score(layer);
     if (block_ > 0) {
         scores.parts = {layer.k()};
     }
@@ -45,11 +45,6 @@ LayerScores KeyDiff::at_budget(const LayerScores& scores, const BudgetRequest& r
     }
     const auto kept = kept_by_blocks(scores.parts.front(), request.budget, block_);
     return {at::zeros_like(scores.entries).scatter_(1, kept, 1.0)};
-}
-
-std::vector<ParameterInfo> KeyDiff::parameters()
-{
-    return {integer_parameter("block", 0, 0, INT64_MAX / 4, "tokens that compete at a time; 0: all at once")};
 }
 
 } // namespace lava

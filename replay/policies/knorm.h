@@ -1,30 +1,18 @@
 #pragma once
 
-#include "replay/policies/uniform.h"
-#include "replay/scores/key_scores.h"
-#include "replay/scores/scoring.h"
+#include "replay/division/allocation.h"
+#include "replay/policies/compose.h"
 
 #include <algorithm>
 
 namespace lava {
 
-/// Keys of small L2 norm stay (Devoto et al. 2024, arXiv:2406.11430; kvpress's KnormPress).
-class Knorm : public UniformPolicy
+/// Keys of small norm as KVCache-Factory's L2NormCluster has them: the first two layers are left whole, which is not
+/// counted against the budget; keys are repeated for every query head.
+class KnormBehindTwoLayers : public Composed
 {
 public:
-    explicit Knorm(const PolicyParams&) { }
-
-    LayerScores score(const LayerInputs& layer) const override { return {key_norm_scores(layer.k())}; }
-
-    static std::vector<ParameterInfo> parameters() { return {}; }
-};
-
-/// KVCache-Factory's L2NormCluster: the first two layers are left whole, which is not counted against the budget; keys
-/// are repeated for every query head.
-class KnormBehindTwoLayers : public Knorm
-{
-public:
-    using Knorm::Knorm;
+    using Composed::Composed;
 
     bool per_query_head() const override { return true; }
 

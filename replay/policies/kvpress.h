@@ -75,7 +75,7 @@ template <typename P> class KvpressAdaptive : public Kvpress<P>
 public:
     explicit KvpressAdaptive(const PolicyParams& params)
         : Kvpress<P>(params)
-        , alpha_(params.real("alpha"))
+        , alpha_(params.real("floor"))
     {
         if (params.is_on("normalize")) {
             throw UsageError("normalize: expected off, as kvpress's variant has no such step");

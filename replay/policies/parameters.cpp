@@ -230,6 +230,33 @@ ParameterInfo precision_parameter()
         "of scores: fp32, or rounded to a model's type wherever the released codes do");
 }
 
+ParameterInfo query_rows_parameter()
+{
+    return integer_parameter("rows", 0, 0, 1 << 20, "last queries that are asked; 0: the window's");
+}
+
+ParameterInfo diagonal_parameter()
+{
+    return choice_parameter("diagonal", "on", {"on", "off"}, "count each token's attention to itself");
+}
+
+ParameterInfo sinks_parameter()
+{
+    return integer_parameter("sinks", 0, 0, 1 << 30, "first tokens that rank above all others");
+}
+
+ParameterInfo recent_parameter()
+{
+    return choice_parameter("recent", "window", {"window", "half", "even"},
+        "most recent tokens that stay: the window, half of the budget, or the window of 2 int(B / 2)");
+}
+
+ParameterInfo floor_parameter(std::string name, const std::string& share)
+{
+    return choice_parameter(std::move(name), "layer", {"layer", "nominal"},
+        "what " + share + " is a share of: the layer's own number, or the nominal budget (released code)");
+}
+
 void PolicyParams::set(const ParameterInfo& info, std::string_view policy, std::string_view value)
 {
     auto text = canonical(info, value);

@@ -47,8 +47,8 @@ ParameterInfo file_parameter(std::string name, std::string help);
 ParameterInfo window_parameter(std::int64_t minimum = 1);
 ParameterInfo kernel_parameter(std::int64_t default_value = 7);
 ParameterInfo pool_parameter();
-ParameterInfo gqa_parameter(std::string default_value);
-ParameterInfo alpha_parameter(std::string default_value);
+ParameterInfo gqa_parameter(std::string default_value = "mean");
+ParameterInfo alpha_parameter(std::string default_value = "0");
 ParameterInfo beta_parameter();
 ParameterInfo normalize_parameter();
 ParameterInfo protect_parameter();
@@ -60,6 +60,11 @@ ParameterInfo schedule_parameter();
 ParameterInfo first_prompt_parameter();
 ParameterInfo layout_parameter();
 ParameterInfo precision_parameter();
+ParameterInfo query_rows_parameter();
+ParameterInfo diagonal_parameter();
+ParameterInfo sinks_parameter();
+ParameterInfo recent_parameter();
+ParameterInfo floor_parameter(std::string name, const std::string& share); ///< what `share` is a share of
 
 /// Values of a policy's parameters, every one of them, checked.
 class PolicyParams

@@ -1,6 +1,6 @@
 #include "replay/policies/policy_list.h"
 
-#include "replay/policies/registry.h"
+#include "replay/policies/composition.h"
 
 #include <nlohmann/json.hpp>
 
@@ -41,29 +41,48 @@ std::string assignments(const VariantInfo& variant)
     return listed(items, ",");
 }
 
+bool is_required(const ParameterInfo& parameter)
+{
+    return parameter.default_value.empty();
+}
+
+// What compose is told to keep the same; empty where the policy is no choice of pieces, or must be told something
+// first.
+std::string composition(const PolicyInfo& info, const std::string& variant = "")
+{
+    const auto name = info.name + (variant.empty() ? "" : "@" + variant);
+    return std::ranges::any_of(info.parameters, is_required) ? "" : composition_of(parse_policy(name));
+}
+
 std::string to_text(const PolicyInfo& info)
 {
     std::string text = info.name + ": " + info.summary + " [" + info.citation + "]"
         + (info.in_default_set ? "\n" : " (only where named)\n");
-    if (!info.composition.empty()) {
-        text += "    keeps what " + info.composition + " keeps\n";
-    }
+    const auto kept
+        = [](const std::string& pieces) { return pieces.empty() ? "" : "    keeps what " + pieces + " keeps\n"; };
+    text += kept(composition(info));
     for (const auto& parameter : info.parameters) {
         auto name = assignment(parameter);
         name.resize(std::max<std::size_t>(name.size() + 1, 20), ' ');
         text += "    " + name + meaning(parameter) + "\n";
     }
     for (const auto& variant : info.variants) {
-        text += "  " + info.name + "@" + variant.name + ": " + variant.summary + " (" + assignments(variant) + ")\n";
+        text += "  " + info.name + "@" + variant.name + ": " + variant.summary + " (" + assignments(variant) + ")\n"
+            + kept(composition(info, variant.name));
     }
     return text;
+}
+
+nlohmann::ordered_json or_null(const std::string& text)
+{
+    return text.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(text);
 }
 
 nlohmann::ordered_json to_json(const PolicyInfo& info)
 {
     nlohmann::ordered_json policy{{"name", info.name}, {"summary", info.summary}, {"citation", info.citation},
-        {"composition", info.composition.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(info.composition)},
-        {"parameters", nlohmann::ordered_json::array()}, {"variants", nlohmann::ordered_json::array()}};
+        {"composition", or_null(composition(info))}, {"parameters", nlohmann::ordered_json::array()},
+        {"variants", nlohmann::ordered_json::array()}};
     for (const auto& parameter : info.parameters) {
         policy["parameters"].push_back({{"name", parameter.name}, {"default", parameter.default_value},
             {"choices", parameter.choices}, {"help", parameter.help}});
@@ -73,7 +92,8 @@ nlohmann::ordered_json to_json(const PolicyInfo& info)
         for (const auto& [name, value] : variant.defaults) {
             defaults[name] = value;
         }
-        policy["variants"].push_back({{"name", variant.name}, {"summary", variant.summary}, {"defaults", defaults}});
+        policy["variants"].push_back({{"name", variant.name}, {"summary", variant.summary}, {"defaults", defaults},
+            {"composition", or_null(composition(info, variant.name))}});
     }
     return policy;
 }
@@ -99,11 +119,6 @@ std::string markdown_header(const std::vector<std::string>& names)
 std::string code(const std::string& text)
 {
     return text.empty() ? text : "`" + text + "`";
-}
-
-bool is_required(const ParameterInfo& parameter)
-{
-    return parameter.default_value.empty();
 }
 
 const ParameterInfo* find_parameter(const PolicyInfo& info, auto matches)
@@ -165,7 +180,7 @@ std::string policy_row(const PolicyInfo& info)
         }
     }
     return markdown_row({code(info.name), info.summary, info.in_default_set ? "yes" : "", listed(parts_read(info)),
-        code(listed(parameters)), code(info.composition), info.citation});
+        code(listed(parameters)), code(composition(info)), info.citation});
 }
 
 // A parameter's meaning, and the policies that it has this meaning in.
@@ -214,10 +229,12 @@ std::string to_markdown()
     for (const auto& info : policies()) {
         text += policy_row(info);
     }
-    text += "\n### Variants\n\n" + markdown_header({"variant", "what it is", "parameters that differ"});
+    text += "\n### Variants\n\n"
+        + markdown_header({"variant", "what it is", "parameters that differ", "keeps what this keeps"});
     for (const auto& info : policies()) {
         for (const auto& variant : info.variants) {
-            text += markdown_row({code(info.name + "@" + variant.name), variant.summary, code(assignments(variant))});
+            text += markdown_row({code(info.name + "@" + variant.name), variant.summary, code(assignments(variant)),
+                code(composition(info, variant.name))});
         }
     }
     text += "\n### Parameters\n\n" + markdown_header({"parameter", "meaning", "policies"});

@@ -23,6 +23,14 @@ struct VariantInfo
         = nullptr; ///< where the variant takes the same parameters to another rule
 };
 
+/// The piece of compose that a parameter sets, where name or words differ.
+struct PieceName
+{
+    std::string parameter;
+    std::string piece; ///< compose's parameter
+    std::vector<std::pair<std::string, std::string>> words = {}; ///< the parameter's value, the piece's; none: the same
+};
+
 /// What can be asked for by name.
 struct PolicyInfo
 {
@@ -33,7 +41,10 @@ struct PolicyInfo
     std::vector<VariantInfo> variants;
     std::unique_ptr<Policy> (*make)(const PolicyParams&);
     bool in_default_set = true; ///< replayed when no policy is named
-    std::string composition = {}; ///< the spelling of compose that keeps the same; empty where there is none
+    /// The choice of compose's pieces that the policy is, "compose:pool=none,score=columns", its parameters at their
+    /// defaults; empty where it is none. make() is then given compose's parameters, and the policy's own behind them.
+    std::string composition = {};
+    std::vector<PieceName> pieces = {}; ///< of the parameters that compose knows otherwise
 };
 
 std::span<const PolicyInfo> policies();
@@ -48,6 +59,7 @@ struct PolicySpec
     std::string canonical; ///< NAME[@VARIANT][:key=value,...], only what differs from the defaults, in declared order
 
     std::unique_ptr<Policy> (*maker)(const PolicyParams&) = nullptr;
+    bool has_own_rule = false; ///< the variant's rule is not the policy's
 
     /// Throws Error where a file parameter names what is no regular file: a device may never end.
     std::unique_ptr<Policy> make() const;

@@ -3,6 +3,7 @@
 #include "replay/policies/compose.h"
 
 #include "base/error.h"
+#include "replay/policies/composition.h"
 #include "replay/policies/headkv.h"
 #include "replay/policies/registry.h"
 #include "synthetic.h"
@@ -65,6 +66,30 @@ TEST(Compose, TheLastQueryAloneMayScoreWhatIsNotInAWiderWindow)
     EXPECT_TRUE(at::allclose(last, attention.narrow(1, 0, 168)));
 }
 
+TEST(Compose, AGroupMayBeTheWholeLayer)
+{
+    const auto entries = scored("compose:window=1,pool=none,gqa=layer").entries;
+    const auto attention = LayerInputs(synthesize_layer(small_options(), 1), 1).window_attention(1).view({6, 200});
+    const auto mean = attention.mean(0, true).narrow(1, 0, 199).expand({2, 199});
+    EXPECT_TRUE(at::allclose(entries, mean));
+    EXPECT_TRUE(at::equal(entries[0], entries[1]));
+}
+
+TEST(Compose, SpellsAPolicyWithItsParameters)
+{
+    const auto spelled = [](const char* policy) { return composition_of(parse_policy(policy)); };
+    EXPECT_EQ(spelled("snapkv"), "compose");
+    EXPECT_EQ(spelled("snapkv:window=16,protect=first:2"), "compose:window=16,protect=first:2");
+    EXPECT_EQ(spelled("lava@official:alpha=0.3"),
+        "compose:value_norm=prefix,gqa=max,gqa_at=post_pool,layers=entropy,heads=layer,floor=0.3,floor_of=nominal");
+    EXPECT_EQ(spelled("dropkv:project=wo"), "compose:score=dropkv-wo,reduce=sum,pool=none,gqa_at=post_pool");
+    EXPECT_EQ(spelled("keydiff"), "compose:score=keydiff,window=0,pool=none");
+    for (const auto* more : {"keydiff:block=16", "snapkv@kvpress", "knorm@kvcache-factory", "headkv:file=shares.json",
+             "random", "compose:score=loo"}) {
+        EXPECT_EQ(spelled(more), "") << more;
+    }
+}
+
 TEST(Compose, PiecesThatDoNotFitAreNamed)
 {
     const auto make = [](const char* text) { return [text] { parse_policy(text).make(); }; };
@@ -74,6 +99,10 @@ TEST(Compose, PiecesThatDoNotFitAreNamed)
     EXPECT_THAT(make("compose:window=1,layers=preference"), ThrowsMessage<UsageError>(HasSubstr("window")));
     EXPECT_THAT(make("compose:score=knorm,value_norm=token"), ThrowsMessage<UsageError>(HasSubstr("score")));
     EXPECT_THAT(make("compose:score=keydiff,layers=entropy"), ThrowsMessage<UsageError>(HasSubstr("score")));
+    EXPECT_THAT(make("compose:score=loo,rows=5"), ThrowsMessage<UsageError>(HasSubstr("rows")));
+    EXPECT_THAT(make("compose:recent=half,layers=pyramid"), ThrowsMessage<UsageError>(HasSubstr("recent")));
+    EXPECT_THAT(make("compose:recent=even,heads=layer"), ThrowsMessage<UsageError>(HasSubstr("recent")));
+    EXPECT_THAT(make("compose:sinks=4,layers=entropy"), ThrowsMessage<UsageError>(HasSubstr("sinks")));
     EXPECT_THAT(make("compose:layers=table"), ThrowsMessage<UsageError>(HasSubstr("table")));
     EXPECT_THAT(make("compose:table=budgets.csv"), ThrowsMessage<UsageError>(HasSubstr("table")));
 }
