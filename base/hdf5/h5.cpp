@@ -1,5 +1,6 @@
 #include "base/hdf5/h5.h"
 
+#include "base/formatted.h"
 #include "base/hdf5/deflated_chunks.h"
 #include "base/hdf5/h5_handles.h"
 
@@ -70,8 +71,8 @@ void check_filters(const Group& group, hid_t creation, std::string_view name)
             creation, static_cast<unsigned>(i), &flags, &count, nullptr, sizeof words, words, &settings);
         if (filter > 0 && H5Zfilter_avail(filter) <= 0)
             group.fail(name,
-                "expected HDF5's own filters (deflate, shuffle, fletcher32), found filter " + std::to_string(filter)
-                    + (words[0] != 0 ? std::string(", ") + words : ""));
+                formatted("expected HDF5's own filters (deflate, shuffle, fletcher32), found filter {}{}", filter,
+                    words[0] != 0 ? std::string(", ") + words : ""));
     }
 }
 
@@ -98,8 +99,8 @@ void check_storage(const Group& group, hid_t dataset, std::string_view name, con
     const auto factor = expansion(group, dataset, name);
     if (bytes < 0 || stored > file_size || static_cast<std::uint64_t>(bytes) / factor > stored)
         group.fail(name,
-            "shape " + to_string(info.shape) + " of " + to_string(info.type) + " cannot be: " + std::to_string(stored)
-                + " bytes are stored in a file of " + std::to_string(file_size));
+            formatted("shape {} of {} cannot be: {} bytes are stored in a file of {}", to_string(info.shape),
+                to_string(info.type), stored, file_size));
 }
 
 /// Leading extents shrink first, so that one chunk holds neighbouring rows.
@@ -213,8 +214,7 @@ std::string damage(const std::filesystem::path& file)
     std::error_code error;
     const auto size = std::filesystem::file_size(file, error);
     if (const auto at = reason.find(mark); reason.starts_with("truncated file") && at != std::string::npos)
-        return "a truncated HDF5 file: expected " + reason.substr(at + mark.size()) + " bytes, found "
-            + std::to_string(size);
+        return formatted("a truncated HDF5 file: expected {} bytes, found {}", reason.substr(at + mark.size()), size);
     const auto words = in_plain_words(reason);
     return words.empty() ? "a damaged HDF5 file: " + reason : "cannot be opened: " + words;
 }
@@ -348,7 +348,7 @@ void Group::read_raw(std::string_view name, void* data, std::size_t size) const
     const auto found = info(name);
     const auto bytes = static_cast<std::size_t>(array_bytes(found.shape, size_of(found.type)));
     if (bytes != size)
-        fail(name, "expected " + std::to_string(size) + " bytes, found " + std::to_string(bytes));
+        fail(name, formatted("expected {} bytes, found {}", size, bytes));
     const auto dataset = open_dataset(*this, state_->group, name);
     if (bytes == 0)
         return;
@@ -404,7 +404,7 @@ std::size_t Group::checked_count(std::string_view name, Type type, std::span<con
 void Group::check_size(std::string_view name, std::span<const std::int64_t> shape, std::size_t count) const
 {
     if (array_bytes(shape, 1) != static_cast<std::int64_t>(count))
-        fail(name, "expected " + to_string(shape) + ", found " + std::to_string(count) + " values");
+        fail(name, formatted("expected {}, found {} values", to_string(shape), count));
 }
 
 } // namespace lava::h5

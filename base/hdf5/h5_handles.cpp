@@ -1,5 +1,7 @@
 #include "base/hdf5/h5_handles.h"
 
+#include "base/formatted.h"
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -117,9 +119,9 @@ std::string in_plain_words(const std::string& reason)
     if (reason.find("version") != std::string::npos || reason.find("unknown message") != std::string::npos) {
         unsigned major = 0, minor = 0, release = 0;
         H5get_libversion(&major, &minor, &release);
-        return "its layout is newer than HDF5 " + std::to_string(major) + "." + std::to_string(minor) + "."
-            + std::to_string(release) + " reads, or it is damaged: " + reason
-            + " (h5repack of the newer HDF5, with --high=V110, writes the older layout)";
+        return formatted("its layout is newer than HDF5 {}.{}.{} reads, or it is damaged: {} (h5repack of the newer "
+                         "HDF5, with --high=V110, writes the older layout)",
+            major, minor, release, reason);
     }
     return {};
 }

@@ -2,6 +2,8 @@
 
 #include "base/hdf5/h5_handles.h"
 
+#include "base/formatted.h"
+
 namespace lava::h5 {
 
 namespace {
@@ -53,8 +55,8 @@ Handle make_type(Type type)
 
 std::string describe_type(hid_t type)
 {
-    const auto bits = std::to_string(8 * H5Tget_size(type)) + " bits"
-        + (H5Tget_size(type) > 1 && H5Tget_order(type) == H5T_ORDER_BE ? ", big endian" : "");
+    const auto bits = formatted("{} bits{}", 8 * H5Tget_size(type),
+        H5Tget_size(type) > 1 && H5Tget_order(type) == H5T_ORDER_BE ? ", big endian" : "");
     switch (H5Tget_class(type)) {
     case H5T_INTEGER:
         return (H5Tget_sign(type) == H5T_SGN_NONE ? "unsigned integers of " : "signed integers of ") + bits;
