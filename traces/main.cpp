@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/program.h"
 #include "traces/layer_datasets.h"
 #include "traces/options.h"
@@ -58,8 +59,8 @@ std::string windows_text(const TraceInfo& info)
             layers_of[info.layer_windows[layer]].push_back(layer_number(info, static_cast<std::int64_t>(layer)));
     std::string text;
     for (const auto& [window, layers] : layers_of)
-        text += (text.empty() ? "\nwindows      " : "; ") + std::to_string(window) + " tokens in layers "
-            + ranges_text(layers);
+        text += formatted(
+            "{}{} tokens in layers {}", text.empty() ? "\nwindows      " : "; ", window, ranges_text(layers));
     return text;
 }
 
@@ -145,12 +146,13 @@ std::vector<VerifiedLayer> verified_layers(const Trace& trace)
 std::vector<Identity> worst_identities(const std::vector<VerifiedLayer>& layers)
 {
     auto worst = layers.front().identities;
-    for (const auto& layer : layers)
+    for (const auto& layer : layers) {
         for (std::size_t i = 0; i < worst.size(); ++i) {
             const auto& here = layer.identities[i];
             if (!(here.deviation * worst[i].tolerance <= worst[i].deviation * here.tolerance))
                 worst[i] = here;
         }
+    }
     return worst;
 }
 
@@ -203,8 +205,7 @@ int run(const VerifyCommand& command)
         print_verification(trace.info(), layers);
     for (const auto& [deviation, identities] : layers)
         if (const auto fault = fault_of(deviation, identities); !fault.empty())
-            throw Error(
-                command.trace.string() + ": does not verify: layer " + std::to_string(deviation.layer) + ": " + fault);
+            throw Error(formatted("{}: does not verify: layer {}: {}", command.trace.string(), deviation.layer, fault));
     return 0;
 }
 

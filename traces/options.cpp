@@ -1,6 +1,7 @@
 #include "traces/options.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/program.h"
 
 #include <boost/program_options.hpp>
@@ -78,7 +79,7 @@ po::variables_map parse(const std::vector<std::string>& arguments, const po::opt
             values);
         po::notify(values);
     } catch (const po::too_many_positional_options_error&) {
-        throw UsageError("expected no more than " + std::to_string(positional.size()) + " arguments");
+        throw UsageError(formatted("expected no more than {} arguments", positional.size()));
     } catch (const po::error& error) {
         throw UsageError(error.what());
     }

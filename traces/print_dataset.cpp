@@ -1,5 +1,6 @@
 #include "traces/print_dataset.h"
 
+#include "base/formatted.h"
 #include "base/hdf5/h5.h"
 
 #include <bit>
@@ -24,17 +25,15 @@ std::vector<Range> fit(const h5::Group& root, const std::string& dataset, const 
     const std::vector<std::int64_t>& shape)
 {
     if (slices.size() > shape.size())
-        root.fail(dataset,
-            "--slice: expected at most " + std::to_string(shape.size()) + " axes, found "
-                + std::to_string(slices.size()));
+        root.fail(dataset, formatted("--slice: expected at most {} axes, found {}", shape.size(), slices.size()));
     std::vector<Range> ranges;
     for (std::size_t axis = 0; axis < shape.size(); ++axis) {
         const auto slice = axis < slices.size() ? slices[axis] : AxisSlice{};
         const Range range = {slice.begin.value_or(0), slice.end.value_or(shape[axis])};
         if (range.begin > range.end || range.end > shape[axis])
             root.fail(dataset,
-                "--slice: axis " + std::to_string(axis) + ": expected a part of 0:" + std::to_string(shape[axis])
-                    + ", found " + std::to_string(range.begin) + ":" + std::to_string(range.end));
+                formatted("--slice: axis {}: expected a part of 0:{}, found {}:{}", axis, shape[axis], range.begin,
+                    range.end));
         ranges.push_back(range);
     }
     return ranges;

@@ -1,6 +1,7 @@
 #include "traces/recorded_part.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <charconv>
 #include <optional>
@@ -93,7 +94,7 @@ std::string ranges_text(std::span<const std::int64_t> numbers)
             ++end;
         text += (text.empty() ? "" : ",") + std::to_string(numbers[i]);
         if (end - i > 1)
-            text += "-" + std::to_string(numbers[end - 1]);
+            text += formatted("-{}", numbers[end - 1]);
         i = end;
     }
     return text;

@@ -1,5 +1,6 @@
 #include "traces/stored_tensor.h"
 
+#include "base/formatted.h"
 #include "traces/layer_datasets.h"
 
 #include <ATen/ATen.h>
@@ -120,8 +121,8 @@ void write_tensor(const h5::Group& group, std::string_view name, const at::Tenso
     const auto stored = tensor.to(at::kCPU).to(scalar_type(type)).contiguous();
     if (const auto index = first_not_finite(stored, type); index >= 0)
         group.fail(name,
-            "expected finite numbers that fit " + std::string(to_string(type)) + ", found "
-                + std::to_string(tensor.flatten()[index].item().toDouble()) + " at " + position(index, stored.sizes()));
+            formatted("expected finite numbers that fit {}, found {:f} at {}", to_string(type),
+                tensor.flatten()[index].item().toDouble(), position(index, stored.sizes())));
     const auto extents = stored.sizes();
     group.write_raw(
         name, file_type(type), {extents.data(), extents.size()}, stored.const_data_ptr(), {.deflate = deflate});

@@ -1,5 +1,6 @@
 #include "traces/synthesize.h"
 
+#include "base/formatted.h"
 #include "base/program.h"
 #include "base/split_mix.h"
 #include "traces/layer_datasets.h"
@@ -311,7 +312,7 @@ TraceInfo synthesize_info(const SynthesisOptions& options)
 {
     TraceInfo info;
     info.generator = "lava-trace synth " + std::string(version());
-    info.model_name = "synthetic, seed " + std::to_string(options.seed);
+    info.model_name = formatted("synthetic, seed {}", options.seed);
     info.device = "none";
     info.run_dtype = to_string(options.store);
     info.store_type = options.store;

@@ -1,5 +1,6 @@
 #include "traces/trace.h"
 
+#include "base/formatted.h"
 #include "traces/layer_datasets.h"
 #include "traces/stored_tensor.h"
 #include "traces/trace_metadata.h"
@@ -28,22 +29,24 @@ std::set<std::string_view> datasets_of(const h5::Group& group)
 {
     const auto names = group.names();
     std::set<std::string_view> found;
-    for (const auto& dataset : layer_datasets())
+    for (const auto& dataset : layer_datasets()) {
         if (std::binary_search(names.begin(), names.end(), dataset.name))
             found.insert(dataset.name);
         else if (dataset.role == Role::required)
             group.fail(dataset.name, "missing, expected a dataset");
+    }
     return found;
 }
 
 void check_alike(const h5::Group& group, const std::set<std::string_view>& here, const h5::Group& first,
     const std::set<std::string_view>& there)
 {
-    for (const auto& dataset : layer_datasets())
+    for (const auto& dataset : layer_datasets()) {
         if (here.contains(dataset.name) != there.contains(dataset.name))
             group.fail(dataset.name,
                 here.contains(dataset.name) ? "expected none, as in " + first.path()
                                             : "missing, expected one as in " + first.path());
+    }
 }
 
 using WeightsFiles = std::map<std::filesystem::path, h5::Group>;
@@ -107,9 +110,7 @@ void check_layers(const h5::Group& root, TraceInfo& info)
         }
     }
     if (const auto found = static_cast<std::int64_t>(layers.names().size()); found != info.shape.num_layers)
-        layers.fail("",
-            "expected as many layers as num_layers, " + std::to_string(info.shape.num_layers) + ", found "
-                + std::to_string(found));
+        layers.fail("", formatted("expected as many layers as num_layers, {}, found {}", info.shape.num_layers, found));
     const auto has = [&](const char* name) { return first_names.contains(name); };
     info.has_losses = info.eval_len > 0 && has("q_eval") && has("k_eval") && has("v_eval") && has("w_o");
     info.has_outputs = info.has_losses && has("attn_out");
@@ -164,8 +165,7 @@ LayerView sized_view(const TraceInfo& info, std::int64_t layer)
 LayerView Trace::layer(std::int64_t layer) const
 {
     if (layer < 0 || layer >= info_.shape.num_layers)
-        throw Error(info_.file + ": layer: expected 0 to " + std::to_string(info_.shape.num_layers - 1) + ", found "
-            + std::to_string(layer));
+        throw Error(formatted("{}: layer: expected 0 to {}, found {}", info_.file, info_.shape.num_layers - 1, layer));
     const auto group = layer_group(file_->root, info_, layer);
     LayerView view = sized_view(info_, layer);
     for (const auto& dataset : layer_datasets()) {

@@ -1,6 +1,7 @@
 #include "traces/trace_metadata.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 
 #include <nlohmann/json.hpp>
@@ -27,8 +28,7 @@ std::int64_t optional_int(const h5::Group& group, std::string_view name)
 void check_size(const std::string& file, const char* name, std::int64_t value, std::int64_t smallest)
 {
     if (value < smallest || value > largest_size)
-        throw Error(file + ": " + name + ": expected " + std::to_string(smallest) + " to "
-            + std::to_string(largest_size) + ", found " + std::to_string(value));
+        throw Error(formatted("{}: {}: expected {} to {}, found {}", file, name, smallest, largest_size, value));
 }
 
 void check_sizes(const TraceInfo& info, const std::string& file)
@@ -43,61 +43,59 @@ void check_sizes(const TraceInfo& info, const std::string& file)
     check_size(file, "/run: eval_len", info.eval_len, 0);
     check_size(file, "/run: window", info.window, 1);
     if (info.shape.num_heads % info.shape.num_kv_heads != 0)
-        throw Error(file + ": /model: num_heads: expected a multiple of num_kv_heads, "
-            + std::to_string(info.shape.num_kv_heads) + ", found " + std::to_string(info.shape.num_heads));
+        throw Error(formatted("{}: /model: num_heads: expected a multiple of num_kv_heads, {}, found {}", file,
+            info.shape.num_kv_heads, info.shape.num_heads));
     if (info.window > info.seq_len)
-        throw Error(file + ": /run: window: expected at most seq_len, " + std::to_string(info.seq_len) + ", found "
-            + std::to_string(info.window));
+        throw Error(
+            formatted("{}: /run: window: expected at most seq_len, {}, found {}", file, info.seq_len, info.window));
 }
 
 void check_count(
     const std::string& file, const char* name, std::size_t found, std::int64_t expected, const char* of_what)
 {
     if (found != 0 && static_cast<std::int64_t>(found) != expected)
-        throw Error(file + ": " + name + ": expected as many as " + of_what + ", " + std::to_string(expected)
-            + ", found " + std::to_string(found));
+        throw Error(formatted("{}: {}: expected as many as {}, {}, found {}", file, name, of_what, expected, found));
 }
 
 void check_next_id(const TraceInfo& info, const std::string& file)
 {
     if (info.next_id < -1 || (info.vocab_size > 0 && info.next_id >= info.vocab_size))
-        throw Error(file + ": /tokens/next_id: expected an id"
-            + (info.vocab_size > 0 ? " below vocab_size, " + std::to_string(info.vocab_size) : "") + ", found "
-            + std::to_string(info.next_id));
+        throw Error(formatted("{}: /tokens/next_id: expected an id{}, found {}", file,
+            info.vocab_size > 0 ? formatted(" below vocab_size, {}", info.vocab_size) : "", info.next_id));
     if (info.next_id >= 0 && info.continuation == "greedy" && !info.eval_ids.empty()
         && info.eval_ids.front() != info.next_id)
-        throw Error(file + ": /tokens/eval_ids: expected a greedy continuation to start with next_id, "
-            + std::to_string(info.next_id) + ", found " + std::to_string(info.eval_ids.front()));
+        throw Error(
+            formatted("{}: /tokens/eval_ids: expected a greedy continuation to start with next_id, {}, found {}", file,
+                info.next_id, info.eval_ids.front()));
 }
 
 void check_spans(const TraceInfo& info, const std::string& file)
 {
     for (const auto& span : info.spans)
         if (span.begin < 0 || span.begin >= span.end || span.end > info.seq_len)
-            throw Error(file + ": /spans: " + span.name + ": expected tokens within [0, " + std::to_string(info.seq_len)
-                + "), at least one, found [" + std::to_string(span.begin) + ", " + std::to_string(span.end) + ")");
+            throw Error(formatted("{}: /spans: {}: expected tokens within [0, {}), at least one, found [{}, {})", file,
+                span.name, info.seq_len, span.begin, span.end));
 }
 
 void check_rope(const TraceInfo& info, const std::string& file)
 {
     if (const auto found = static_cast<std::int64_t>(info.rope_inv_freq.size()); found > info.shape.head_dim / 2)
-        throw Error(file + ": /model/rope_inv_freq: expected at most head_dim / 2 numbers, "
-            + std::to_string(info.shape.head_dim / 2) + ", found " + std::to_string(found));
+        throw Error(formatted("{}: /model/rope_inv_freq: expected at most head_dim / 2 numbers, {}, found {}", file,
+            info.shape.head_dim / 2, found));
     for (std::size_t i = 0; i < info.rope_inv_freq.size(); ++i)
         if (!std::isfinite(info.rope_inv_freq[i]))
-            throw Error(file + ": /model/rope_inv_freq: expected finite numbers, found "
-                + std::to_string(info.rope_inv_freq[i]) + " at [" + std::to_string(i) + "]");
+            throw Error(formatted("{}: /model/rope_inv_freq: expected finite numbers, found {:f} at [{}]", file,
+                info.rope_inv_freq[i], i));
     if (!std::isfinite(info.rope_attention_scaling) || info.rope_attention_scaling <= 0)
-        throw Error(file + ": /model: rope_attention_scaling: expected a number above 0, found "
-            + std::to_string(info.rope_attention_scaling));
+        throw Error(formatted("{}: /model: rope_attention_scaling: expected a number above 0, found {:f}", file,
+            info.rope_attention_scaling));
 }
 
 void check_numbers(const std::vector<std::int64_t>& numbers, const std::string& where)
 {
     for (std::size_t i = 0; i < numbers.size(); ++i)
         if (numbers[i] < 0 || numbers[i] > largest_size || (i > 0 && numbers[i] <= numbers[i - 1]))
-            throw Error(where + ": expected ascending numbers from 0 on, found " + std::to_string(numbers[i]) + " at ["
-                + std::to_string(i) + "]");
+            throw Error(formatted("{}: expected ascending numbers from 0 on, found {} at [{}]", where, numbers[i], i));
 }
 
 void check_part(const TraceInfo& info, const std::string& file)
@@ -130,13 +128,12 @@ void check_offsets(const h5::Group& tokens, const std::vector<std::int64_t>& off
 {
     if (offsets.front() != 0 || offsets.back() != static_cast<std::int64_t>(num_bytes))
         tokens.fail("text_offsets",
-            "expected 0 to the size of text_bytes, " + std::to_string(num_bytes) + ", found "
-                + std::to_string(offsets.front()) + " to " + std::to_string(offsets.back()));
+            formatted("expected 0 to the size of text_bytes, {}, found {} to {}", num_bytes, offsets.front(),
+                offsets.back()));
     for (std::size_t i = 1; i < offsets.size(); ++i)
         if (offsets[i] < offsets[i - 1])
-            tokens.fail("text_offsets",
-                "expected ascending offsets, found " + std::to_string(offsets[i]) + " after "
-                    + std::to_string(offsets[i - 1]));
+            tokens.fail(
+                "text_offsets", formatted("expected ascending offsets, found {} after {}", offsets[i], offsets[i - 1]));
 }
 
 void read_texts(const h5::Group& tokens, TraceInfo& info)
@@ -167,7 +164,7 @@ void read_tokens(const h5::Group& root, TraceInfo& info)
     if (tokens.has("next_id")) {
         info.next_id = tokens.read<std::int64_t>("next_id", {1}).front();
         if (info.next_id < 0)
-            tokens.fail("next_id", "expected an id of at least 0, found " + std::to_string(info.next_id));
+            tokens.fail("next_id", formatted("expected an id of at least 0, found {}", info.next_id));
     }
     read_texts(tokens, info);
 }
@@ -197,8 +194,7 @@ void read_spans(const h5::Group& root, TraceInfo& info)
     const auto bounds = root.read<std::int64_t>("spans", {-1, 2});
     const auto names = parse_json(root.dataset_attribute("spans", "names"), info.file + ": /spans: attribute names");
     if (!names.is_array() || names.size() * 2 != bounds.size())
-        root.fail(
-            "spans", "attribute names: expected a JSON array of " + std::to_string(bounds.size() / 2) + " strings");
+        root.fail("spans", formatted("attribute names: expected a JSON array of {} strings", bounds.size() / 2));
     for (std::size_t i = 0; i < names.size(); ++i) {
         if (!names[i].is_string())
             root.fail("spans", "attribute names: expected strings, found " + names[i].dump());
@@ -210,11 +206,12 @@ void write_texts(const h5::Group& tokens, const TraceInfo& info)
 {
     std::vector<std::uint8_t> bytes;
     std::vector<std::int64_t> offsets = {0};
-    for (const auto* texts : {&info.prompt_texts, &info.eval_texts})
+    for (const auto* texts : {&info.prompt_texts, &info.eval_texts}) {
         for (const auto& text : *texts) {
             bytes.insert(bytes.end(), text.begin(), text.end());
             offsets.push_back(static_cast<std::int64_t>(bytes.size()));
         }
+    }
     tokens.write("text_bytes", {static_cast<std::int64_t>(bytes.size())}, bytes);
     tokens.write("text_offsets", {static_cast<std::int64_t>(offsets.size())}, offsets);
 }
@@ -257,14 +254,14 @@ void check_format(const h5::Group& root, const std::string& format)
         throw Error(root.file() + ": attribute format: expected " + format + ", found " + found);
     const auto major = root.int_attribute("format_major");
     const auto minor = optional_int(root, "format_minor");
-    const auto ours = std::to_string(trace_format_major) + "." + std::to_string(trace_format_minor);
-    const auto theirs = std::to_string(major) + "." + std::to_string(minor);
+    const auto ours = formatted("{}.{}", trace_format_major, trace_format_minor);
+    const auto theirs = formatted("{}.{}", major, minor);
     if (major > trace_format_major)
         throw Error(root.file() + ": format version " + theirs + " is newer than " + ours
             + ", the newest that this program reads");
     if (major < 1)
-        throw Error(root.file() + ": attribute format_major: expected 1 to " + std::to_string(trace_format_major)
-            + ", found " + std::to_string(major));
+        throw Error(formatted(
+            "{}: attribute format_major: expected 1 to {}, found {}", root.file(), trace_format_major, major));
 }
 
 void write_format(const h5::Group& root, const std::string& format)

@@ -1,5 +1,6 @@
 #include "traces/trace_writer.h"
 
+#include "base/formatted.h"
 #include "base/output_file.h"
 #include "traces/layer_datasets.h"
 #include "traces/stored_tensor.h"
@@ -141,8 +142,7 @@ void TraceWriter::State::check_layer(const LayerView& view, const Part& part) co
 {
     const auto name = "/layers/" + layer_name(view.layer, info.shape.num_layers);
     if (view.layer < 0 || view.layer >= info.shape.num_layers)
-        throw Error(
-            file.string() + ": " + name + ": expected layers 0 to " + std::to_string(info.shape.num_layers - 1));
+        throw Error(formatted("{}: {}: expected layers 0 to {}", file.string(), name, info.shape.num_layers - 1));
     if (part.written.contains(view.layer))
         throw Error(file.string() + ": " + name + ": expected each layer once, found it twice");
     for (const auto& dataset : layer_datasets()) {
@@ -213,11 +213,12 @@ void TraceWriter::State::finish_weights()
     const auto& path = options.weights_file;
     check_weights_file(path, info);
     const auto found = h5::Group::open_file(path);
-    for (const auto& dataset : layer_datasets())
+    for (const auto& dataset : layer_datasets()) {
         if (dataset.role == Role::weight && prompt.contents->contains(dataset.name))
             for (std::int64_t layer = 0; layer < info.shape.num_layers; ++layer)
                 check_tensor(found.group("layers/" + layer_name(layer, info.shape.num_layers)), dataset.name,
                     dataset.extents(info));
+    }
 }
 
 TraceWriter::TraceWriter(std::filesystem::path file, const TraceInfo& info, Options options)
@@ -275,8 +276,8 @@ void TraceWriter::finish()
 {
     for (const auto* part : {&state_->prompt, &state_->evaluation})
         if (const auto found = std::ssize(part->written); found != state_->info.shape.num_layers)
-            throw Error(state_->file.string() + ": /layers: expected " + std::to_string(state_->info.shape.num_layers)
-                + " layers, found " + std::to_string(found) + (part->of_steps ? " with their evaluation steps" : ""));
+            throw Error(formatted("{}: /layers: expected {} layers, found {}{}", state_->file.string(),
+                state_->info.shape.num_layers, found, part->of_steps ? " with their evaluation steps" : ""));
     write_tokens(*state_->root, state_->info);
     state_->finish_weights();
     state_->root->seal();

@@ -1,6 +1,7 @@
 #include "traces/verify.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -33,8 +34,8 @@ private:
 void need(const at::Tensor& tensor, std::int64_t layer, const char* name)
 {
     if (!tensor.defined())
-        throw Error("layer " + std::to_string(layer) + " has no " + name
-            + ": its attention output cannot be recomputed and compared");
+        throw Error(
+            formatted("layer {} has no {}: its attention output cannot be recomputed and compared", layer, name));
 }
 
 /// [group_size, eval_len, head_dim]: attention of the query heads that share KV head `kv_head`.

@@ -1,6 +1,7 @@
 #include "traces/weights_file.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "traces/trace_metadata.h"
 
 namespace lava {
@@ -12,8 +13,8 @@ constexpr const char* weights_format = "lava-weights";
 void check_same(const h5::Group& root, const char* name, std::int64_t expected)
 {
     if (const auto found = root.int_attribute(name); found != expected)
-        throw Error(root.file() + ": weights of another model: attribute " + name + ": expected "
-            + std::to_string(expected) + ", found " + std::to_string(found));
+        throw Error(formatted(
+            "{}: weights of another model: attribute {}: expected {}, found {}", root.file(), name, expected, found));
 }
 
 } // namespace
