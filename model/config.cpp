@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "model/config_section.h"
 #include "model/lfs_pointer.h"
@@ -51,18 +52,20 @@ std::string read_text(const std::filesystem::path& file)
 /// here either.
 void refuse_other_caches(const ConfigSection& config)
 {
-    if (config.find("kv_lora_rank"))
+    if (config.find("kv_lora_rank")) {
         config.fail("kv_lora_rank",
             "multi-head latent attention is not supported: it caches one compressed vector for each token, a trace "
             "holds "
             "keys and values of heads; found "
                 + config.require("kv_lora_rank").dump());
-    for (const char* key :
-        {"head_dim", "num_attention_heads", "num_query_heads", "num_key_value_heads", "num_kv_heads", "block_configs"})
+    }
+    for (const char* key : {"head_dim", "num_attention_heads", "num_query_heads", "num_key_value_heads", "num_kv_heads",
+             "block_configs"}) {
         if (const json* value = config.find(key); value && value->is_array())
             config.fail(key,
                 "heads that differ by layer are not supported, a trace has one shape for all layers; found "
                     + value->dump().substr(0, 60));
+    }
     const json* wider = config.find("global_head_dim");
     if (wider && (!config.find("head_dim") || *wider != config.require("head_dim")))
         config.fail("global_head_dim",
@@ -108,7 +111,7 @@ std::int64_t size_or_default(
 {
     if (!config.lacks(key))
         return config.size(key);
-    assumed.push_back(key + " " + std::to_string(absent));
+    assumed.push_back(formatted("{} {}", key, absent));
     return absent;
 }
 
@@ -121,8 +124,8 @@ void read_kv_heads(const ConfigSection& config, const ModelFamily& family, Model
                                : config.size_or(key, shape.num_heads);
     if (shape.num_heads % shape.num_kv_heads != 0)
         config.fail(key,
-            "expected a divisor of num_attention_heads " + std::to_string(shape.num_heads) + ", found "
-                + (fixed ? "none, for which transformers takes " : "") + std::to_string(shape.num_kv_heads));
+            formatted("expected a divisor of num_attention_heads {}, found {}{}", shape.num_heads,
+                fixed ? "none, for which transformers takes " : "", shape.num_kv_heads));
 }
 
 void read_head_dim(const ConfigSection& config, const ModelFamily& family, ModelConfig& result)
@@ -136,8 +139,8 @@ void read_head_dim(const ConfigSection& config, const ModelFamily& family, Model
         config.fail("head_dim", "expected a number, found null, which transformers does not load either");
     if (shape.hidden_size % shape.num_heads != 0)
         config.fail("hidden_size",
-            "expected a multiple of num_attention_heads " + std::to_string(shape.num_heads)
-                + " where head_dim is not given, found " + std::to_string(shape.hidden_size));
+            formatted("expected a multiple of num_attention_heads {} where head_dim is not given, found {}",
+                shape.num_heads, shape.hidden_size));
     shape.head_dim = shape.hidden_size / shape.num_heads;
 }
 
@@ -181,8 +184,7 @@ std::vector<bool> read_rotated_layers(const ConfigSection& config, const ModelFa
     const auto is_flag = [](const json& flag) { return flag == 0 || flag == 1; };
     if (!given->is_array() || std::ssize(*given) != num_layers || !std::all_of(given->begin(), given->end(), is_flag))
         config.fail("no_rope_layers",
-            "expected " + std::to_string(num_layers) + " numbers 0 or 1, one for each layer, " + "found "
-                + given->dump());
+            formatted("expected {} numbers 0 or 1, one for each layer, found {}", num_layers, given->dump()));
     std::transform(given->begin(), given->end(), rotated.begin(), [](const json& flag) { return flag == 1; });
     return rotated;
 }
@@ -196,9 +198,7 @@ std::int64_t read_window(const ConfigSection& config, const ModelFamily& family)
     switch (family.windows) {
     case Windows::none:
         if (window > 0 && config.boolean_or("use_sliding_window", true))
-            config.fail(key,
-                "not supported in a model of type " + std::string(family.model_type) + ", found "
-                    + std::to_string(window));
+            config.fail(key, formatted("not supported in a model of type {}, found {}", family.model_type, window));
         return 0;
     case Windows::all_layers:
         config.expect_if_given("use_sliding_window", window > 0);
@@ -225,7 +225,7 @@ std::vector<std::int64_t> read_windows(const ConfigSection& config, const ModelF
     std::vector<std::int64_t> windows(num_layers, 0);
     const json* types = config.find("layer_types");
     if (types && (!types->is_array() || types->size() != num_layers))
-        config.fail("layer_types", "expected a list of " + std::to_string(num_layers) + " layers");
+        config.fail("layer_types", formatted("expected a list of {} layers", num_layers));
     for (std::size_t layer = 0; layer < num_layers; ++layer) {
         const bool by_default
             = window > 0 && slides_by_default(config, family, model, static_cast<std::int64_t>(layer));
@@ -348,13 +348,13 @@ std::int64_t smallest_window(const ModelConfig& config)
 void check_length(const ModelConfig& config, std::int64_t cached, std::int64_t fresh)
 {
     if (fresh > config.context_length - cached)
-        throw Error("expected at most " + std::to_string(config.context_length) + " tokens, the model's context, found "
-            + std::to_string(cached + fresh));
+        throw Error(formatted(
+            "expected at most {} tokens, the model's context, found {}", config.context_length, cached + fresh));
     const std::int64_t original = config.rope.original_context;
     if (config.rope.type == RopeType::longrope && cached > 0 && cached <= original && cached + fresh > original)
-        throw Error("token " + std::to_string(original + 1) + " lies beyond the original context of "
-            + std::to_string(original) + ", where longrope rotates all keys by other factors, but the "
-            + std::to_string(cached) + " keys before are cached; expected both on the same side");
+        throw Error(formatted("token {} lies beyond the original context of {}, where longrope rotates all keys by "
+                              "other factors, but the {} keys before are cached; expected both on the same side",
+            original + 1, original, cached));
 }
 
 } // namespace lava

@@ -2,6 +2,7 @@
 
 #include "base/available_memory.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "compute/attention.h"
 #include "compute/devices.h"
 #include "compute/linear.h"
@@ -30,7 +31,7 @@ at::Tensor checked_ids(std::span<const std::int64_t> ids, const KvCache& cache, 
     check_length(config, cache.length(), n);
     for (const std::int64_t id : ids)
         if (id < 0 || id >= config.vocab_size)
-            throw Error("token id " + std::to_string(id) + ": expected 0 to " + std::to_string(config.vocab_size - 1));
+            throw Error(formatted("token id {}: expected 0 to {}", id, config.vocab_size - 1));
     return at::tensor(at::ArrayRef<std::int64_t>(ids.data(), ids.size()), at::kLong);
 }
 
@@ -95,8 +96,9 @@ std::int64_t inspect(const Checkpoint& checkpoint, const std::vector<at::Device>
         if (name == lm_head_name)
             look(name, {config.vocab_size, config.shape.hidden_size});
         else
-            throw Error("tensor " + name + ": expected only what a " + config.model_type + " model of "
-                + std::to_string(config.shape.num_layers) + " layers holds (config.json), found this one too");
+            throw Error(formatted(
+                "tensor {}: expected only what a {} model of {} layers holds (config.json), found this one too", name,
+                config.model_type, config.shape.num_layers));
     }
     return used.converted_bytes;
 }

@@ -1,6 +1,7 @@
 #include "model/llama_layer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "compute/cpu/arithmetic.h"
 #include "compute/cpu/plain_tensor.h"
 #include "compute/linear.h"
@@ -125,7 +126,7 @@ LlamaLayer::LlamaLayer(const WeightLoader& load, const ModelConfig& config, std:
     , has_rope(config.layer_has_rope[static_cast<std::size_t>(layer)])
     , eps(config.rms_norm_eps)
 {
-    const std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    const std::string prefix = formatted("model.layers.{}.", layer);
     const auto hidden = config.shape.hidden_size;
     input_norm = load(prefix + "input_layernorm.weight", {hidden});
     post_attention_norm = load(prefix + "post_attention_layernorm.weight", {hidden});
@@ -192,7 +193,7 @@ void LlamaLayer::place_heads(
     const auto dim = rope ? rope->cos.size(1) : 0;
     const auto* cos = rope ? rope->cos.const_data_ptr<float>() : nullptr;
     const auto* sin = rope ? rope->sin.const_data_ptr<float>() : nullptr;
-    for (std::int64_t row = 0; row < n; ++row)
+    for (std::int64_t row = 0; row < n; ++row) {
         row_arithmetic().rotate({.x = x + row * projected.size(1),
             .heads = whole.size(0),
             .head_dim = head_dim,
@@ -201,6 +202,7 @@ void LlamaLayer::place_heads(
             .dim = dim,
             .out = out + row * head_dim,
             .out_stride = whole.stride(0)});
+    }
 }
 
 LlamaLayer::Heads LlamaLayer::project_heads(const at::Tensor& resid_pre, const Rope& rope, const Hook& hook) const

@@ -1,5 +1,6 @@
 #include "model/rope_config.h"
 
+#include "base/formatted.h"
 #include "model/config_section.h"
 
 #include <nlohmann/json.hpp>
@@ -76,11 +77,11 @@ std::int64_t rotated_dimensions(const ConfigSection& config, const ConfigSection
                 + ": transformers rotates whole heads all the same, vLLM this share of them");
     const auto dim = static_cast<std::int64_t>(static_cast<double>(context.head_dim) * share);
     if (share == 1 && dim % 2 != 0)
-        config.fail("head_dim", "expected an even number of dimensions to rotate, found " + std::to_string(dim));
+        config.fail("head_dim", formatted("expected an even number of dimensions to rotate, found {}", dim));
     if (share > 1 || dim % 2 != 0 || dim < 2)
         place.fail(key,
-            "expected an even number of at most head_dim " + std::to_string(context.head_dim)
-                + " dimensions to rotate, found " + std::to_string(dim));
+            formatted("expected an even number of at most head_dim {} dimensions to rotate, found {}", context.head_dim,
+                dim));
     return dim;
 }
 
@@ -92,10 +93,12 @@ std::int64_t read_original_context(
     const char* key = "original_max_position_embeddings";
     const std::int64_t absent = context.is_phi3 ? 4096 : context.max_position_embeddings;
     const std::int64_t found = read_once(config, &section, key, absent, &ConfigSection::size);
-    if (context.is_phi3 && !config.find(key) && found != absent)
+    if (context.is_phi3 && !config.find(key) && found != absent) {
         section.fail(key,
-            "a Phi-3 takes " + std::to_string(absent) + " where the top level of config.json does not say it, found "
-                + std::to_string(found) + "; expected the same at the top level");
+            formatted("a Phi-3 takes {} where the top level of config.json does not say it, found {}; expected the "
+                      "same at the top level",
+                absent, found));
+    }
     if (!context.is_phi3 && !section.find(key) && found != absent)
         config.fail(key,
             "expected beside rope_type, found at the top level, where transformers takes no notice of it in a model "
@@ -137,11 +140,12 @@ void read_yarn(const ConfigSection& section, RopeConfig& rope)
 
 void read_longrope(const ConfigSection& section, const RopeContext& context, RopeConfig& rope)
 {
-    for (const char* key : {"short_factor", "long_factor"})
+    for (const char* key : {"short_factor", "long_factor"}) {
         if (std::ssize(section.positive_list(key)) != rope.dim / 2)
             section.fail(key,
-                "expected " + std::to_string(rope.dim / 2) + " numbers, one for each pair of dimensions" + ", found "
-                    + std::to_string(section.require(key).size()));
+                formatted("expected {} numbers, one for each pair of dimensions, found {}", rope.dim / 2,
+                    section.require(key).size()));
+    }
     rope.short_factor = section.positive_list("short_factor");
     rope.long_factor = section.positive_list("long_factor");
     const auto original = static_cast<double>(rope.original_context);

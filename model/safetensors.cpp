@@ -1,6 +1,7 @@
 #include "model/safetensors.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 
 #include <nlohmann/json.hpp>
@@ -40,12 +41,12 @@ std::uint64_t read_header_length(std::span<const std::byte> file, std::string_vi
     static_assert(std::endian::native == std::endian::little, "safetensors files are read as they lie in memory");
     std::uint64_t length = 0;
     if (file.size() < sizeof length)
-        fail(name, "expected a safetensors file, found only " + std::to_string(file.size()) + " bytes");
+        fail(name, formatted("expected a safetensors file, found only {} bytes", file.size()));
     std::memcpy(&length, file.data(), sizeof length);
     if (length > largest_header || length > file.size() - sizeof length)
         fail(name,
-            "not a safetensors file, or a truncated one: its header claims " + std::to_string(length)
-                + " bytes, the file has " + std::to_string(file.size()));
+            formatted("not a safetensors file, or a truncated one: its header claims {} bytes, the file has {}", length,
+                file.size()));
     return length;
 }
 
@@ -118,13 +119,11 @@ StoredTensor read_entry(
         fail(file, where + "data_offsets: expected [begin, end], found " + entry["data_offsets"].dump());
     const auto begin = static_cast<std::uint64_t>(offsets[0]), end = static_cast<std::uint64_t>(offsets[1]);
     if (end > data.size())
-        fail(file,
-            where + "ends at byte " + std::to_string(end) + " of the data, but the file holds "
-                + std::to_string(data.size()));
+        fail(file, formatted("{}ends at byte {} of the data, but the file holds {}", where, end, data.size()));
     if (end - begin != expected)
         fail(file,
-            where + "expected " + std::to_string(expected) + " bytes for " + tensor.dtype + " " + entry["shape"].dump()
-                + ", found " + std::to_string(end - begin));
+            formatted("{}expected {} bytes for {} {}, found {}", where, expected, tensor.dtype, entry["shape"].dump(),
+                end - begin));
     tensor.bytes = data.subspan(begin, end - begin);
     return tensor;
 }
@@ -148,13 +147,12 @@ void check_coverage(
     for (const Range& range : ranges) {
         if (range.begin != covered)
             fail(file,
-                "tensor " + *range.name + ": begins at byte " + std::to_string(range.begin) + ", which "
-                    + (range.begin < covered ? "overlaps another tensor" : "leaves a gap") + "; expected "
-                    + std::to_string(covered));
+                formatted("tensor {}: begins at byte {}, which {}; expected {}", *range.name, range.begin,
+                    range.begin < covered ? "overlaps another tensor" : "leaves a gap", covered));
         covered = range.end;
     }
     if (covered != data.size())
-        fail(file, "expected " + std::to_string(covered) + " bytes of data, found " + std::to_string(data.size()));
+        fail(file, formatted("expected {} bytes of data, found {}", covered, data.size()));
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 #include "model/jinja/builtins.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/jinja/text.h"
 
 #include <algorithm>
@@ -14,8 +15,7 @@ std::vector<const Value*> bind(const Arguments& arguments, std::initializer_list
 {
     std::vector<const Value*> result(names.size(), nullptr);
     if (arguments.positional.size() > names.size()) {
-        throw Error("expected at most " + std::to_string(names.size()) + " arguments, found "
-            + std::to_string(arguments.positional.size()));
+        throw Error(formatted("expected at most {} arguments, found {}", names.size(), arguments.positional.size()));
     }
     for (std::size_t i = 0; i < arguments.positional.size(); ++i) {
         result[i] = &arguments.positional[i];
@@ -34,7 +34,7 @@ std::string bounded(std::string text)
 {
     constexpr std::size_t most = 64 << 20;
     if (text.size() > most) {
-        throw Error("a text of more than " + std::to_string(most) + " bytes");
+        throw Error(formatted("a text of more than {} bytes", most));
     }
     return text;
 }
@@ -270,7 +270,7 @@ Value range(const Arguments& arguments)
     const std::int64_t step = given[2] != nullptr ? integer_of(*given[2], "range") : 1;
     const bool small = std::max({std::abs(first / 2), std::abs(stop / 2), std::abs(step / 2)}) < INT64_MAX / 4;
     if (step == 0 || !small || (stop - first) / step > most) {
-        throw Error("range: expected a step other than 0 and at most " + std::to_string(most) + " numbers");
+        throw Error(formatted("range: expected a step other than 0 and at most {} numbers", most));
     }
     List result;
     for (std::int64_t i = first; step > 0 ? i < stop : i > stop; i += step) {
@@ -303,7 +303,7 @@ bool apply_test(const std::string& name, const Value& value, const Arguments& ar
     }
     const auto& [count, test] = found->second;
     if (arguments.positional.size() != count || !arguments.named.empty()) {
-        throw Error("the test '" + name + "' takes " + std::to_string(count) + " arguments");
+        throw Error(formatted("the test '{}' takes {} arguments", name, count));
     }
     return test(value, count > 0 ? arguments.positional[0] : Value());
 }

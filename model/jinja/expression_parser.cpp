@@ -1,6 +1,7 @@
 #include "model/jinja/expression_parser.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <charconv>
@@ -23,7 +24,7 @@ void ExpressionParser::add(Expression& parent, ExpressionPtr operand) const
     constexpr int deepest = 300;
     parent.depth = std::max(parent.depth, operand ? operand->depth + 1 : 0);
     if (parent.depth > deepest) {
-        tokens_.fail("an expression nested more than " + std::to_string(deepest) + " deep");
+        tokens_.fail(formatted("an expression nested more than {} deep", deepest));
     }
     parent.operands.push_back(std::move(operand));
 }

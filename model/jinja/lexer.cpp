@@ -1,6 +1,7 @@
 #include "model/jinja/lexer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/jinja/text.h"
 
 #include <algorithm>
@@ -65,10 +66,7 @@ public:
     }
 
 private:
-    [[noreturn]] void fail(const std::string& message) const
-    {
-        throw Error("line " + std::to_string(line_) + ": " + message);
-    }
+    [[noreturn]] void fail(const std::string& message) const { throw Error(formatted("line {}: {}", line_, message)); }
 
     void push(Token::Kind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
 

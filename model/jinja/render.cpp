@@ -1,6 +1,7 @@
 #include "model/jinja/render.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/jinja/builtins.h"
 #include "model/jinja/operators.h"
 
@@ -25,7 +26,7 @@ template <typename Body> auto located(int line, const Body& body)
     } catch (const LocatedError&) {
         throw;
     } catch (const Error& error) {
-        throw LocatedError("line " + std::to_string(line) + ": " + error.what());
+        throw LocatedError(formatted("line {}: {}", line, error.what()));
     }
 }
 
@@ -173,8 +174,7 @@ private:
         }
         const List elements = elements_of(value);
         if (elements.size() != names.size()) {
-            throw Error(
-                "expected " + std::to_string(names.size()) + " values, found " + std::to_string(elements.size()));
+            throw Error(formatted("expected {} values, found {}", names.size(), elements.size()));
         }
         for (std::size_t i = 0; i < names.size(); ++i) {
             set(scopes_.back(), names[i], elements[i]);
@@ -262,8 +262,7 @@ private:
     {
         const Level level(*this);
         if (arguments.positional.size() > macro.parameters.size()) {
-            throw Error(
-                "the macro '" + macro.text + "' takes " + std::to_string(macro.parameters.size()) + " arguments");
+            throw Error(formatted("the macro '{}' takes {} arguments", macro.text, macro.parameters.size()));
         }
         // a macro sees the template's own names, not those of where it is called
         std::vector<Dict> outside = std::exchange(scopes_, {scopes_[0], scopes_[1], {}});

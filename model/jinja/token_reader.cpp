@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/jinja/expression_parser.h"
 
 namespace lava::jinja {
@@ -55,7 +56,7 @@ Token TokenReader::require(Token::Kind kind, const std::string& expected)
 
 void TokenReader::fail(const std::string& message) const
 {
-    throw Error("line " + std::to_string(peek().line) + ": " + message);
+    throw Error(formatted("line {}: {}", peek().line, message));
 }
 
 Depth::Depth(int& depth, const TokenReader& tokens)
@@ -63,7 +64,7 @@ Depth::Depth(int& depth, const TokenReader& tokens)
 {
     constexpr int most = 200;
     if (depth_ >= most) {
-        tokens.fail("nested more than " + std::to_string(most) + " deep");
+        tokens.fail(formatted("nested more than {} deep", most));
     }
     ++depth_;
 }

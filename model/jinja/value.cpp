@@ -1,6 +1,7 @@
 #include "model/jinja/value.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <array>
@@ -139,7 +140,7 @@ void Value::contain(const Value& element)
     depth_ = std::max(depth_, element.depth_ + 1);
     holds_namespace_ = holds_namespace_ || element.holds_namespace();
     if (depth_ > deepest) {
-        throw Error("lists and dicts nested more than " + std::to_string(deepest) + " deep");
+        throw Error(formatted("lists and dicts nested more than {} deep", deepest));
     }
 }
 

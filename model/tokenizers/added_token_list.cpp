@@ -1,6 +1,7 @@
 #include "model/tokenizers/added_token_list.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 
@@ -28,8 +29,8 @@ void AddedTokenList::add(AddedToken token)
         const std::string reason = known != nullptr ? "one id, "
             : own >= 0                              ? "its id of the vocab, "
                                                     : "the next free id, as the tokenizers library gives it, ";
-        throw Error(file_ + ": expected the added token '" + token.text + "' to have " + reason + std::to_string(id)
-            + ", not " + std::to_string(token.id));
+        throw Error(formatted(
+            "{}: expected the added token '{}' to have {}{}, not {}", file_, token.text, reason, id, token.id));
     }
     token.given = token.id >= 0 || own >= 0 || (known != nullptr && known->given);
     token.id = id;

@@ -1,6 +1,7 @@
 #include "model/tokenizers/bpe_model.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/tokenizers/byte_level.h"
 
 #include <cstdio>
@@ -120,8 +121,8 @@ std::vector<Symbol> BpeModel::byte_symbols(const AlignedText& word) const
     for (std::size_t i = 0; i < word.text.size(); ++i) {
         const auto byte = static_cast<unsigned char>(word.text[i]);
         if (byte_ids_[byte] < 0) {
-            throw Error("the tokenizer has no token for byte " + std::to_string(byte) + " at byte "
-                + std::to_string(word.sources[i].begin) + " of the text");
+            throw Error(formatted(
+                "the tokenizer has no token for byte {} at byte {} of the text", byte, word.sources[i].begin));
         }
         symbols.push_back({byte_ids_[byte], i, i + 1});
     }
@@ -154,8 +155,8 @@ std::vector<Symbol> BpeModel::character_symbols(const AlignedText& word) const
             symbols.push_back({found->second, at, end});
         } else if (!fall_back(word.text, at, end, symbols)) {
             if (unknown_ < 0) {
-                throw Error("the tokenizer has no token for the character '" + word.text.substr(at, end - at)
-                    + "' at byte " + std::to_string(word.sources[at].begin) + " of the text");
+                throw Error(formatted("the tokenizer has no token for the character '{}' at byte {} of the text",
+                    word.text.substr(at, end - at), word.sources[at].begin));
             }
             if (fuse && fuse_unknown_) {
                 symbols.back().end = end;

@@ -1,6 +1,7 @@
 #include "model/tokenizers/folder_tokenizer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 
@@ -39,8 +40,7 @@ FolderTokenizer::FolderTokenizer(const std::filesystem::path& folder)
 std::string FolderTokenizer::token_bytes(std::int64_t id) const
 {
     if (id < 0 || id >= vocab_size()) {
-        throw Error("token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(vocab_size())
-            + " tokens");
+        throw Error(formatted("token id {} is not in the vocabulary of {} tokens", id, vocab_size()));
     }
     return tokens_[static_cast<std::size_t>(id)];
 }

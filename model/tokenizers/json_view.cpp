@@ -1,6 +1,7 @@
 #include "model/tokenizers/json_view.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "model/lfs_pointer.h"
 
@@ -43,7 +44,7 @@ std::vector<JsonView> JsonView::elements() const
     }
     std::vector<JsonView> result;
     for (const Json& element : *value_) {
-        result.emplace_back(element, file_, path_ + "[" + std::to_string(result.size()) + "]");
+        result.emplace_back(element, file_, formatted("{}[{}]", path_, result.size()));
     }
     return result;
 }
@@ -88,7 +89,7 @@ std::int64_t JsonView::token_id() const
 {
     constexpr std::int64_t most = 1 << 24;
     if (!value_->is_number_integer() || *value_ < 0 || *value_ >= most) {
-        refuse("a token id below " + std::to_string(most));
+        refuse(formatted("a token id below {}", most));
     }
     return value_->get<std::int64_t>();
 }

@@ -1,6 +1,7 @@
 #include "model/tokenizers/llama2c.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/lfs_pointer.h"
 #include "model/tokenizers/merge.h"
 
@@ -54,8 +55,7 @@ public:
     std::string text(std::size_t size)
     {
         if (data_.size() - at_ < size) {
-            fail("ends early: expected " + std::to_string(size) + " more bytes at byte " + std::to_string(at_)
-                + ", found " + std::to_string(data_.size() - at_));
+            fail(formatted("ends early: expected {} more bytes at byte {}, found {}", size, at_, data_.size() - at_));
         }
         at_ += size;
         return data_.substr(at_ - size, size);
@@ -78,16 +78,18 @@ std::vector<Entry> read_entries(const std::filesystem::path& file)
         const auto score = bytes.number<float>();
         const auto length = bytes.number<std::int32_t>();
         if (!std::isfinite(score) || length < 0 || length > longest) {
-            bytes.fail("token " + std::to_string(entries.size()) + ": expected a finite score and at most "
-                + std::to_string(longest) + " bytes, found score " + std::to_string(score) + " and "
-                + std::to_string(length) + " bytes; not a llama2.c tokenizer?");
+            bytes.fail(
+                formatted("token {}: expected a finite score and at most {} bytes, found score {:f} and {} bytes; "
+                          "not a llama2.c tokenizer?",
+                    entries.size(), longest, score, length));
         }
         entries.push_back({bytes.text(static_cast<std::size_t>(length)), score});
     }
     if (std::ssize(entries) <= last_byte || entries[first_byte].text != "<0x00>"
         || entries[last_byte].text != "<0xFF>") {
-        bytes.fail("expected the bytes <0x00>..<0xFF> as tokens 3..258, found " + std::to_string(entries.size())
-            + " tokens without them; not a llama2.c tokenizer?");
+        bytes.fail(formatted("expected the bytes <0x00>..<0xFF> as tokens 3..258, found {} tokens without them; not a "
+                             "llama2.c tokenizer?",
+            entries.size()));
     }
     return entries;
 }
@@ -131,8 +133,7 @@ public:
     std::string token_bytes(std::int64_t id) const override
     {
         if (id < 0 || id >= vocab_size()) {
-            throw Error("token id " + std::to_string(id) + " is not in the vocabulary of "
-                + std::to_string(vocab_size()) + " tokens");
+            throw Error(formatted("token id {} is not in the vocabulary of {} tokens", id, vocab_size()));
         }
         if (id >= first_byte && id <= last_byte) {
             return std::string(1, static_cast<char>(id - first_byte));

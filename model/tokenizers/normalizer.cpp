@@ -1,6 +1,7 @@
 #include "model/tokenizers/normalizer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/tokenizers/pattern.h"
 
 #include <unicode/bytestream.h>
@@ -111,7 +112,7 @@ AlignedText Normalizer::operator()(AlignedText text) const
     for (const auto& step : steps_) {
         text = step(std::move(text));
         if (text.text.size() / most > size + 1) {
-            throw Error("the tokenizer's normalizer makes more than " + std::to_string(most) + " bytes of one");
+            throw Error(formatted("the tokenizer's normalizer makes more than {} bytes of one", most));
         }
     }
     return text;

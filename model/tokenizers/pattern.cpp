@@ -1,6 +1,7 @@
 #include "model/tokenizers/pattern.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/tokenizers/ruby_pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -96,8 +97,8 @@ struct Pattern::Code
             return std::nullopt;
         }
         if (found < 0) {
-            throw Error("a text of " + std::to_string(text.size())
-                + " bytes could not be split into words: " + error_text(found));
+            throw Error(
+                formatted("a text of {} bytes could not be split into words: {}", text.size(), error_text(found)));
         }
         const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match.data);
         return ByteRange{range[0], range[1]};
@@ -158,7 +159,7 @@ void require_utf8(std::string_view text)
     const MatchData match;
     const int found = pcre2_match(anything.get(), units(text), text.size(), 0, 0, match.data, nullptr);
     if (found < 0) {
-        throw Error("the text is not valid UTF-8 at byte " + std::to_string(pcre2_get_startchar(match.data)));
+        throw Error(formatted("the text is not valid UTF-8 at byte {}", pcre2_get_startchar(match.data)));
     }
 }
 

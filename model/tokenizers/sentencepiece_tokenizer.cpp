@@ -1,6 +1,7 @@
 #include "model/tokenizers/sentencepiece_tokenizer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/lfs_pointer.h"
 #include "model/tokenizers/added_token_list.h"
 #include "model/tokenizers/folder_tokenizer.h"
@@ -112,9 +113,8 @@ private:
     void require_own_piece(const AddedToken& token) const
     {
         if (token.id < first_.GetPieceSize() && first_.IdToPiece(static_cast<int>(token.id)) != token.text) {
-            throw Error(folder_.string() + ": the added token '" + token.text + "' has the id "
-                + std::to_string(token.id) + ", which is '" + first_.IdToPiece(static_cast<int>(token.id))
-                + "' in tokenizer.model");
+            throw Error(formatted("{}: the added token '{}' has the id {}, which is '{}' in tokenizer.model",
+                folder_.string(), token.text, token.id, first_.IdToPiece(static_cast<int>(token.id))));
         }
     }
 
@@ -130,8 +130,8 @@ private:
         ImmutableSentencePieceText pieces;
         const auto status = (prefix ? first_ : further_).Encode(plain.text, pieces.mutable_proto());
         if (!status.ok()) {
-            throw Error("a text of " + std::to_string(plain.text.size())
-                + " bytes could not be tokenized: " + status.ToString());
+            throw Error(
+                formatted("a text of {} bytes could not be tokenized: {}", plain.text.size(), status.ToString()));
         }
         const std::size_t base = plain.sources.front().begin;
         std::size_t byte = 0; // of a character that is spelled in bytes: all but the last come with an empty range

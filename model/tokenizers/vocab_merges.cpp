@@ -1,6 +1,7 @@
 #include "model/tokenizers/vocab_merges.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "model/lfs_pointer.h"
 #include "model/tokenizers/tokenizer_config.h"
 
@@ -34,9 +35,8 @@ Json read_merges(const std::filesystem::path& file)
             continue;
         }
         if (std::count(line.begin(), line.end(), ' ') != 1) {
-            throw Error(file.string() + ": line " + std::to_string(number)
-                + ": expected two tokens and a space between them, found "
-                + Json(line).dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80));
+            throw Error(formatted("{}: line {}: expected two tokens and a space between them, found {}", file.string(),
+                number, Json(line).dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80)));
         }
         merges.push_back(line);
     }
