@@ -1,6 +1,7 @@
 #include "capture/haystack.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <cctype>
@@ -113,9 +114,9 @@ NeedleText plant_needle(const NeedleRequest& request, const std::function<std::i
         [&](std::size_t cut) { return count(compose(request, haystack.substr(0, cut)).text) <= request.tokens; });
     if (too_long == cuts.begin()) {
         const std::size_t shortest = cuts.empty() ? 0 : cuts.front();
-        throw Error("--tokens " + std::to_string(request.tokens) + ": expected room for the needle, the question and "
-            + "one sentence of the haystack, which take "
-            + std::to_string(count(compose(request, haystack.substr(0, shortest)).text)) + " tokens");
+        throw Error(formatted("--tokens {}: expected room for the needle, the question and one sentence of the "
+                              "haystack, which take {} tokens",
+            request.tokens, count(compose(request, haystack.substr(0, shortest)).text)));
     }
     return compose(request, haystack.substr(0, *std::prev(too_long)));
 }

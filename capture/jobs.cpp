@@ -1,6 +1,7 @@
 #include "capture/jobs.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "capture/scoring.h"
 
@@ -126,7 +127,7 @@ std::vector<CaptureJob> read_jobs(const std::filesystem::path& file)
         if (text.find_first_not_of(" \t\r") == std::string::npos) {
             continue;
         }
-        const std::string where = file.string() + ": line " + std::to_string(number);
+        const std::string where = formatted("{}: line {}", file.string(), number);
         const Json line = parse_json(text, where);
         if (line.is_discarded()) {
             throw Error(where + ": expected a JSON object, found " + what_is_no_json(text));
@@ -134,7 +135,7 @@ std::vector<CaptureJob> read_jobs(const std::filesystem::path& file)
         jobs.push_back(job_of(line, number, where));
         const auto [given, is_new] = numbers.emplace(jobs.back().id, number);
         if (!is_new) {
-            throw Error(where + ": id " + jobs.back().id + ": line " + std::to_string(given->second) + " has it, too");
+            throw Error(formatted("{}: id {}: line {} has it, too", where, jobs.back().id, given->second));
         }
     }
     if (jobs.empty()) {

@@ -1,6 +1,7 @@
 #include "capture/part.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "traces/recorded_part.h"
 
 #include <ATen/ATen.h>
@@ -19,8 +20,7 @@ std::vector<std::int64_t> chosen(const std::vector<std::int64_t>& numbers, const
     if (numbers.empty())
         return {};
     if (numbers.back() >= all)
-        throw Error(std::string(option) + ": expected 0 to " + std::to_string(all - 1) + ", found "
-            + std::to_string(numbers.back()));
+        throw Error(formatted("{}: expected 0 to {}, found {}", option, all - 1, numbers.back()));
     counted = std::ssize(numbers);
     return counted == all ? std::vector<std::int64_t>() : numbers;
 }

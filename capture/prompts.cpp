@@ -1,6 +1,7 @@
 #include "capture/prompts.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "capture/chat_spans.h"
 #include "capture/haystack.h"
@@ -55,8 +56,8 @@ std::vector<ByteSpan> to_bytes(const std::vector<TextSpan>& spans, std::string_v
     std::vector<ByteSpan> result;
     for (const TextSpan& span : spans) {
         if (span.begin < 0 || span.begin >= span.end || span.end > characters) {
-            throw Error("span " + span.name + ": expected 0 <= begin < end <= " + std::to_string(characters)
-                + " characters of the prompt, found " + std::to_string(span.begin) + ".." + std::to_string(span.end));
+            throw Error(formatted("span {}: expected 0 <= begin < end <= {} characters of the prompt, found {}..{}",
+                span.name, characters, span.begin, span.end));
         }
         result.push_back(
             {span.name, {offsets[static_cast<std::size_t>(span.begin)], offsets[static_cast<std::size_t>(span.end)]}});
@@ -108,8 +109,8 @@ std::vector<Span> token_spans(const std::vector<TextSpan>& spans, std::int64_t t
     std::vector<Span> result;
     for (const TextSpan& span : spans) {
         if (span.begin < 0 || span.begin >= span.end || span.end > tokens) {
-            throw Error("span " + span.name + ": expected 0 <= begin < end <= " + std::to_string(tokens)
-                + " tokens of the prompt, found " + std::to_string(span.begin) + ".." + std::to_string(span.end));
+            throw Error(formatted("span {}: expected 0 <= begin < end <= {} tokens of the prompt, found {}..{}",
+                span.name, tokens, span.begin, span.end));
         }
         result.push_back({span.name, span.begin, span.end});
     }
@@ -223,8 +224,8 @@ std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& 
     std::vector<std::int64_t> ids;
     for (const Json& value : json) {
         if (!value.is_number_integer() || value > std::int64_t{INT32_MAX} || value < 0) {
-            throw Error(where + ": element " + std::to_string(ids.size()) + ": expected a token id, found "
-                + value.dump().substr(0, 40));
+            throw Error(formatted(
+                "{}: element {}: expected a token id, found {}", where, ids.size(), value.dump().substr(0, 40)));
         }
         ids.push_back(value.get<std::int64_t>());
     }

@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/output_file.h"
 #include "base/output_guard.h"
 #include "base/program.h"
@@ -78,7 +79,7 @@ std::int64_t count_option(const po::variables_map& values, const char* option, s
 {
     const auto value = values.contains(option) ? values[option].as<std::int64_t>() : otherwise;
     if (value < 1 || value > 100'000'000) {
-        throw UsageError("--" + std::string(option) + ": expected 1 to 100000000, found " + std::to_string(value));
+        throw UsageError(formatted("--{}: expected 1 to 100000000, found {}", option, value));
     }
     return value;
 }

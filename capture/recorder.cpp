@@ -1,6 +1,7 @@
 #include "capture/recorder.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "capture/background.h"
 #include "capture/layer_pass.h"
 #include "capture/resume_folder.h"
@@ -27,8 +28,8 @@ void check_ids(const std::vector<std::int64_t>& ids, std::int64_t vocab_size, co
 {
     for (std::size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0 || ids[i] >= vocab_size) {
-            throw Error(what + ": token " + std::to_string(i) + ": expected an id below " + std::to_string(vocab_size)
-                + ", the model's vocabulary, found " + std::to_string(ids[i]));
+            throw Error(formatted("{}: token {}: expected an id below {}, the model's vocabulary, found {}", what, i,
+                vocab_size, ids[i]));
         }
     }
 }
@@ -234,17 +235,17 @@ void check_prompt(const ModelConfig& config, const Prompt& prompt, const Evaluat
     check_ids(evaluation.reference, config.vocab_size, "--reference");
     const std::int64_t seq_len = std::ssize(prompt.ids), eval_len = evaluation.length();
     if (eval_len > config.context_length - seq_len) {
-        throw Error("the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(eval_len)
-            + " evaluation steps exceed the model's context of " + std::to_string(config.context_length));
+        throw Error(formatted("the prompt's {} tokens and {} evaluation steps exceed the model's context of {}",
+            seq_len, eval_len, config.context_length));
     }
     check_length(config, seq_len, eval_len);
     const std::int64_t repeated = repeat ? repeat_length(prompt.ids, *repeat) : 0;
     const std::int64_t window = smallest_window(config), context = config.context_length;
     const std::int64_t most = window > 0 ? std::min(window, context) : context;
     if (repeat && repeated > most - seq_len) {
-        throw Error("--repeat-pass: the prompt's " + std::to_string(seq_len) + " tokens and " + std::to_string(repeated)
-            + " of a repetition exceed the model's " + (most < context ? "sliding window" : "context") + " of "
-            + std::to_string(most));
+        throw Error(
+            formatted("--repeat-pass: the prompt's {} tokens and {} of a repetition exceed the model's {} of {}",
+                seq_len, repeated, most < context ? "sliding window" : "context", most));
     }
 }
 

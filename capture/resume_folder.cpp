@@ -1,6 +1,7 @@
 #include "capture/resume_folder.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/hdf5/h5.h"
 #include "base/output_file.h"
 #include "traces/layer_datasets.h"
@@ -117,12 +118,12 @@ void ResumeFolder::check_key(const std::string& key) const
 
 std::filesystem::path ResumeFolder::layer_file(std::int64_t layer) const
 {
-    return folder_ / ("layer" + std::to_string(layer) + ".h5");
+    return folder_ / formatted("layer{}.h5", layer);
 }
 
 std::filesystem::path ResumeFolder::streams_file(std::int64_t layers_done) const
 {
-    return folder_ / ("streams" + std::to_string(layers_done) + ".h5");
+    return folder_ / formatted("streams{}.h5", layers_done);
 }
 
 void ResumeFolder::save(const LayerView& view, const std::vector<at::Tensor>& streams)

@@ -1,6 +1,7 @@
 #include "capture/synthetic_tasks.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/split_mix.h"
 #include "capture/haystack.h"
 #include "capture/task_words.h"
@@ -92,7 +93,7 @@ TaskPrompt compose(const Composition& parts, std::size_t count)
         for (std::size_t i = 0; i < parts.planted.size(); ++i) {
             const auto place = static_cast<std::size_t>(parts.depths[i] * static_cast<double>(count));
             if (place == before) {
-                append_spanned(task, parts.planted[i], i == 0 ? "needle" : "needle_" + std::to_string(i + 1));
+                append_spanned(task, parts.planted[i], i == 0 ? "needle" : formatted("needle_{}", i + 1));
                 task.prompt += ' ';
             }
         }
@@ -119,11 +120,11 @@ TaskPrompt fit(const Composition& parts, const TaskRequest& request)
     }
     TaskPrompt task = compose(parts, fits);
     if (fits == 0) {
-        throw Error(request.task + ": expected room for at least one sentence beside the task, found "
-            + std::to_string(request.tokens) + " tokens; the shortest prompt takes "
-            + std::to_string(request.count(compose(parts, 1))));
+        throw Error(formatted("{}: expected room for at least one sentence beside the task, found {} tokens; the "
+                              "shortest prompt takes {}",
+            request.task, request.tokens, request.count(compose(parts, 1))));
     }
-    task.id = request.task + "-" + std::to_string(request.sample);
+    task.id = formatted("{}-{}", request.task, request.sample);
     return task;
 }
 

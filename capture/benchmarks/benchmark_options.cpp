@@ -1,6 +1,7 @@
 #include "capture/benchmarks/benchmark_options.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <charconv>
 #include <cmath>
@@ -78,8 +79,7 @@ std::optional<std::int64_t> count(const po::variables_map& values, const char* o
     }
     const auto value = values[option].as<std::int64_t>();
     if (value < least || value > 100'000'000) {
-        throw UsageError("--" + std::string(option) + ": expected " + std::to_string(least) + " to 100000000, found "
-            + std::to_string(value));
+        throw UsageError(formatted("--{}: expected {} to 100000000, found {}", option, least, value));
     }
     return value;
 }

@@ -1,5 +1,6 @@
 #include "capture/benchmarks/benchmark_prompts.h"
 
+#include "base/formatted.h"
 #include "base/output_file.h"
 #include "base/output_guard.h"
 #include "base/program.h"
@@ -99,7 +100,7 @@ std::string text_of(const std::string& id, const std::vector<std::int64_t>& ids,
         text += tokenizer.token_bytes(token);
     }
     std::istringstream lines(text);
-    std::string result = "== " + id + ", " + std::to_string(ids.size()) + " tokens\n";
+    std::string result = formatted("== {}, {} tokens\n", id, ids.size());
     for (std::string line; std::getline(lines, line);) {
         result += printable(line) + "\n";
     }

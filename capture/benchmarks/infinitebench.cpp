@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "capture/benchmarks/infinitebench_tasks.h"
 #include "capture/benchmarks/text_template.h"
 
@@ -106,7 +107,7 @@ Filling filling_of(const Record& record, std::string_view task)
     if (is_choice(task)) {
         filling.options = record.texts("options");
         if (filling.options.size() != 4) {
-            record.refuse("options: expected 4, found " + std::to_string(filling.options.size()));
+            record.refuse(formatted("options: expected 4, found {}", filling.options.size()));
         }
     }
     return filling;

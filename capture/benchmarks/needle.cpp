@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "capture/benchmarks/sample.h"
 #include "model/official_decoder.h"
 
@@ -162,12 +163,12 @@ Sample sample_of(const SampleRequest& request, const Cell& cell)
 {
     Sample sample;
     sample.task = "needle";
-    sample.where = "--records " + request.records.front().string() + ": " + std::to_string(cell.length)
-        + " tokens, depth " + depth_text(cell.depth);
+    sample.where = formatted(
+        "--records {}: {} tokens, depth {}", request.records.front().string(), cell.length, depth_text(cell.depth));
     sample.file = request.records.front().filename().string();
     sample.needle_length = cell.length;
     sample.needle_depth = cell.depth;
-    sample.id_suffix = std::to_string(cell.length) + "-" + depth_text(cell.depth);
+    sample.id_suffix = formatted("{}-{}", cell.length, depth_text(cell.depth));
     const std::string opening = "This is a very long story book: <book> ";
     // the released runners open the prompt so, whatever the model; a chat template takes its place
     sample.text = (request.is_kvpress() || request.chat == true ? "" : "<|im_start|> ") + opening;
@@ -226,11 +227,9 @@ private:
     {
         const std::int64_t left = length - (request_.is_kvpress() ? kvpress_room : room) - std::ssize(needle_ids_);
         if (left < 1) {
-            throw Error("--lengths " + std::to_string(length) + ": expected room for the needle of "
-                + std::to_string(needle_ids_.size()) + " tokens and the "
-                + std::to_string(request_.is_kvpress() ? kvpress_room : room)
-                + " tokens that question and answer are left, found " + std::to_string(left)
-                + " tokens for the context");
+            throw Error(formatted("--lengths {}: expected room for the needle of {} tokens and the {} tokens that "
+                                  "question and answer are left, found {} tokens for the context",
+                length, needle_ids_.size(), request_.is_kvpress() ? kvpress_room : room, left));
         }
         if (request_.is_kvpress()) {
             return first(haystack_, left);

@@ -1,6 +1,7 @@
 #include "capture/benchmarks/records.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "base/unpacked_file.h"
 #include "model/tokenizer.h"
@@ -29,7 +30,7 @@ Record::Record(nlohmann::json json, const std::filesystem::path& file, std::size
     : json_(std::move(json))
     , file_(file)
     , line_(line)
-    , where_(file.string() + ": line " + std::to_string(line))
+    , where_(formatted("{}: line {}", file.string(), line))
 { }
 
 void Record::refuse(const std::string& expected_and_found) const
@@ -76,8 +77,8 @@ std::vector<Record> read_records(const std::filesystem::path& file)
         }
         Json json = parse_json(text, where);
         if (!json.is_object()) {
-            throw Error(where + ": expected a JSON object, found "
-                + (json.is_discarded() ? what_is_no_json(text) : json.type_name()));
+            throw Error(formatted("{}: expected a JSON object, found {}", where,
+                json.is_discarded() ? what_is_no_json(text) : std::string(json.type_name())));
         }
         records.emplace_back(std::move(json), file, number);
     }

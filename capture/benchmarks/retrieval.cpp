@@ -1,4 +1,5 @@
 #include "base/error.h"
+#include "base/formatted.h"
 #include "capture/benchmarks/sample.h"
 #include "capture/benchmarks/text_template.h"
 
@@ -34,8 +35,8 @@ std::vector<Pair> ordered_pairs(const Record& record, const Pair& gold, std::opt
     }
     if (gold_index) {
         if (*gold_index >= pairs.size()) {
-            record.refuse("--gold-index " + std::to_string(*gold_index) + ": expected one of its "
-                + std::to_string(pairs.size()) + " pairs, counted from 0");
+            record.refuse(
+                formatted("--gold-index {}: expected one of its {} pairs, counted from 0", *gold_index, pairs.size()));
         }
         pairs.erase(at);
         pairs.insert(pairs.begin() + static_cast<std::ptrdiff_t>(*gold_index), gold);
@@ -66,7 +67,7 @@ Sample kv_sample(const Record& record, std::optional<std::size_t> gold_index)
                                        "\n\nJSON data:\n{context}\n\nKey: \"{question}\"\nCorresponding value:",
         {{"context", json}, {"question", gold.first}});
     Sample sample;
-    sample.task = "kv_retrieval_" + std::to_string(pairs.size()) + "_keys";
+    sample.task = formatted("kv_retrieval_{}_keys", pairs.size());
     sample.text = filled.text;
     sample.ranges = filled.fields;
     const std::size_t before = filled.fields.front().bytes.begin;

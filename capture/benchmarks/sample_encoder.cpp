@@ -1,5 +1,6 @@
 #include "capture/benchmarks/sample_encoder.h"
 
+#include "base/formatted.h"
 #include "capture/benchmarks/cut_text.h"
 #include "capture/benchmarks/text_template.h"
 #include "capture/chat_spans.h"
@@ -40,7 +41,7 @@ void number_spans(std::vector<Span>& spans)
     std::map<std::string, int> counts;
     for (Span& span : spans) {
         const int count = ++counts[span.name];
-        span.name += count > 1 ? "_" + std::to_string(count) : "";
+        span.name += count > 1 ? formatted("_{}", count) : "";
     }
 }
 
@@ -188,17 +189,17 @@ EncodedSample SampleEncoder::encode_for_kvpress(const Sample& sample) const
 
 void SampleEncoder::check_length(const Sample& sample, const EncodedSample& encoded) const
 {
-    const std::string found = "found a prompt of " + std::to_string(encoded.ids.size()) + " tokens";
+    const std::string found = formatted("found a prompt of {} tokens", encoded.ids.size());
     if (sample.cut == Cut::none && max_length_ && std::ssize(encoded.ids) > *max_length_) {
-        throw TooLong(sample.where + ": expected at most --max-length " + std::to_string(*max_length_) + ", " + found
-            + ": this benchmark's prompts are never cut");
+        throw TooLong(formatted("{}: expected at most --max-length {}, {}: this benchmark's prompts are never cut",
+            sample.where, *max_length_, found));
     }
     if (context_length_ && std::ssize(encoded.ids) > *context_length_) {
-        throw TooLong(sample.where + ": expected at most the model's context of " + std::to_string(*context_length_)
-            + " tokens, " + found
-            + (sample.cut == Cut::none ? ": this benchmark's prompts are never cut"
-                    : max_length_      ? ": a smaller --max-length cuts it"
-                                       : ": --max-length cuts it"));
+        throw TooLong(formatted("{}: expected at most the model's context of {} tokens, {}{}", sample.where,
+            *context_length_, found,
+            sample.cut == Cut::none ? ": this benchmark's prompts are never cut"
+                : max_length_       ? ": a smaller --max-length cuts it"
+                                    : ": --max-length cuts it"));
     }
 }
 
