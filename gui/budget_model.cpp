@@ -122,11 +122,12 @@ QString BudgetModel::head_loss_line(const Cell& here, HeadId head) const
 {
     const auto group = here.shape().group_size();
     QStringList values;
-    for (auto query = head.kv_head * group; query < (head.kv_head + 1) * group; ++query)
+    for (auto query = head.kv_head * group; query < (head.kv_head + 1) * group; ++query) {
         if (const auto loss = head_losses(here, head.layer, query))
             values << QStringLiteral("%1: %2")
                           .arg(query_head_number(report_->trace, query))
                           .arg(QString::number(loss->head_l1, 'g', 3));
+    }
     return QStringLiteral("head_l1 of its query heads  %1").arg(values.join(QStringLiteral("   ")));
 }
 

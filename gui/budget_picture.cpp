@@ -75,7 +75,7 @@ void draw_map(QPainter& painter, const BudgetLayout& layout, const BudgetModel& 
             draw_text(painter, {cell.left() - 8, layout.map().top() - 20, cell.width() + 16, 18}, Qt::AlignCenter,
                 QString::number(cache_head_number(*model.cell(), column)), 8.5);
     }
-    for (int row = 0; row < rows; ++row)
+    for (int row = 0; row < rows; ++row) {
         for (int column = 0; column < columns; ++column) {
             const auto index = model.index(row, column);
             const auto cell = layout.cell({row, column});
@@ -84,6 +84,7 @@ void draw_map(QPainter& painter, const BudgetLayout& layout, const BudgetModel& 
                 draw_text(painter, cell, Qt::AlignCenter, format_count(model.data(index, Qt::DisplayRole).toLongLong()),
                     8.5, model.data(index, Qt::ForegroundRole).value<QColor>().rgb());
         }
+    }
 }
 
 struct BarTick

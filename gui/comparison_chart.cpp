@@ -96,12 +96,13 @@ void ComparisonChart::mark_policy(std::size_t policy)
 AxisScale ComparisonChart::budget_scale() const
 {
     double first = 0, last = 0;
-    for (const auto& curve : curves_)
+    for (const auto& curve : curves_) {
         for (const auto& [budget, value] : curve.points) {
             const auto here = static_cast<double>(budget);
             first = first == 0 ? here : std::min(first, here);
             last = std::max(last, here);
         }
+    }
     return {true, first / 1.06, last * 1.06};
 }
 

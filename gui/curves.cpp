@@ -29,12 +29,13 @@ AxisScale value_scale(const std::vector<Curve>& all, bool is_share)
     if (is_share)
         return {false, 0, 1};
     double smallest = 0, largest = 0;
-    for (const auto& curve : all)
+    for (const auto& curve : all) {
         for (const auto& [budget, value] : curve.points) {
             if (value > 0 && (smallest == 0 || value < smallest))
                 smallest = value;
             largest = std::max(largest, value);
         }
+    }
     if (smallest > 0 && largest / smallest > 8)
         return {true, smallest / 1.15, largest * 1.15};
     return {false, 0, largest > 0 ? largest * 1.05 : 1};
@@ -46,12 +47,13 @@ std::vector<double> round_ticks(const AxisScale& scale)
     const auto last = static_cast<int>(std::ceil(std::log10(scale.end)));
     const bool is_wide = std::log10(scale.end / scale.begin) >= 3;
     std::vector<double> ticks;
-    for (int exponent = first; exponent <= last; ++exponent)
+    for (int exponent = first; exponent <= last; ++exponent) {
         for (const double digit : {1.0, 2.0, 5.0}) {
             const auto value = digit * std::pow(10.0, exponent);
             if (value >= scale.begin && value <= scale.end && (digit == 1 || !is_wide))
                 ticks.push_back(value);
         }
+    }
     return ticks;
 }
 

@@ -97,12 +97,12 @@ QString budget_html(const Cell& cell, std::int64_t budget)
     auto text = QStringLiteral("<b>B = %1</b> entries per KV head, %2 of N = %3")
                     .arg(format_count(budget), format_share(budget, seq_len), format_count(seq_len));
     const auto own = cell.replay().budgets[cell.budget];
-    if (own != budget)
+    if (own != budget) {
         text += QStringLiteral(". <b>%1 was not replayed there: shown at its %2, B = %3.</b>")
                     .arg(QString::fromStdString(cell.replay().policy).toHtmlEscaped(),
                         cell.replay().budgets.size() == 1 ? QStringLiteral("only budget") : QStringLiteral("nearest"),
                         format_count(own));
-    else
+    } else
         text += QStringLiteral(" · asked %1 · granted %2 · retained %3")
                     .arg(format_count(cell.replay().asked[cell.budget]),
                         format_count(cell.replay().granted[cell.budget]), format_count(retained(cell)));

@@ -1,3 +1,4 @@
+#include "base/formatted.h"
 #include "gui/export.h"
 #include "gui/main_window.h"
 #include "gui/text_page.h"
@@ -50,7 +51,7 @@ std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64
         numbers.push_back(number_of(place));
     const auto found = std::find(numbers.begin(), numbers.end(), wanted);
     if (found == numbers.end())
-        throw Error(option + ": expected a number of " + ranges_text(numbers) + ", found " + std::to_string(wanted));
+        throw Error(formatted("{}: expected a number of {}, found {}", option, ranges_text(numbers), wanted));
     return found - numbers.begin();
 }
 
@@ -146,11 +147,12 @@ void MainWindow::apply(const Options& options)
             heads.kv_head = place_of("--kv-head", *options.kv_head, here.cache_heads(), head);
         choose_heads(heads);
     }
-    if (options.tab) // options.cpp let only these four through
+    if (options.tab) { // options.cpp let only these four through
         tabs_->setCurrentIndex(*options.tab == "budgets" ? budgets_tab
                 : *options.tab == "layers"               ? layers_tab
                 : *options.tab == "comparison"           ? comparison_tab
                                                          : text_tab);
+    }
 }
 
 void MainWindow::guarded(const std::function<void()>& work)
@@ -178,12 +180,13 @@ void MainWindow::ask_and_write(const QString& ending, void (*write)(const Pictur
     const auto picture = current_picture();
     const auto file = QFileDialog::getSaveFileName(this, QStringLiteral("Export"),
         picture.stem + QLatin1Char('.') + ending, QStringLiteral("%1 (*.%2)").arg(ending.toUpper(), ending));
-    if (!file.isEmpty())
+    if (!file.isEmpty()) {
         guarded([&] {
             const std::filesystem::path chosen = file.toStdString(), read = report_->file;
             refuse_same_files({&chosen, 1}, {&read, 1});
             write(picture, chosen);
         });
+    }
 }
 
 void MainWindow::ask_and_export_all()

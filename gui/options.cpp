@@ -1,6 +1,7 @@
 #include "gui/options.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <QCommandLineParser>
 
@@ -65,8 +66,8 @@ std::optional<std::int64_t> whole_number(const QCommandLineParser& parser, const
     bool is_number = false;
     const auto number = parser.value(name).toLongLong(&is_number);
     if (!is_number || number < least)
-        throw UsageError("--" + name.toStdString() + ": expected a whole number from " + std::to_string(least)
-            + " on, found '" + parser.value(name).toStdString() + "'");
+        throw UsageError(formatted("--{}: expected a whole number from {} on, found '{}'", name.toStdString(), least,
+            parser.value(name).toStdString()));
     return number;
 }
 

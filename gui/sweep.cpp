@@ -69,12 +69,14 @@ void check_shows_something(const ReplayReport& report)
     for (const auto& policy : report.policies)
         if (policy.budgets.empty())
             throw Error(report.file + ": " + policy.policy + ": expected at least one budget, found none");
-    for (std::size_t policy = 0; policy < report.policies.size(); ++policy)
-        if (!report.has_ranking(policy))
+    for (std::size_t policy = 0; policy < report.policies.size(); ++policy) {
+        if (!report.has_ranking(policy)) {
             throw Error(report.file
                 + ": the report says not which entries stay (--no-rankings), which the window shows; lava-analyze "
                   "shows "
                   "its numbers");
+        }
+    }
 }
 
 } // namespace lava::gui

@@ -33,12 +33,13 @@ QString colour_key(const Cell& cell, const HeadChoice& choice)
     const auto& trace = cell.report.trace;
     const auto grey = QStringLiteral("<span style='color:#8a8a8a'>%1</span>");
     const auto kind = head_kind(cell);
-    if (choice.kv_head)
+    if (choice.kv_head) {
         return QStringLiteral("%1 %2 of layer %3: %4 or %5.")
             .arg(capitalized(kind))
             .arg(cache_head_number(cell, *choice.kv_head))
             .arg(layer_number(trace, *choice.layer))
             .arg(patch(1, QStringLiteral("kept")), grey.arg(QStringLiteral("evicted")));
+    }
     const auto heads = num_heads_chosen(cell.shape(), choice);
     const auto which = choice.layer
         ? QStringLiteral("the %1 %2s of layer %3").arg(heads).arg(kind).arg(layer_number(trace, *choice.layer))
