@@ -2,6 +2,7 @@
 // so that the ratio means something on a busy machine too.
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/program.h"
 #include "bench/command_line.h"
 #include "bench/model_floor.h"
@@ -38,7 +39,7 @@ void check(const ClosedLoopBench& options)
     if (options.trace.empty() || options.model.empty())
         throw UsageError("expected --trace FILE and --model DIR");
     if (options.policies < 1 || options.policies > max_policies)
-        throw UsageError("--policies: expected 1 to 12, found " + std::to_string(options.policies));
+        throw UsageError(formatted("--policies: expected 1 to 12, found {}", options.policies));
     if (options.budgets < 1 || options.steps < 1 || options.runs < 1 || options.threads < 1)
         throw UsageError("--budgets, --steps, --runs and --threads must be at least 1");
 }

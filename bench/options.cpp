@@ -1,6 +1,7 @@
 #include "bench/options.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "bench/command_line.h"
 #include "bench/workload.h"
 #include "compute/parallel.h"
@@ -54,13 +55,13 @@ void check(const Options& options)
         throw UsageError("--layers, --steps, --budgets, --runs and --threads must be at least 1");
     }
     if (options.policies < 1 || options.policies > max_policies) {
-        throw UsageError("--policies: expected 1 to 12, found " + std::to_string(options.policies));
+        throw UsageError(formatted("--policies: expected 1 to 12, found {}", options.policies));
     }
     if (options.tokens < 4 * options.budgets || options.naive_cells > options.budgets) {
         throw UsageError("--tokens must be at least four times --budgets, --naive-cells at most --budgets");
     }
     if (options.score_tokens != 0 && options.score_tokens < 1024) {
-        throw UsageError("--score-tokens: expected 0 or at least 1024, found " + std::to_string(options.score_tokens));
+        throw UsageError(formatted("--score-tokens: expected 0 or at least 1024, found {}", options.score_tokens));
     }
 }
 
