@@ -79,7 +79,7 @@ void leave_memory(const void* memory, std::size_t bytes, std::size_t first, std:
     const auto is_file = reinterpret_cast<const Header*>(begin - page_size())->is_file;
     const auto page = page_size();
     const auto from = (first + page - 1) / page * page, to = last / page * page; // whole pages of what is meant
-    if (is_file && from < to) // of ordinary memory the contents would be lost
+    if (is_file && from < to) // ordinary memory would lose its contents
         ::madvise(const_cast<std::byte*>(begin) + from, to - from, MADV_DONTNEED);
 }
 

@@ -127,7 +127,7 @@ void write_to(
 /// A name beside `real` that nothing else is likely to have.
 std::filesystem::path part_of(const std::filesystem::path& real)
 {
-    constexpr std::size_t most = 200; // of the target's name, so that the whole stays a name
+    constexpr std::size_t most = 200; // bytes of the target's name: a name may have 255
     std::random_device random;
     char tail[60];
     std::snprintf(tail, sizeof tail, ".%ld-%08x%08x.part", static_cast<long>(::getpid()), random(), random());

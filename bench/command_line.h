@@ -24,7 +24,7 @@ inline boost::program_options::variables_map parsed(
     return values;
 }
 
-/// Of --clock. Throws UsageError.
+/// The clock that --clock names. Throws UsageError.
 inline Clock clock_named(const std::string& name)
 {
     if (name != "wall" && name != "cpu")

@@ -7,7 +7,7 @@ namespace lava::bench {
 namespace {
 
 constexpr std::int64_t rows_at_once = 768; // enough for either library's full speed
-constexpr std::int64_t columns_at_once = 1024; // of lm_head and of the entries: what is made anew stays in cache
+constexpr std::int64_t columns_at_once = 1024; // rows of lm_head, or entries: what is made anew stays in cache
 
 /// Query columns times entries that they see: of the prompt what the row keeps, and the decode entries so far.
 double attended(const ModelConfig& config, const std::vector<RetainedPrompt>& rows, std::int64_t steps)
@@ -32,7 +32,7 @@ std::vector<ProductShape> layer_products(const ModelConfig& config, double token
         {"down_proj", rows_at_once, wide, hidden, count}};
 }
 
-/// Of so many pairs of a query column and an entry that it sees.
+/// Adds the products of attention over `pairs` pairs of a query column and an entry that it sees.
 void add_attention(const ModelConfig& config, double pairs, std::vector<ProductShape>& products)
 {
     const auto dim = config.shape.head_dim;

@@ -8,7 +8,7 @@ namespace lava::bench {
 /// layers in parallel.
 double one_pass(const Workload& workload, int threads);
 
-/// The same sum over the first `cells` budgets of the first policy in the first layer, each by itself: attention,
+/// Sum of the losses over the first `cells` budgets of the first policy in the first layer, each by itself: attention,
 /// losses and bounds anew, in float64 and in plain LibTorch calls.
 double naive_cells(const Workload& workload, std::int64_t cells, int threads);
 

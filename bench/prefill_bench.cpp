@@ -82,7 +82,7 @@ Pair in_turn(
     return {median(times[0]), median(times[1])};
 }
 
-/// As many bytes as `file` has, in writes of 8 MB and to the disk.
+/// Writes `bytes` bytes to `file` and to the disk, 8 MB at a time.
 void write_raw(const std::filesystem::path& file, std::uintmax_t bytes)
 {
     const std::vector<char> block(8 << 20, 'x');

@@ -64,7 +64,7 @@ void Background::run()
         } catch (...) {
             failure = std::current_exception();
         }
-        job = nullptr; // its tensors, before anyone waits for them
+        job = nullptr; // frees the job's tensors before anyone waits for them
         lock.lock();
         busy_ = false;
         failure_ = failure_ ? failure_ : failure;

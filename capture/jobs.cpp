@@ -121,7 +121,7 @@ std::vector<CaptureJob> read_jobs(const std::filesystem::path& file)
 {
     std::istringstream lines(read_text(file));
     std::vector<CaptureJob> jobs;
-    std::map<std::string, std::size_t> numbers; // of the line that gives an id
+    std::map<std::string, std::size_t> numbers; // id -> number of the line that gives it
     std::string text;
     for (std::size_t number = 1; std::getline(lines, text); ++number) {
         if (text.find_first_not_of(" \t\r") == std::string::npos) {

@@ -17,7 +17,7 @@ at::Tensor embed(const Decoder& decoder, const std::vector<std::int64_t>& ids)
     return decoder.embed(at::tensor(ids, at::kLong));
 }
 
-/// Of the `n` positions from `first` on, the last ones of the sequence, where `stream` is.
+/// Rotary embedding of the `n` positions from `first` on, the last ones of the sequence, on the device of `stream`.
 Rope rope_of(const Decoder& decoder, std::int64_t first, std::int64_t n, const at::Tensor& stream)
 {
     return decoder.rope_at(at::arange(first, first + n, stream.options().dtype(at::kLong)), first + n);

@@ -31,7 +31,7 @@ private:
     std::int64_t length_ = 0;
 };
 
-/// Of a layer's pass over the prompt, chunk by chunk: the last `window` queries, the column sums, the queries'
+/// Records a layer's pass over the prompt, chunk by chunk: the last `window` queries, the column sums, the queries'
 /// statistics.
 class PromptRecorder : public Observer
 {
@@ -40,7 +40,8 @@ public:
 
     void on(std::string_view name, std::int64_t layer, const at::Tensor& value) override;
     bool wants(std::string_view name) const override;
-    /// Of the chunk's queries over all positions so far, float32 [num_heads, positions].
+    /// Adds the attention's column sums of the chunk's queries over all positions so far, float32 [num_heads,
+    /// positions].
     void add_sums(const at::Tensor& all, const at::Tensor& off_diagonal);
     void fill(LayerView& view) const;
 
@@ -51,7 +52,7 @@ private:
     QueryStatistics statistics_;
 };
 
-/// Of a layer's evaluation steps, in one call or many: their queries and the residual stream.
+/// Records a layer's evaluation steps, in one call or many: their queries and the residual stream.
 class StepRecorder : public Observer
 {
 public:

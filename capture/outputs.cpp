@@ -25,7 +25,7 @@ std::vector<std::filesystem::path> inputs_of(const CaptureOptions& options)
 
 void refuse_overwriting(const CaptureOptions& options, const std::vector<PreparedJob>& jobs)
 {
-    std::set<std::filesystem::path> weights; // those of all jobs are the same file
+    std::set<std::filesystem::path> weights; // weights files, each once: all jobs may share one
     std::vector<std::filesystem::path> outputs;
     for (const PreparedJob& job : jobs) {
         if (!job.store.weights.empty() && weights.insert(job.store.weights).second) {

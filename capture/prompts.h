@@ -67,7 +67,7 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file);
 /// [{"name", "begin", "end"}, ...]. Throws Error naming the file and what is wrong.
 std::vector<TextSpan> read_spans(const std::filesystem::path& file);
 
-/// The same of JSON that is read already; `where` names its place.
+/// Token ids and spans in JSON that is read already; `where` names its place in errors.
 std::vector<std::int64_t> ids_of(const nlohmann::json& json, const std::string& where);
 std::vector<TextSpan> spans_of(const nlohmann::json& json, const std::string& where);
 

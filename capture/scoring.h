@@ -11,8 +11,8 @@ namespace lava {
 /// stop, and where the prompt came from (benchmark, variant, record, chat_template, max_length, uncut_tokens).
 bool is_scoring_key(std::string_view key);
 
-/// Those keys of `line` as one JSON object; null where it has none. Throws Error naming `where` and the key whose value
-/// does not fit.
+/// The scoring keys of `line` as one JSON object; null where the line has none. Throws Error naming `where` and the key
+/// whose value does not fit.
 nlohmann::json scoring_of(const nlohmann::json& line, const std::string& where);
 
 } // namespace lava

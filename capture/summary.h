@@ -11,7 +11,7 @@ namespace lava {
 /// continuation as the model wrote it, the files. `weights` is W_O's own file; empty where it is inside the trace.
 std::string summary_text(const TraceInfo& trace, const std::filesystem::path& weights);
 
-/// The same for machines: one JSON object.
+/// Summary for machines: what summary_text() says as one JSON object.
 std::string summary_json(const TraceInfo& trace, const std::filesystem::path& weights);
 
 } // namespace lava

@@ -24,7 +24,7 @@ constexpr std::array tasks = {
     TaskInfo{"common-words", "the three words of a list that come far more often than the others"},
 };
 
-/// The same numbers on any machine.
+/// Random numbers that are the same on any machine.
 class Random
 {
 public:

@@ -42,8 +42,8 @@ struct TaskInfo
 /// values and questions; chains of variables; the most common words of a list. The sentences are ours.
 std::span<const TaskInfo> synthetic_tasks();
 
-/// Same request, same prompt, on any machine. Throws UsageError for an unknown task, Error where the length leaves no
-/// room for the task.
+/// Prompt of a task, the same for the same request on any machine. Throws UsageError for an unknown task, Error where
+/// the length leaves no room for the task.
 TaskPrompt make_task(const TaskRequest& request);
 
 } // namespace lava

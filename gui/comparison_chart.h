@@ -33,7 +33,7 @@ private:
 
     std::vector<Curve> curves_;
     Measure measure_;
-    std::vector<QLineSeries*> lines_; // of curves_, in the same order
+    std::vector<QLineSeries*> lines_; // a line for each of curves_, in their order
     QLineSeries* marker_ = nullptr;
     AxisScale vertical_;
 };

@@ -34,7 +34,7 @@ AxisScale value_scale(const std::vector<Curve>& curves, bool is_share);
 /// Round values (1, 2, 5 times powers of ten; only powers from three decades on) within a logarithmic scale.
 std::vector<double> round_ticks(const AxisScale& scale);
 
-/// Those of `values` (ascending) that leave room for labels on a logarithmic axis: at least `gap` of its length apart.
+/// The `values` (ascending) that leave room for labels on a logarithmic axis: at least `gap` of its length apart.
 std::vector<double> spaced_ticks(const std::vector<double>& values, const AxisScale& scale, double gap);
 
 } // namespace lava::gui

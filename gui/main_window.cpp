@@ -31,8 +31,8 @@ namespace lava::gui {
 
 namespace {
 
-/// Of the policies that evict anything at the budget, the one that loses least (without losses: the first): a map of
-/// everything kept shows nothing.
+/// The policy to begin with: the one that loses least (without losses: the first) among those that evict anything at
+/// the budget, since a map of everything kept shows nothing.
 std::size_t policy_to_show(const ReplayReport& report, std::int64_t budget)
 {
     const auto& shape = report.trace.shape;

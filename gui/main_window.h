@@ -72,12 +72,12 @@ private:
     SharedReport report_;
     std::vector<std::int64_t> grid_;
     std::vector<Measure> measures_;
-    MeasureTable values_; // of the chosen measure
+    MeasureTable values_; // values of the chosen measure
     std::size_t policy_ = 0;
     std::size_t budget_step_ = 0;
     std::size_t measure_ = 0;
     std::optional<std::size_t> span_;
-    HeadChoice heads_; // of head_policy_
+    HeadChoice heads_; // the heads chosen of head_policy_
     std::size_t head_policy_ = 0;
 
     RunModel run_model_;

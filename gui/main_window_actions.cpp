@@ -55,7 +55,7 @@ std::int64_t place_of(const std::string& option, std::int64_t wanted, std::int64
     return found - numbers.begin();
 }
 
-/// Of numbers below 0, counted from the last layer.
+/// Place of the layer with the number `wanted`; numbers below 0 count from the last layer.
 std::int64_t place_of_layer(std::int64_t wanted, const TraceInfo& trace)
 {
     const std::int64_t count = trace.shape.num_layers;

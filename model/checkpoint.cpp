@@ -162,7 +162,7 @@ struct Checkpoint::Contents
 
     std::filesystem::path folder;
     std::vector<std::unique_ptr<const Shard>> shards; // sorted by file name
-    std::map<std::string, const Shard*> home; // of each tensor
+    std::map<std::string, const Shard*> home; // the shard that holds a tensor, by its name
 
     explicit Contents(const std::filesystem::path& path)
         : folder(path)

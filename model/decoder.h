@@ -44,8 +44,9 @@ struct KvCache
 
 struct DecoderOptions
 {
-    /// As parse_devices() reads it. Of several devices each takes a range of layers, with their weights and their part
-    /// of the cache (devices_of_layers()); the embedding is on the first one, final norm and lm_head on the last one.
+    /// Devices as parse_devices() reads them. Each of several takes a range of layers, with their weights and their
+    /// part of the cache (devices_of_layers()); the embedding is on the first one, final norm and lm_head on the last
+    /// one.
     std::string device = "cpu";
     std::string dtype; ///< "float32", "float16", "bfloat16"; empty: the checkpoint's on GPUs, float32 on the CPU
     /// Whether to convert the weights of a layer on the CPU when a pass comes to it and to drop them after, which
@@ -126,7 +127,7 @@ private:
     struct StreamedLayer;
 
     ModelConfig config_;
-    std::vector<at::Device> devices_; // of each layer
+    std::vector<at::Device> devices_; // one for each layer
     DecoderOptions options_;
 
     std::shared_ptr<const LlamaLayer> layer_at(std::int64_t layer) const;
@@ -136,7 +137,7 @@ private:
     std::shared_ptr<StreamedLayer> streamed_; // the last one used
     at::Tensor embedding_; // [vocab_size, hidden_size], on the CPU as it lies in the file
     at::Tensor final_norm_;
-    at::Tensor lm_head_; // as it lies in the file where weights are streamed
+    at::Tensor lm_head_; // where weights are streamed: as it lies in the file
 };
 
 } // namespace lava

@@ -279,7 +279,8 @@ void change_norm(const FfnRows& rows, const at::Tensor& weight, std::int64_t fir
     }
 }
 
-/// The same of the gate's change -> that of the product with up.
+/// Rows [first, first + gate_change.size(0)) of the changes of gate and up -> the change of silu(gate) * up, in place
+/// of the gate's.
 void change_product(const FfnRows& rows, const at::Tensor& up_change, std::int64_t first, at::Tensor& gate_change)
 {
     const auto size = gate_change.size(1);

@@ -20,7 +20,7 @@ at::Tensor inverse_frequencies(const RopeConfig& config, std::int64_t seq_len);
 /// positions' device.
 Rope rope(const at::Tensor& positions, std::int64_t seq_len, const RopeConfig& config, at::ScalarType dtype);
 
-/// The same on `device`.
+/// Copy of a rotary embedding on `device`.
 Rope on_device(const Rope& rope, const at::Device& device);
 
 /// Rotates the pairs (i, i + dim / 2) of x [heads, n, head_dim]; dimensions from dim on stay as they are.

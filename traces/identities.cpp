@@ -38,7 +38,8 @@ WindowSums window_sums(const LayerView& layer, std::int64_t kv_head, const at::T
     const auto keys = layer.k[kv_head];
     const auto queries = layer.q_window.narrow(0, kv_head * group, group);
     auto scores = at::matmul(queries, keys.t()).div_(std::sqrt(dim));
-    auto variance = at::matmul(queries.square(), keys.square().t()).mul_(2 / dim); // of a score, by both roundings
+    // variance of a score, by both roundings
+    auto variance = at::matmul(queries.square(), keys.square().t()).mul_(2 / dim);
     variance.add_(scores.square(), layer.run_roundoff > float_roundoff ? 1 : 0);
     scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
     auto attention = at::softmax(scores, -1);

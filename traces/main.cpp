@@ -142,7 +142,7 @@ std::vector<VerifiedLayer> verified_layers(const Trace& trace)
     return layers;
 }
 
-/// Of each identity, the layer that comes nearest to its tolerance or lies farthest beyond it.
+/// Each identity in the layer that comes nearest to its tolerance or lies farthest beyond it.
 std::vector<Identity> worst_identities(const std::vector<VerifiedLayer>& layers)
 {
     auto worst = layers.front().identities;
@@ -169,7 +169,7 @@ Json verification_json(const TraceInfo& info, const std::vector<VerifiedLayer>& 
         {"not_checked", not_checkable(info)}};
 }
 
-/// Their datasets alone.
+/// Names of the datasets that are not checked, without the reasons.
 std::string not_checked_text(const TraceInfo& info)
 {
     std::string text;

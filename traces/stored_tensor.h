@@ -12,7 +12,7 @@ namespace lava {
 /// How the dataset is stored, once its type and shape were checked. Throws Error naming it, expected and found.
 StoreType check_tensor(const h5::Group& group, std::string_view name, std::span<const std::int64_t> extents);
 
-/// As fp32 on the CPU. Throws Error where a value is NaN or infinite.
+/// Reads a dataset as fp32 on the CPU. Throws Error where a value is NaN or infinite.
 at::Tensor read_tensor(const h5::Group& group, std::string_view name, std::span<const std::int64_t> extents);
 
 /// Stores a tensor of any floating type and device. Throws Error where a value is not finite or becomes infinite in

@@ -279,7 +279,7 @@ at::Tensor repeat_maxima(const SynthesisOptions& options, std::int64_t layer)
     return tensor;
 }
 
-/// Those of theta = 10000, the original RoPE's.
+/// Inverse frequencies for theta = 10000, the original RoPE's.
 std::vector<double> inverse_frequencies(std::int64_t head_dim)
 {
     std::vector<double> frequencies;

@@ -199,7 +199,8 @@ void TraceWriter::State::write_part(const LayerView& view, Part& part)
     output.begin_writing();
 }
 
-/// Of several processes that write the same weights, the first one's file stays and the others link to it.
+/// Puts the weights file in place. Where several processes write the same weights, the first one's file stays and the
+/// others link to it.
 void TraceWriter::State::finish_weights()
 {
     if (!weights || !weights->output || !weights->has_weights)

@@ -39,8 +39,8 @@ public:
     /// Options::weights_file says.
     void write_layer(const LayerView& view);
 
-    /// The same in two parts, for a run whose evaluation steps come after the prompt has gone through all layers: what
-    /// is recorded of the prompt, and what of the steps.
+    /// Writes a layer in two parts, for a run whose evaluation steps come after the prompt has gone through all layers:
+    /// what is recorded of the prompt, and what of the steps.
     void write_prompt(const LayerView& view);
     void write_evaluation(const LayerView& view);
 

@@ -47,7 +47,7 @@ struct Identity
     bool holds() const { return deviation <= tolerance; } // not a number: no
 };
 
-/// Those that the layer's datasets allow, worst deviations each.
+/// Identities that the layer's datasets allow to check, with the worst deviation of each.
 std::vector<Identity> check_identities(const LayerView& layer, const TraceInfo& info);
 
 /// Datasets that neither verify_layer nor an identity looks at, with the reason: a line each.

@@ -93,7 +93,7 @@ void check_storage(const Group& group, hid_t dataset, std::string_view name, con
     if (bytes == 0)
         return;
     hsize_t file_size = 0;
-    const Handle file(H5Iget_file_id(dataset), H5Fclose); // of the weights file, where a link led there
+    const Handle file(H5Iget_file_id(dataset), H5Fclose); // the weights file, where a link led there
     H5Fget_filesize(file, &file_size);
     const std::uint64_t stored = H5Dget_storage_size(dataset);
     const auto factor = expansion(group, dataset, name);

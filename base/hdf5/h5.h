@@ -125,7 +125,8 @@ public:
     {
         return read<T>(name, std::span<const std::int64_t>(shape.begin(), shape.size()));
     }
-    /// The same; `done` is called with every index along the first dimension, in order, once its part is written.
+    /// Writes a dataset part by part: `done` is called with every index along the first dimension, in order, once its
+    /// part is written.
     void write_raw(std::string_view name, Type type, std::span<const std::int64_t> shape, const void* data,
         WriteOptions options, const std::function<void(std::int64_t)>& done) const;
     template <typename T>

@@ -96,7 +96,7 @@ void write_attribute(const Group& group, hid_t id, std::string_view name, hid_t 
         group.fail("", attribute_text(name) + ": cannot be written: " + last_reason());
 }
 
-/// As variable-length UTF-8, which h5py opens as str.
+/// Writes variable-length UTF-8, which h5py opens as str.
 void write_string(const Group& group, hid_t id, std::string_view name, std::string_view value)
 {
     if (value.find('\0') != std::string_view::npos)

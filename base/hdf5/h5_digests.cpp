@@ -12,7 +12,7 @@ namespace lava::h5 {
 
 namespace {
 
-constexpr const char* group_digests = "digests"; // of a group: its attributes and children
+constexpr const char* group_digests = "digests"; // holds the digests of a group's attributes and children
 constexpr std::string_view changed
     = "does not match its digest: the file is damaged, or was changed since it was written";
 
@@ -96,7 +96,7 @@ std::string elsewhere(const Group& group, hid_t dataset)
     return file.empty() || file == group.file() ? std::string() : " (in " + file + ")";
 }
 
-/// None where nothing was noted.
+/// The digest that the dataset's attribute `key` notes; none where nothing was noted.
 std::optional<std::int64_t> noted_digest(
     const Group& group, hid_t dataset, std::string_view name, const std::string& key)
 {

@@ -78,11 +78,11 @@ std::string in_plain_words(const std::string& reason);
 
 /// zlib's CRC-32 of what came before and of `size` more bytes.
 std::uint32_t digest_more(std::uint32_t so_far, const void* bytes, std::size_t size);
-/// As the dataset's attribute `name`.
+/// Notes a digest as the dataset's attribute `name`.
 void write_digest(const Group& group, hid_t dataset, const std::string& name, std::uint32_t value);
 /// Throws Error where the dataset has a digest of its values that is not that of `data`.
 void check_digest(const Group& group, hid_t dataset, std::string_view name, const void* data, std::size_t size);
-/// The same for the text of one of its attributes, whose digest lies beside it.
+/// Throws Error where an attribute's text does not match the digest that lies beside it.
 void check_digest(
     const Group& group, hid_t dataset, std::string_view name, std::string_view attribute, const std::string& text);
 

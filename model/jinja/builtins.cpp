@@ -260,7 +260,7 @@ Value dict_method(const Dict& dict, const std::string& name, const Arguments& ar
 
 Value range(const Arguments& arguments)
 {
-    constexpr std::int64_t most = 100000; // as Jinja's sandbox has it
+    constexpr std::int64_t most = 100000; // the most that Jinja's sandbox allows
     const auto given = bind(arguments, {"start", "stop", "step"});
     if (given[0] == nullptr) {
         throw Error("range: expected a number");

@@ -135,7 +135,7 @@ private:
 
     void read_tag(std::string_view end, Token::Kind end_kind)
     {
-        std::size_t depth = 0; // of brackets: "}}" may close two dicts
+        std::size_t depth = 0; // open brackets: "}}" may close two dicts
         while (true) {
             skip_space();
             if (at_ >= source_.size()) {

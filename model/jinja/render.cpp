@@ -212,7 +212,7 @@ private:
         }
     }
 
-    /// Those that the loop's condition lets through.
+    /// The elements that the loop's condition lets through.
     List chosen(const Statement& statement, List elements)
     {
         if (!statement.filter) {

@@ -38,7 +38,7 @@ std::uint32_t code_of(std::string_view character)
     }
 }
 
-/// As Python's str.isspace().
+/// Whether Python's str.isspace() holds for the character.
 bool is_space(std::string_view character)
 {
     const std::uint32_t code = code_of(character);

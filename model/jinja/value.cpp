@@ -12,7 +12,7 @@ namespace lava::jinja {
 
 namespace {
 
-/// As Python's repr() of a float: the shortest digits that give it back.
+/// Python's repr() of a float: the shortest digits that give it back.
 std::string float_text(double value)
 {
     if (std::isnan(value) || std::isinf(value)) {
@@ -30,7 +30,7 @@ std::string float_text(double value)
     return text;
 }
 
-/// As Python's repr() of a string.
+/// Python's repr() of a string.
 std::string quoted_text(const std::string& text)
 {
     const char quote = text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';

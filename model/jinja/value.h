@@ -85,7 +85,7 @@ public:
     double number() const; ///< of a number
     std::int64_t integer() const; ///< of an integer or a boolean
 
-    /// As Python's bool().
+    /// Python's bool() of the value.
     bool truthy() const;
     /// "string", "list", ...
     std::string type_name() const;
@@ -102,10 +102,10 @@ private:
 const Value* find(const Dict& dict, std::string_view key);
 void set(Dict& dict, const std::string& key, Value value);
 
-/// As Python's str(), as output does it.
+/// Python's str() of a value, by which a template's output shows it.
 std::string to_text(const Value& value);
-/// As Python's json.dumps(ensure_ascii=False), which transformers puts in place of Jinja's own; `indent` below 0: one
-/// line. Throws Error for what JSON cannot say.
+/// Python's json.dumps(ensure_ascii=False) of a value, which transformers puts in place of Jinja's own; `indent` below
+/// 0: one line. Throws Error for what JSON cannot say.
 std::string to_json(const Value& value, int indent);
 
 bool equal(const Value& a, const Value& b);

@@ -21,7 +21,7 @@ struct AlignedText
             {sources.begin() + static_cast<std::ptrdiff_t>(begin), sources.begin() + static_cast<std::ptrdiff_t>(end)}};
     }
 
-    /// Of text[begin, end), begin < end.
+    /// Bytes of the original text that text[begin, end) was made of; begin < end.
     ByteRange source(std::size_t begin, std::size_t end) const { return {sources[begin].begin, sources[end - 1].end}; }
 
     void append(std::string_view bytes, ByteRange source)

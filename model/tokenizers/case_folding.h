@@ -12,7 +12,7 @@ public:
     bool agrees(char32_t character);
     void forget() { before_ = 0; }
 
-    /// The same of the members of a class, of which a "-" makes ranges.
+    /// Character classes, whose members are asked about one by one; a "-" between two makes a range.
     void begin_class() { first_ = range_ = 0; }
     bool agrees_in_class(char32_t character);
 

@@ -55,7 +55,7 @@ public:
     }
 
 private:
-    /// Those of tokenizer.json and those that only tokenizer_config.json names.
+    /// Added tokens of tokenizer.json, and those that only tokenizer_config.json names.
     std::vector<AddedToken> read_added(const JsonView& json)
     {
         AddedTokenList list([this](const std::string& token) { return id_in_vocabulary(token); },

@@ -43,7 +43,7 @@ void add_post_processor(const JsonView& json, SpecialTokens& result, int depth)
         }
     } else if (type == "TemplateProcessing" && result.before.empty() && result.after.empty()) {
         add_template(json, result);
-    } else if (type == "ByteLevel") { // it only trims offsets
+    } else if (type == "ByteLevel") { // a ByteLevel processor only trims offsets
         json.require_known({"type", "add_prefix_space", "trim_offsets", "use_regex"});
     } else {
         json.refuse("ByteLevel, one TemplateProcessing, or a Sequence of these");

@@ -183,7 +183,7 @@ Metaspace read_metaspace(const JsonView& json)
     json.require_known({"type", "replacement", "str_rep", "add_prefix_space", "prepend_scheme", "split"});
     Metaspace result;
     result.mark = json.string("replacement");
-    const bool add = json.boolean("add_prefix_space", true); // of older files; "prepend_scheme" replaced it
+    const bool add = json.boolean("add_prefix_space", true); // older files' word for "prepend_scheme"
     result.prefix = add ? Metaspace::Prefix::always : Metaspace::Prefix::never;
     if (const std::optional<JsonView> scheme = json.find("prepend_scheme")) {
         const std::string name = scheme->string();

@@ -57,7 +57,7 @@ std::optional<Interval> read_interval(std::string_view pattern)
     return result;
 }
 
-/// But for the case of ASCII.
+/// Whether two texts are equal but for the case of ASCII letters.
 bool same(std::string_view a, std::string_view b)
 {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),

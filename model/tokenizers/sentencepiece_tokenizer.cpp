@@ -134,7 +134,8 @@ private:
                 formatted("a text of {} bytes could not be tokenized: {}", plain.text.size(), status.ToString()));
         }
         const std::size_t base = plain.sources.front().begin;
-        std::size_t byte = 0; // of a character that is spelled in bytes: all but the last come with an empty range
+        // bytes so far of a character that is spelled in bytes, of which all but the last have an empty range
+        std::size_t byte = 0;
         for (std::size_t i = 0; i < pieces.pieces_size(); ++i) {
             const auto piece = pieces.pieces(static_cast<int>(i));
             ByteRange range{base + piece.begin(), base + piece.end()};

@@ -61,7 +61,8 @@ Json describe(const AddedToken& token)
         {"single_word", token.single_word}, {"lstrip", token.lstrip}, {"rstrip", token.rstrip}};
 }
 
-/// Of tokenizer_config.json, of added_tokens.json, and what is named as special; by id, which the library follows.
+/// Added tokens of tokenizer_config.json and of added_tokens.json, and those named as special; by id, which the library
+/// follows.
 Json read_added(const std::filesystem::path& folder, const TokenizerConfig& config, const Json& vocab)
 {
     std::vector<AddedToken> tokens = config.added_tokens;
