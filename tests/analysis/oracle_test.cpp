@@ -50,11 +50,12 @@ TEST(OracleAllocation, SharesWhatLiesBelowTheCurvesInProportion)
 double best_by_trial(const std::vector<LossCurve>& curves, std::int64_t total)
 {
     double best = 1e9;
-    for (std::size_t a = 0; a < curves[0].counts.size(); ++a)
+    for (std::size_t a = 0; a < curves[0].counts.size(); ++a) {
         for (std::size_t b = 0; b < curves[1].counts.size(); ++b)
             for (std::size_t c = 0; c < curves[2].counts.size(); ++c)
                 if (curves[0].counts[a] + curves[1].counts[b] + curves[2].counts[c] <= total)
                     best = std::min(best, curves[0].losses[a] + curves[1].losses[b] + curves[2].losses[c]);
+    }
     return best;
 }
 

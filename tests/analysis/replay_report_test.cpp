@@ -238,13 +238,14 @@ TEST(Report, RefusesAChangedNumberInAnyDatasetAndNamesIt)
         return message_of([&] { (void)read_report(folder / "report.h5"); });
     };
     for (const std::string path : {"/policies/0001/head_l1", "/policies/0002/attn_out_l1", "/policies/0000/counts",
-             "/policies/0000/nominal", "/policies/0001/ranking", "/norms/head_output_l1", "/trace/prompt_ids"})
+             "/policies/0000/nominal", "/policies/0001/ranking", "/norms/head_output_l1", "/trace/prompt_ids"}) {
         EXPECT_THAT(refused([&](const RawFile& raw) {
             auto values = raw.read<double>(path);
             values[values.size() / 2] += 1;
             raw.write(path, values);
         }),
             HasSubstr("report.h5: " + path + ": does not match its digest"));
+    }
     EXPECT_THAT(refused([](const RawFile& raw) { raw.set_attribute("/trace", "window", 5); }),
         HasSubstr("report.h5: /trace: attribute window: does not match its digest"));
     EXPECT_THAT(refused([](const RawFile& raw) { raw.remove("/policies/0001/nominal"); }),

@@ -97,7 +97,7 @@ TEST(Digests, AFlippedBitInAnyDatasetOfTraceAndWeightsIsRefusedByName)
         write_whole(folder.path(), store);
         read_all(folder / "x.h5");
         std::size_t count = 0;
-        for (const auto* name : {"x.h5", "w.h5"})
+        for (const auto* name : {"x.h5", "w.h5"}) {
             for (const auto& [path, offset] : datasets_of(folder / name)) {
                 flip(folder / name, offset);
                 const auto message = error_of([&] { read_all(folder / "x.h5"); });
@@ -106,6 +106,7 @@ TEST(Digests, AFlippedBitInAnyDatasetOfTraceAndWeightsIsRefusedByName)
                 flip(folder / name, offset);
                 ++count;
             }
+        }
         EXPECT_EQ(count, 2 * 16 + 9 + 3); // layers, what belongs to the whole run, w_o in its own file
     }
 }

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$1"
 for formatter in clang-format-14 clang-format; do
     if "$formatter" --version 2>/dev/null | grep -q 'version 14\.'; then
-        find analysis bench capture docs gui model replay tests traces \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) ! -name 'LICENSE*' -print0 |
+        find analysis base bench capture compute docs gui model replay tests traces \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) ! -name 'LICENSE*' -print0 |
             xargs -0 "$formatter" --dry-run --Werror
         exit
     fi

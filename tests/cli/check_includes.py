@@ -1,5 +1,5 @@
-"""Usage: check_includes.py SOURCE_DIR. Folders include only what docs/architecture.md lets them use, and no header includes itself by
-way of others."""
+"""Usage: check_includes.py SOURCE_DIR. Folders include and link only what docs/architecture.md lets them use, and no header includes
+itself by way of others."""
 
 import os
 import re
@@ -14,6 +14,7 @@ MAY_USE = {
     "analysis": {"base", "traces"},
     "replay": {"analysis", "base", "compute", "model", "traces"},
     "gui": {"analysis", "base", "traces"},
+    "bench": {"analysis", "base", "capture", "compute", "model", "replay", "traces"},
 }
 KINDS = (".h", ".cpp", ".cu", ".cuh")
 source = os.path.abspath(sys.argv[1])
@@ -45,8 +46,30 @@ def way_back(start, found):
     return []
 
 
+def targets_and_links():
+    """Of each folder the targets that its CMakeLists.txt make, and the targets of ours that these link."""
+    made, linked = {}, []
+    for folder in MAY_USE:
+        for parent, _, files in os.walk(os.path.join(source, folder)):
+            if "CMakeLists.txt" not in files:
+                continue
+            path = os.path.relpath(os.path.join(parent, "CMakeLists.txt"), source)
+            with open(os.path.join(source, path), encoding="utf-8") as file:
+                text = re.sub(r"#.*", "", file.read())
+            for target in re.findall(r"(?:add_library|add_executable|lava_cuda_library)\(\s*([\w-]+)", text):
+                made[target] = folder
+            for words in re.findall(r"target_link_libraries\(([^)]*)\)", text):
+                linked += [(path, name) for name in words.split()[1:]]
+    return made, linked
+
+
 found = includes()
 faults = []
+made, linked = targets_and_links()
+for path, name in linked:
+    folder = path.split("/")[0]
+    if made.get(name, folder) not in MAY_USE[folder] | {folder}:
+        faults.append(f"{path}: expected links to {', '.join(sorted(MAY_USE[folder] | {folder}))}, found {name} of {made[name]}")
 for path, headers in sorted(found.items()):
     folder = path.split("/")[0]
     for header in headers:

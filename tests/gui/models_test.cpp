@@ -63,7 +63,7 @@ TEST(BudgetModel, ShowsWhatEveryHeadRetains)
 {
     const auto report = shared_example();
     BudgetModel model;
-    for (std::size_t policy = 0; policy < 3; ++policy)
+    for (std::size_t policy = 0; policy < 3; ++policy) {
         for (std::size_t budget = 0; budget < 3; ++budget) {
             model.set_cell(report, policy, budget);
             for (int layer = 0; layer < 3; ++layer)
@@ -71,6 +71,7 @@ TEST(BudgetModel, ShowsWhatEveryHeadRetains)
                     EXPECT_EQ(model.data(model.index(layer, head), Qt::DisplayRole).toLongLong(),
                         retained({*report, policy, budget}, HeadId{layer, head}));
         }
+    }
 }
 
 TEST(BudgetModel, TellsNumbersOnHover)

@@ -179,7 +179,7 @@ private:
     {
         auto result = x.clone();
         const std::int64_t half = model_.rotary_dim / 2;
-        for (std::int64_t position = 0; position < x.size(1); ++position)
+        for (std::int64_t position = 0; position < x.size(1); ++position) {
             for (std::int64_t i = 0; i < half; ++i) {
                 const double angle = static_cast<double>(position)
                     * std::pow(100.0, -2.0 * static_cast<double>(i) / static_cast<double>(model_.rotary_dim));
@@ -187,6 +187,7 @@ private:
                 result.select(1, position).select(1, i).copy_(a * std::cos(angle) - b * std::sin(angle));
                 result.select(1, position).select(1, i + half).copy_(b * std::cos(angle) + a * std::sin(angle));
             }
+        }
         return result;
     }
 

@@ -126,7 +126,7 @@ TEST(Rope, RotatesEachPairByItsAngleAndScalesIt)
     config.attention_factor = 1.25;
     const auto x = at::arange(2 * 3 * dim, at::kFloat).sin().view({2, 3, dim});
     const auto found = apply_rope(x, angles(7, 3, config));
-    for (std::int64_t row = 0; row < 3; ++row)
+    for (std::int64_t row = 0; row < 3; ++row) {
         for (std::int64_t pair = 0; pair < dim / 2; ++pair) {
             const double angle = static_cast<double>(7 + row) * plain(pair);
             const auto a = x[1][row][pair].item<double>(), b = x[1][row][pair + dim / 2].item<double>();
@@ -134,6 +134,7 @@ TEST(Rope, RotatesEachPairByItsAngleAndScalesIt)
             EXPECT_NEAR(
                 found[1][row][pair + dim / 2].item<double>(), 1.25 * (b * std::cos(angle) + a * std::sin(angle)), 1e-5);
         }
+    }
 }
 
 TEST(Rope, LeavesTheDimensionsBeyondItsOwn)

@@ -38,7 +38,7 @@ TraceInfo info_of(std::int64_t window)
 at::Tensor turned(const at::Tensor& plain, const TraceInfo& info)
 {
     const auto out = plain.clone();
-    for (std::int64_t p = 0; p < prompt; ++p)
+    for (std::int64_t p = 0; p < prompt; ++p) {
         for (std::int64_t i = 0; i < pairs; ++i) {
             const auto angle = static_cast<double>(p) * info.rope_inv_freq[static_cast<std::size_t>(i)];
             const auto a = plain.select(1, p).select(1, i), b = plain.select(1, p).select(1, i + pairs);
@@ -46,6 +46,7 @@ at::Tensor turned(const at::Tensor& plain, const TraceInfo& info)
             out.select(1, p).select(1, i).copy_((a * std::cos(angle) - b * std::sin(angle)) * scale);
             out.select(1, p).select(1, i + pairs).copy_((b * std::cos(angle) + a * std::sin(angle)) * scale);
         }
+    }
     return out;
 }
 
@@ -84,7 +85,7 @@ std::string fault(const LayerView& layer, const TraceInfo& info)
 
 TEST(Identities, HoldInEveryHonestLayerOfAnyType)
 {
-    for (const std::int64_t window : {0, 5, 20})
+    for (const std::int64_t window : {0, 5, 20}) {
         for (const auto store : {StoreType::f32, StoreType::f16, StoreType::bf16}) {
             const auto info = info_of(window);
             auto layer = honest(info);
@@ -100,6 +101,7 @@ TEST(Identities, HoldInEveryHonestLayerOfAnyType)
             for (const auto& identity : found)
                 EXPECT_LE(identity.name.size(), 53U) << "a column of lava-trace verify: " << identity.name;
         }
+    }
 }
 
 TEST(Identities, NoiseInWhatPoliciesScoreWithIsNamed)

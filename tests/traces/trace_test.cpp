@@ -86,11 +86,12 @@ TEST(TraceReader, MayBeUsedByManyThreads)
     const Trace trace(raw_trace(folder / "x.h5"));
     std::vector<std::thread> threads;
     std::atomic<int> right = 0;
-    for (int thread = 0; thread < 4; ++thread)
+    for (int thread = 0; thread < 4; ++thread) {
         threads.emplace_back([&, thread] {
             for (int i = 0; i < 50; ++i)
                 right += trace.layer((thread + i) % 2).k[1][5][2].item<float>() == 9.0F;
         });
+    }
     for (auto& thread : threads)
         thread.join();
     EXPECT_EQ(right, 200);

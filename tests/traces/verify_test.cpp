@@ -58,13 +58,15 @@ std::vector<double> reference(const LayerView& layer, std::int64_t step)
     std::vector<double> out(static_cast<std::size_t>(layer.shape.hidden_size));
     for (std::int64_t head = 0; head < layer.shape.num_heads; ++head) {
         const auto z = attend(layer, head, step);
-        for (std::size_t row = 0; row < out.size(); ++row)
-            for (std::size_t c = 0; c < z.size(); ++c)
+        for (std::size_t row = 0; row < out.size(); ++row) {
+            for (std::size_t c = 0; c < z.size(); ++c) {
                 out[row] += z[c]
                     * layer
                           .w_o[static_cast<std::int64_t>(row)]
                               [head * layer.shape.head_dim + static_cast<std::int64_t>(c)]
                           .item<double>();
+            }
+        }
     }
     for (std::size_t row = 0; row < out.size(); ++row)
         out[row] += layer.b_o.defined() ? layer.b_o[static_cast<std::int64_t>(row)].item<double>() : 0;
