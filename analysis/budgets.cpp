@@ -1,6 +1,7 @@
 #include "analysis/budgets.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <charconv>
@@ -33,7 +34,7 @@ template <typename Number> Number parse_number(std::string_view text, std::strin
 [[noreturn]] void below_one(const BudgetItem& item, std::int64_t entries)
 {
     throw UsageError("--budget: expected at least 1 entry, found '" + item.text + "'"
-        + (item.text == std::to_string(entries) ? "" : " = " + std::to_string(entries)));
+        + (item.text == std::to_string(entries) ? "" : formatted(" = {}", entries)));
 }
 
 double checked_fraction(double value, double most, std::string_view item)
@@ -104,8 +105,7 @@ void add(Budgets& budgets, const BudgetItem& item, const Budget& budget, std::in
         below_one(item, budget.entries);
     }
     if (budget.entries > seq_len) {
-        throw Error("--budget: expected at most the prompt's " + std::to_string(seq_len) + " tokens, found '"
-            + item.text + "'");
+        throw Error(formatted("--budget: expected at most the prompt's {} tokens, found '{}'", seq_len, item.text));
     }
     auto& known = budgets[budget.entries];
     known = budget.ratio ? budget.ratio : known;
@@ -189,7 +189,7 @@ std::vector<Budget> parse_budgets(std::string_view list, std::int64_t seq_len)
         }
     }
     if (budgets.empty()) {
-        throw Error("--budget: no budget of the range is within the prompt's " + std::to_string(seq_len) + " tokens");
+        throw Error(formatted("--budget: no budget of the range is within the prompt's {} tokens", seq_len));
     }
     return listed(budgets);
 }

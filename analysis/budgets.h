@@ -46,8 +46,8 @@ std::vector<BudgetItem> parse_budget_items(std::string_view list);
 /// others one number, which may be below 1 or above the prompt.
 std::vector<Budget> budgets_of(const BudgetItem& item, std::int64_t seq_len);
 
-/// Those of `known` budgets, of a prompt of `seq_len` tokens, that an item names. Where P% is whole and none of them is
-/// exactly it, those that round to it.
+/// The budgets among `known`, for a prompt of `seq_len` tokens, that an item names. Where P% is whole and no known
+/// budget is exactly that, the known budgets that round to it.
 std::vector<std::int64_t> budgets_named(
     const BudgetItem& item, std::span<const std::int64_t> known, std::int64_t seq_len);
 

@@ -21,7 +21,7 @@ struct ClosedLoopReplay
     std::vector<std::string> generated_texts; ///< [G] their text, as ClosedLoopDense::generated_text; empty: unknown
 };
 
-/// The same of the run with the whole cache, which the others are measured against.
+/// The closed loop's numbers of the run with the whole cache, against which the cells are measured.
 struct ClosedLoopDense
 {
     std::vector<std::int64_t> input_ids; ///< [S] the steps' inputs; the first follows the prompt

@@ -3,6 +3,7 @@
 #include "analysis/quantities.h"
 #include "analysis/report_checks.h"
 #include "analysis/report_texts.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <cmath>
@@ -70,7 +71,7 @@ auto checker(const std::filesystem::path& file, const std::string& path)
         }
         for (const auto value : values) {
             if (!std::isfinite(static_cast<double>(value)) || value < 0)
-                throw Error(where + "expected finite numbers of at least 0, found " + std::to_string(value));
+                throw Error(formatted("{}expected finite numbers of at least 0, found {:f}", where, value));
         }
     };
 }
@@ -92,8 +93,8 @@ void check_token_texts(const std::filesystem::path& file, const ClosedLoopDense&
     if (std::ranges::adjacent_find(dense.token_ids, std::greater_equal<>()) != dense.token_ids.end())
         throw Error(where + "expected ascending ids, found others");
     if (!dense.token_texts.empty() && dense.token_texts.size() != dense.token_ids.size())
-        throw Error(where + "expected as many ids as token_texts, " + std::to_string(dense.token_texts.size())
-            + ", found " + std::to_string(dense.token_ids.size()));
+        throw Error(formatted("{}expected as many ids as token_texts, {}, found {}", where, dense.token_texts.size(),
+            dense.token_ids.size()));
 }
 
 /// Answers have texts or not, all of them.
@@ -147,7 +148,7 @@ void read_closed_loop(const h5::Group& root, ReplayReport& report)
     dense.input_ids = group.read<std::int64_t>("input_ids", {-1});
     const auto steps = dense.steps();
     if (steps < 1 || steps > most_steps)
-        group.fail("input_ids", "expected 1 to " + std::to_string(most_steps) + " ids, found " + std::to_string(steps));
+        group.fail("input_ids", formatted("expected 1 to {} ids, found {}", most_steps, steps));
     if (group.has("next_id"))
         dense.next_id = group.read<std::int64_t>("next_id", {1}).front();
     dense.end_ids = read_ids(group, "end_ids");
@@ -179,8 +180,8 @@ void check_closed_loop(const std::filesystem::path& file, const ReplayReport& re
         return;
     const auto path = std::string("/") + group_name;
     if (dense.next_id < -1)
-        throw Error(file.string() + ": " + path + "/next_id: expected an id of at least 0, found "
-            + std::to_string(dense.next_id));
+        throw Error(
+            formatted("{}: {}/next_id: expected an id of at least 0, found {}", file.string(), path, dense.next_id));
     for_each_dense_array(dense, sizes_of(report, 1), checker(file, path));
     check_token_texts(file, dense);
     for (std::size_t i = 0; i < report.policies.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "analysis/closed_loop_statistics.h"
 
+#include "base/formatted.h"
+
 #include <algorithm>
 #include <functional>
 #include <numeric>
@@ -78,7 +80,7 @@ std::string text_of(std::span<const std::int64_t> ids, const ClosedLoopDense& de
         const auto found = std::ranges::lower_bound(dense.token_ids, id);
         const bool known = !dense.token_texts.empty() && found != dense.token_ids.end() && *found == id;
         text += known ? dense.token_texts[static_cast<std::size_t>(found - dense.token_ids.begin())]
-                      : "[" + std::to_string(id) + "]";
+                      : formatted("[{}]", id);
     }
     return text;
 }
@@ -119,8 +121,8 @@ std::string closed_loop_text(const ReplayReport& report)
     if (report.closed_loop.empty())
         return "";
     const auto all = report.closed_loop.steps(), counted = answer_steps(report);
-    return ", closed loop over " + (counted < all ? "the answer's " + std::to_string(counted) + " of " : std::string())
-        + std::to_string(all) + " steps";
+    return formatted(", closed loop over {}{} steps",
+        counted < all ? formatted("the answer's {} of ", counted) : std::string(), all);
 }
 
 std::optional<double> kl_of_all_steps(const Cell& cell)

@@ -91,7 +91,7 @@ std::vector<ColumnRow> after_losses()
     };
 }
 
-/// Of lava-analyze score, which is about a benchmark's predictions.
+/// Columns of lava-analyze score, which is about a benchmark's predictions.
 std::vector<ColumnRow> score_rows()
 {
     using enum ColumnKind;
@@ -235,12 +235,13 @@ bool names(const ColumnRow& row, std::string_view column)
 std::vector<ColumnRow> derived_rows(const std::string& name, const std::string& unit)
 {
     std::vector<ColumnRow> rows;
-    for (const auto& [ending, own_unit, definition] : derived_columns)
+    for (const auto& [ending, own_unit, definition] : derived_columns) {
         rows.push_back({.column = name + ending,
             .unit = own_unit != nullptr ? own_unit : unit,
             .definition = replaced(definition, name),
             .kind = ColumnKind::statistic,
             .ending = ending});
+    }
     return rows;
 }
 

@@ -27,7 +27,7 @@ struct GainRequest
 /// Throws Error where a policy is unknown or names several, a layer does not exist, or no report has losses of both.
 Table gain_table(std::span<const ReplayReport> reports, const GainRequest& request);
 
-/// Its columns.
+/// Columns of gain_table().
 std::vector<Column> gain_columns(std::span<const ReplayReport> reports, bool by_report);
 
 } // namespace lava

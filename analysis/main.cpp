@@ -8,6 +8,7 @@
 #include "analysis/score_reports.h"
 #include "analysis/summary.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/output_guard.h"
 #include "base/program.h"
 #include "traces/recorded_part.h"
@@ -53,23 +54,22 @@ Table make_table(const Options& options, std::span<const Cell> cells)
 std::string heading(const ReplayReport& report)
 {
     const TraceInfo& trace = report.trace;
-    return report.file + ": " + (trace.model_name.empty() ? "unnamed model" : printable(trace.model_name)) + ", "
-        + std::to_string(trace.shape.num_layers) + " layers x " + std::to_string(trace.shape.num_kv_heads) + " KV heads"
-        + (is_part(trace) ? " (" + part_text(trace) + " of the model)" : "") + ", " + std::to_string(trace.seq_len)
-        + " tokens; "
-        + (report.has_losses() ? "open-loop losses over " + std::to_string(trace.eval_len) + " steps" : "no losses")
-        + (report.has_losses() && !trace.attn_out_at.empty() ? ", attention outputs " + printable(trace.attn_out_at)
-                                                             : "")
-        + closed_loop_text(report) + "\n";
+    return formatted("{}: {}, {} layers x {} KV heads{}, {} tokens; {}{}{}\n", report.file,
+        trace.model_name.empty() ? "unnamed model" : printable(trace.model_name), trace.shape.num_layers,
+        trace.shape.num_kv_heads, is_part(trace) ? " (" + part_text(trace) + " of the model)" : "", trace.seq_len,
+        report.has_losses() ? formatted("open-loop losses over {} steps", trace.eval_len) : "no losses",
+        report.has_losses() && !trace.attn_out_at.empty() ? ", attention outputs " + printable(trace.attn_out_at) : "",
+        closed_loop_text(report));
 }
 
 void note_unknown_answers(std::span<const ReplayReport> reports)
 {
-    for (const ReplayReport& report : reports)
+    for (const ReplayReport& report : reports) {
         if (!report.closed_loop.empty() && !next_id(report))
             std::cerr << "lava-analyze: note: " << report.file
                       << ": does not say which token the prompt itself leads to, so that exact and dense_exact stay "
                          "empty; lava-replay --closed-loop finds it\n";
+    }
 }
 
 /// Where a policy was replayed in both ways and neither was asked for, what its rule keeps of the budget itself.
@@ -90,8 +90,8 @@ std::string retained_text(const Options& options, std::span<const Cell> selected
         return options.format == TableFormat::json ? retained_json(cells[0]) : to_text(retained_table(cells[0]));
     std::string names;
     for (const Cell& cell : cells)
-        names += (names.empty() ? "" : ", ") + cell.replay().policy + " at "
-            + std::to_string(cell.replay().budgets[cell.budget]);
+        names += formatted(
+            "{}{} at {}", names.empty() ? "" : ", ", cell.replay().policy, cell.replay().budgets[cell.budget]);
     throw Error("retained: expected one policy at one budget, found " + (names.empty() ? "none" : names));
 }
 

@@ -1,6 +1,7 @@
 #include "analysis/npy.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/output_file.h"
 
 #include <bit>
@@ -21,7 +22,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers are read and written as they lie in the file");
 
 constexpr std::string_view magic = "\x93NUMPY";
-constexpr std::size_t alignment = 64; // of the data, as numpy writes it
+constexpr std::size_t alignment = 64; // bytes to which numpy aligns the data
 
 struct Header
 {
@@ -139,8 +140,7 @@ NpyArray read_npy(const std::filesystem::path& file)
     }
     if (bytes.size() - header.data != count * size) {
         refuse(file,
-            "expected " + std::to_string(count) + " numbers of " + std::to_string(size) + " bytes, found "
-                + std::to_string(bytes.size() - header.data) + " bytes");
+            formatted("expected {} numbers of {} bytes, found {} bytes", count, size, bytes.size() - header.data));
     }
     const auto* data = bytes.data() + header.data;
     array.values = size == 2 ? numbers<std::uint16_t>(data, count, half_to_double)

@@ -3,6 +3,7 @@
 #include "analysis/column_table.h"
 #include "analysis/commands.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "traces/recorded_part.h"
 
 #include <boost/program_options.hpp>
@@ -194,13 +195,14 @@ void parse_detail(const po::variables_map& values, Options& options)
         options.by = Detail::layer;
     else if (options.command == Command::spans && text == "head")
         options.by = Detail::head;
-    else
+    else {
         throw UsageError(std::string("--by: expected run")
             + (averages                                 ? " or report"
                     : scores                            ? ", sample or, of reports, needle"
                     : options.command == Command::spans ? ", layer or head"
                                                         : " or layer")
             + ", found '" + text + "'");
+    }
 }
 
 /// What --help prints.
@@ -265,7 +267,7 @@ std::string help(const CommandInfo& info)
 void check_one_report(const Options& options, const std::string& command)
 {
     if (options.reports.size() != 1)
-        throw UsageError(command + ": expected one report, found " + std::to_string(options.reports.size()));
+        throw UsageError(formatted("{}: expected one report, found {}", command, options.reports.size()));
 }
 
 void check_score(const Options& options)
@@ -318,11 +320,11 @@ void check_command(const Options& options, const CommandInfo& info)
         check_one_report(options, info.name);
         const std::size_t budgets = options.filter.budgets.size();
         if (options.filter.policies.size() != 1 || budgets != 1)
-            throw UsageError("retained: expected one --policy and one --budget, found "
-                + std::to_string(options.filter.policies.size()) + " and " + std::to_string(budgets));
+            throw UsageError(formatted("retained: expected one --policy and one --budget, found {} and {}",
+                options.filter.policies.size(), budgets));
     }
     if (options.command == Command::curves && options.filter.policies.size() != 1)
-        throw UsageError("curves: expected one --policy, found " + std::to_string(options.filter.policies.size()));
+        throw UsageError(formatted("curves: expected one --policy, found {}", options.filter.policies.size()));
     const bool has_layers = options.command != Command::bounds && options.command != Command::spans;
     if (!options.layers.empty() && !has_layers && options.by == Detail::run)
         throw UsageError("--layer: " + std::string(info.name) + " shows layers with --by layer");
@@ -330,7 +332,7 @@ void check_command(const Options& options, const CommandInfo& info)
         throw UsageError("--budget does not go with curves, which shows all of a policy's");
     if (options.command == Command::gain && options.filter.policies.size() != 2)
         throw UsageError(
-            "gain: expected two policies: -p BASE -p OTHER, found " + std::to_string(options.filter.policies.size()));
+            formatted("gain: expected two policies: -p BASE -p OTHER, found {}", options.filter.policies.size()));
     if (options.command == Command::gain && !options.filter.match.empty())
         throw UsageError("--match does not go with gain, which shows both");
     if (options.command == Command::plot)

@@ -1,6 +1,7 @@
 #include "analysis/oracle.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/index.h"
 
 #include <algorithm>
@@ -217,8 +218,8 @@ NpyArray oracle_curves(std::span<const ReplayReport> reports, const std::string&
         const std::size_t chosen = find_policy(reports.subspan(i, 1), policy);
         const std::vector<LossCurve> curves = loss_curves(report, chosen);
         if (report.trace.shape.num_layers != shape.num_layers || std::ssize(curves) != array.shape[1] * array.shape[2])
-            throw Error(report.file + ": expected " + std::to_string(array.shape[1] * array.shape[2])
-                + " KV heads, as in " + reports.front().file + ", found " + std::to_string(curves.size()));
+            throw Error(formatted("{}: expected {} KV heads, as in {}, found {}", report.file,
+                array.shape[1] * array.shape[2], reports.front().file, curves.size()));
         const std::int64_t entries = report.trace.seq_len * std::ssize(curves);
         for (std::int64_t percent = 1; percent <= points; ++percent) {
             const OracleAllocation oracle = oracle_allocation(curves, entries - entries * percent / 100);

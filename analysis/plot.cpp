@@ -1,6 +1,7 @@
 #include "analysis/plot.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <cerrno>
 #include <cstring>
@@ -65,7 +66,7 @@ int plot(std::span<const std::filesystem::path> reports, const std::filesystem::
             throw Error(gui + ": cannot be waited for: " + std::strerror(errno));
     }
     if (WIFSIGNALED(status))
-        throw Error(gui + ": ended by signal " + std::to_string(WTERMSIG(status)));
+        throw Error(formatted("{}: ended by signal {}", gui, WTERMSIG(status)));
     return WEXITSTATUS(status);
 }
 

@@ -2,6 +2,7 @@
 
 #include "analysis/metrics/answers.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "base/program.h"
 #include "base/unpacked_file.h"
@@ -113,12 +114,13 @@ Prediction prediction_of(const json& record)
 {
     const json* text = find(record, {"prediction", "pred", "model_response"});
     const json* answers = find(record, {"answers", "ground_truth", "label", "outputs", "needle"});
-    if (!text || !answers)
+    if (!text || !answers) {
         throw Error(std::string("has no ") + (text ? "right answers" : "prediction")
             + ": expected pred and answers (LongBench), prediction and ground_truth (InfiniteBench) or pred and "
               "outputs "
               "(RULER), found "
             + keys_of(record));
+    }
     if (!text->is_string())
         throw Error("the prediction: expected a string, found a " + kind_of(*text));
     if (answers->is_null())

@@ -161,7 +161,7 @@ struct ColumnRow
 /// Columns of all tables, those of losses, spans and the closed loop among them, in the order of a glossary.
 const std::vector<ColumnRow>& column_rows();
 
-/// Those that may tell of another column over prompts: NAME_n, NAME_sd, ...
+/// Columns that may tell of another one over prompts: NAME_n, NAME_sd, ...
 std::vector<ColumnRow> derived_rows(const std::string& name, const std::string& unit = "");
 
 /// The row that speaks of a table's column; null where none does.

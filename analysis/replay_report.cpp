@@ -5,6 +5,7 @@
 #include "analysis/report_checks.h"
 #include "analysis/report_texts.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/hdf5/h5.h"
 #include "base/output_file.h"
 
@@ -209,11 +210,12 @@ void write_ranking(const h5::Group& group, const TraceInfo& trace, const PolicyR
     if (fits_u16(trace))
         group.write(
             "ranking", shape, std::vector<std::uint16_t>(replay.ranking.begin(), replay.ranking.end()), options);
-    else
+    else {
         group.write_raw("ranking", h5::Type::u32, shape, replay.ranking.data(), options, [&](std::int64_t part) {
             const auto size = replay.ranking.size() / static_cast<std::size_t>(shape[0]);
             leave_memory(replay.ranking, static_cast<std::size_t>(part) * size, size);
         });
+    }
 }
 
 LargeVector<std::uint32_t> read_ranking(
@@ -271,8 +273,7 @@ std::vector<std::pair<std::string, std::string>> read_parameters(const h5::Group
 {
     const std::vector<std::string> texts = read_texts(group, "parameters");
     if (texts.size() % 2 != 0)
-        group.fail(
-            "parameters_ends", "expected names and values in turn, found " + std::to_string(texts.size()) + " texts");
+        group.fail("parameters_ends", formatted("expected names and values in turn, found {} texts", texts.size()));
     std::vector<std::pair<std::string, std::string>> parameters;
     for (std::size_t i = 0; i < texts.size(); i += 2)
         parameters.emplace_back(texts[i], texts[i + 1]);
@@ -298,8 +299,8 @@ PolicyReplay read_policy(const h5::Group& group, const ReplayReport& report)
     replay.cache_heads = attribute_or(group, "cache_heads", shape.num_kv_heads);
     if (replay.cache_heads != shape.num_kv_heads && replay.cache_heads != shape.num_heads)
         group.fail("",
-            "attribute cache_heads: expected " + std::to_string(shape.num_kv_heads) + " or "
-                + std::to_string(shape.num_heads) + ", found " + std::to_string(replay.cache_heads));
+            formatted("attribute cache_heads: expected {} or {}, found {}", shape.num_kv_heads, shape.num_heads,
+                replay.cache_heads));
     replay.ranking_of = attribute_or(group, "ranking_of", -1);
     replay.counts = group.read<std::int64_t>("counts", {grid, shape.num_layers, replay.cache_heads});
     if (group.has("ranking"))
@@ -322,9 +323,9 @@ void check_format(const h5::Group& root)
         throw Error(root.file() + ": not a report: expected format " + std::string(format_name) + ", found " + found);
     const std::int64_t major = root.int_attribute("format_major");
     if (major != report_format_major)
-        throw Error(root.file() + ": format version: expected " + std::to_string(report_format_major) + ".x, found "
-            + std::to_string(major) + "." + std::to_string(root.int_attribute("format_minor"))
-            + (major > report_format_major ? "; a newer version of the toolkit wrote it" : ""));
+        throw Error(formatted("{}: format version: expected {}.x, found {}.{}{}", root.file(), report_format_major,
+            major, root.int_attribute("format_minor"),
+            major > report_format_major ? "; a newer version of the toolkit wrote it" : ""));
 }
 
 std::vector<PolicyReplay> read_policies(const h5::Group& root, const ReplayReport& report)
@@ -394,10 +395,8 @@ std::span<const std::uint32_t> ReplayReport::ranking(std::size_t policy, std::si
         throw Error(file + ": " + policies[policy].policy
             + ": the report keeps no rankings, so it does not say which entries stay");
     if (layer < 0 || layer >= trace.shape.num_layers || budget >= policies[policy].budgets.size())
-        throw Error(file + ": " + policies[policy].policy + ": expected layer 0 to "
-            + std::to_string(trace.shape.num_layers - 1) + " and budget 0 to "
-            + std::to_string(policies[policy].budgets.size() - 1) + ", found layer " + std::to_string(layer)
-            + " and budget " + std::to_string(budget));
+        throw Error(formatted("{}: {}: expected layer 0 to {} and budget 0 to {}, found layer {} and budget {}", file,
+            policies[policy].policy, trace.shape.num_layers - 1, policies[policy].budgets.size() - 1, layer, budget));
     const auto layer_size = static_cast<std::size_t>(cache_heads(policy) * trace.seq_len);
     const auto layers = static_cast<std::size_t>(trace.shape.num_layers);
     const std::size_t first = (ranks_by_budget(policy) ? budget * layers : 0) + static_cast<std::size_t>(layer);

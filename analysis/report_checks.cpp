@@ -3,6 +3,7 @@
 #include "analysis/closed_loop_file.h"
 #include "analysis/quantities.h"
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <cmath>
@@ -41,7 +42,7 @@ private:
     void check_length(const std::string& dataset, std::size_t found, std::int64_t expected, bool may_be_empty) const
     {
         if (static_cast<std::int64_t>(found) != expected && !(may_be_empty && found == 0))
-            refuse(dataset, "expected " + std::to_string(expected) + " values, found " + std::to_string(found));
+            refuse(dataset, formatted("expected {} values, found {}", expected, found));
     }
 
     void check_tokens() const
@@ -59,8 +60,8 @@ private:
         for (const Span& span : report_.trace.spans) {
             if (span.begin < 0 || span.begin > span.end || span.end > report_.trace.seq_len)
                 refuse("/trace/spans",
-                    "expected '" + span.name + "' within " + std::to_string(report_.trace.seq_len) + " tokens, found "
-                        + std::to_string(span.begin) + ":" + std::to_string(span.end));
+                    formatted("expected '{}' within {} tokens, found {}:{}", span.name, report_.trace.seq_len,
+                        span.begin, span.end));
         }
     }
 
@@ -71,7 +72,7 @@ private:
         check_length(dataset, values.size(), report_.has_losses() ? count : 0, may_be_empty);
         for (const T value : values) {
             if (!std::isfinite(value) || value < 0)
-                refuse(dataset, "expected finite numbers of at least 0, found " + std::to_string(value));
+                refuse(dataset, formatted("expected finite numbers of at least 0, found {:f}", value));
         }
     }
 
@@ -117,8 +118,7 @@ private:
             refuse(path + "/budgets", "expected ascending budgets, found others");
         if (budgets.front() < 0 || budgets.back() > report_.trace.seq_len)
             refuse(path + "/budgets",
-                "expected 0 to " + std::to_string(report_.trace.seq_len) + ", found " + std::to_string(budgets.front())
-                    + " to " + std::to_string(budgets.back()));
+                formatted("expected 0 to {}, found {} to {}", report_.trace.seq_len, budgets.front(), budgets.back()));
         check_length(path + "/asked", replay.asked.size(), static_cast<std::int64_t>(budgets.size()), false);
         check_length(path + "/granted", replay.granted.size(), static_cast<std::int64_t>(budgets.size()), false);
     }
@@ -132,8 +132,7 @@ private:
         for (const std::int64_t count : replay.counts) {
             if (count < 0 || count > report_.trace.seq_len)
                 refuse(path + "/counts",
-                    "expected 0 to " + std::to_string(report_.trace.seq_len) + " entries in a head, found "
-                        + std::to_string(count));
+                    formatted("expected 0 to {} entries in a head, found {}", report_.trace.seq_len, count));
         }
     }
 
@@ -159,10 +158,9 @@ private:
                     continue;
                 }
                 refuse(path + "/ranking",
-                    "expected every position below " + std::to_string(seq_len) + " once, found "
-                        + std::to_string(position) + (position < seq_len ? " twice" : "") + " in layer "
-                        + std::to_string(head / own_heads % shape.num_layers) + ", KV head "
-                        + std::to_string(head % own_heads));
+                    formatted("expected every position below {} once, found {}{} in layer {}, KV head {}", seq_len,
+                        position, position < seq_len ? " twice" : "", head / own_heads % shape.num_layers,
+                        head % own_heads));
             }
             leave_memory(replay.ranking, static_cast<std::size_t>(head) * seq_len, seq_len);
         }
@@ -176,8 +174,8 @@ private:
         if (owner >= report_.policies.size() || report_.policies[owner].ranking_of >= 0
             || cache_heads(report_.policies[owner], report_.trace) != cache_heads(replay, report_.trace))
             refuse(path,
-                "attribute ranking_of: expected a policy with a ranking of its own, found "
-                    + std::to_string(replay.ranking_of));
+                formatted(
+                    "attribute ranking_of: expected a policy with a ranking of its own, found {}", replay.ranking_of));
     }
 
     std::string file_;
@@ -196,8 +194,8 @@ void check_report_sizes(const std::filesystem::path& file, const TraceInfo& trac
 {
     const auto expect = [&](const char* name, std::int64_t found, std::int64_t low, std::int64_t high) {
         if (found < low || found > high)
-            throw Error(file.string() + ": /trace: " + name + ": expected " + std::to_string(low) + " to "
-                + std::to_string(high) + ", found " + std::to_string(found));
+            throw Error(
+                formatted("{}: /trace: {}: expected {} to {}, found {}", file.string(), name, low, high, found));
     };
     // Far above any model, low enough that no product of sizes overflows.
     expect("num_layers", trace.shape.num_layers, 1, 10'000);
@@ -209,8 +207,8 @@ void check_report_sizes(const std::filesystem::path& file, const TraceInfo& trac
     expect("eval_len", trace.eval_len, 0, 1'000'000);
     expect("window", trace.window, 0, trace.seq_len);
     if (trace.shape.num_heads % trace.shape.num_kv_heads != 0)
-        throw Error(file.string() + ": /trace: num_kv_heads: expected a divisor of num_heads "
-            + std::to_string(trace.shape.num_heads) + ", found " + std::to_string(trace.shape.num_kv_heads));
+        throw Error(formatted("{}: /trace: num_kv_heads: expected a divisor of num_heads {}, found {}", file.string(),
+            trace.shape.num_heads, trace.shape.num_kv_heads));
 }
 
 void check_report(const std::filesystem::path& file, const ReplayReport& report)

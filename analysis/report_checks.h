@@ -8,8 +8,8 @@ namespace lava {
 /// sense.
 void check_report_sizes(const std::filesystem::path& file, const TraceInfo& trace);
 
-/// The same for everything else that types and shapes do not say: rankings are permutations, counts fit, losses are
-/// finite and either everywhere or nowhere, spans lie inside the prompt.
+/// Throws Error where a report contradicts itself in what types and shapes do not say: rankings are permutations,
+/// counts fit, losses are finite and either everywhere or nowhere, spans lie inside the prompt.
 void check_report(const std::filesystem::path& file, const ReplayReport& report);
 
 /// Name of policy `index` below /policies: "0003".

@@ -1,6 +1,7 @@
 #include "analysis/report_set.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/program.h"
 #include "traces/recorded_part.h"
 
@@ -16,7 +17,7 @@ std::string of_numbers(const std::vector<std::int64_t>& numbers)
 {
     std::string text;
     for (const std::int64_t number : numbers)
-        text += std::to_string(number) + ",";
+        text += formatted("{},", number);
     return text;
 }
 
@@ -24,19 +25,18 @@ std::string of_numbers(const std::vector<std::int64_t>& numbers)
 std::string run_key(const ReplayReport& report)
 {
     const TraceInfo& trace = report.trace;
-    return trace.run_dtype + ":" + trace.continuation + ":" + std::to_string(trace.eval_len) + ":"
-        + of_numbers(trace.eval_ids) + ":" + of_numbers(report.closed_loop.input_ids);
+    return formatted("{}:{}:{}:{}:{}", trace.run_dtype, trace.continuation, trace.eval_len, of_numbers(trace.eval_ids),
+        of_numbers(report.closed_loop.input_ids));
 }
 
 /// "stories260K (5 layers x 4 KV heads of 8, sha256 1a2b3c4d5e6f)".
 std::string model_text(const TraceInfo& trace)
 {
     const ModelShape& shape = trace.shape;
-    return (trace.model_name.empty() ? "an unnamed model" : printable(trace.model_name)) + " ("
-        + std::to_string(shape.num_layers) + " layers x " + std::to_string(shape.num_kv_heads) + " KV heads of "
-        + std::to_string(shape.head_dim) + ", "
-        + (trace.weights_sha256.empty() ? "weights unknown" : "sha256 " + printable(trace.weights_sha256.substr(0, 12)))
-        + ")";
+    return formatted("{} ({} layers x {} KV heads of {}, {})",
+        trace.model_name.empty() ? "an unnamed model" : printable(trace.model_name), shape.num_layers,
+        shape.num_kv_heads, shape.head_dim,
+        trace.weights_sha256.empty() ? "weights unknown" : "sha256 " + printable(trace.weights_sha256.substr(0, 12)));
 }
 
 /// A trace may hold other layers and KV heads of the same model; the rest of its shape stays.
@@ -62,10 +62,10 @@ std::string prompt_key(const TraceInfo& trace)
     if (!trace.prompt_ids.empty())
         return "ids:" + of_numbers(trace.prompt_ids);
     if (trace.prompt_texts.empty())
-        return "file:" + prompt_id(trace) + ":" + std::to_string(trace.seq_len);
+        return formatted("file:{}:{}", prompt_id(trace), trace.seq_len);
     std::string key = "texts:";
     for (const std::string& text : trace.prompt_texts)
-        key += std::to_string(text.size()) + ":" + text;
+        key += formatted("{}:{}", text.size(), text);
     return key;
 }
 
@@ -110,9 +110,9 @@ void check_nothing_twice(std::span<const Cell> cells, Use use)
             const std::int64_t budget = replay.budgets[cell.budget];
             const auto [place, is_first] = seen.try_emplace({prompt, replay.policy, match, budget}, &cell.report);
             if (!is_first && place->second != &cell.report)
-                throw Error(place->second->file + " and " + cell.report.file + " both have " + replay.policy + " at "
-                    + std::to_string(budget)
-                    + " for the same prompt, which would count it twice; expected one of them");
+                throw Error(formatted("{} and {} both have {} at {} for the same prompt, which would count it twice; "
+                                      "expected one of them",
+                    place->second->file, cell.report.file, replay.policy, budget));
         }
     }
 }

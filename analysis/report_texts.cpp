@@ -1,5 +1,7 @@
 #include "analysis/report_texts.h"
 
+#include "base/formatted.h"
+
 namespace lava {
 
 void write_texts(const h5::Group& group, const std::string& name, const std::vector<std::string>& texts)
@@ -27,8 +29,7 @@ std::vector<std::string> read_texts(const h5::Group& group, const std::string& n
     std::int64_t begin = 0;
     for (const std::int64_t end : ends) {
         if (end < begin || end > size)
-            group.fail(name + "_ends",
-                "expected ascending ends up to " + std::to_string(size) + ", found " + std::to_string(end));
+            group.fail(name + "_ends", formatted("expected ascending ends up to {}, found {}", size, end));
         texts.emplace_back(bytes.begin() + begin, bytes.begin() + end);
         begin = end;
     }

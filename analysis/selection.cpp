@@ -1,6 +1,7 @@
 #include "analysis/selection.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>
@@ -218,7 +219,7 @@ ReplayReport compared_at(ReplayReport report, std::string_view wanted)
             have_wanted_twin.insert(replay.policy);
     }
     std::vector<PolicyReplay> policies;
-    std::map<std::size_t, std::size_t> places; // of those whose ranking went along
+    std::map<std::size_t, std::size_t> places; // new places of the policies whose ranking went along
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
         if (!compared_as(report.policies[i], wanted) && have_wanted_twin.contains(report.policies[i].policy))
             continue;
@@ -255,8 +256,8 @@ std::vector<std::int64_t> layer_places(const ReplayReport& report, std::span<con
         while (asked >= 0 && place < count && layer_number(report.trace, place) != asked)
             ++place;
         if (place < 0 || place >= count)
-            throw Error(report.file + ": --layer: expected -" + std::to_string(count) + " to "
-                + std::to_string(layer_number(report.trace, count - 1)) + ", found " + std::to_string(asked));
+            throw Error(formatted("{}: --layer: expected -{} to {}, found {}", report.file, count,
+                layer_number(report.trace, count - 1), asked));
         if (std::ranges::count(places, place) == 0)
             places.push_back(place);
     }

@@ -2,6 +2,7 @@
 
 #include "analysis/quantities.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/index.h"
 #include "traces/recorded_part.h"
 
@@ -41,8 +42,8 @@ Range all_kv_heads(const Cell& cell)
 void check(const Cell& cell, const char* what, Range asked, std::int64_t count)
 {
     if (asked.begin < 0 || asked.begin > asked.end || asked.end > count)
-        throw Error(cell.report.file + ": " + cell.replay().policy + ": expected " + what + " 0 to "
-            + std::to_string(count - 1) + ", found " + std::to_string(asked.begin < 0 ? asked.begin : asked.end - 1));
+        throw Error(formatted("{}: {}: expected {} 0 to {}, found {}", cell.report.file, cell.replay().policy, what,
+            count - 1, asked.begin < 0 ? asked.begin : asked.end - 1));
 }
 
 void check_layers(const Cell& cell, Range layers)
@@ -149,7 +150,7 @@ std::vector<std::int64_t> keepers(const Cell& cell, Range layers, Range kv_heads
     return count;
 }
 
-/// Of the span, where `heads` heads were looked at.
+/// What became of a span; `keepers[token]` of `heads` heads keep each token.
 SpanFate fate(const std::vector<std::int64_t>& keepers, const Span& span, std::int64_t heads)
 {
     const auto tokens = std::span(keepers).subspan(index(span.begin), index(span.end - span.begin));

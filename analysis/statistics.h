@@ -50,7 +50,7 @@ std::vector<std::int64_t> kept_positions(const Cell& cell, HeadId head);
 /// Losses of the run, or of one layer; nothing where the trace had no loss part.
 std::optional<LossSummary> losses(const Cell& cell);
 std::optional<LossSummary> losses(const Cell& cell, std::int64_t layer);
-/// Of one query head: the head_* members only, the others 0.
+/// Losses of one query head: the head_* members only, the others are 0.
 std::optional<LossSummary> head_losses(const Cell& cell, std::int64_t layer, std::int64_t head);
 
 /// What became of a span in the heads looked at: all of the run, those of a layer, one KV head. An empty span: 0, 0.

@@ -66,11 +66,12 @@ std::vector<Quantity> make_quantities()
         if (display.summarized != Summarized::no)
             list.push_back({display.column, display.summarized == Summarized::with_spread, std::move(of)});
     };
-    for (const LossColumn& column : loss_columns())
+    for (const LossColumn& column : loss_columns()) {
         add(column.display, [column](const Cell& cell) {
             const auto summary = losses(cell);
             return summary && !std::isnan(column.of(*summary)) ? std::optional(column.of(*summary)) : std::nullopt;
         });
+    }
     for (const ClosedLoopColumn& column : closed_loop_measures())
         add(column.display, column.of_run);
     return list;
@@ -268,7 +269,7 @@ std::optional<double> rank_correlation(std::span<const double> x, std::span<cons
 {
     const std::vector<double> a = ranks(x);
     const std::vector<double> b = ranks(y);
-    const double mean = (static_cast<double>(a.size()) - 1) / 2; // of any ranks, ties or not
+    const double mean = (static_cast<double>(a.size()) - 1) / 2; // the mean of any ranks, ties or not
     double product = 0, square_a = 0, square_b = 0;
     for (std::size_t i = 0; i < a.size(); ++i) {
         product += (a[i] - mean) * (b[i] - mean);

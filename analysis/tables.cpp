@@ -5,6 +5,7 @@
 #include "analysis/selection.h"
 #include "analysis/table_rows.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "traces/recorded_part.h"
 
 #include <nlohmann/json.hpp>
@@ -62,7 +63,7 @@ ColumnOf loss_column_of(const LossColumn& column, Shown shown)
         }};
 }
 
-/// Those of layer outputs are shown to people where any report has them.
+/// Columns of all losses; people see those of layer outputs only where a report has them.
 Columns all_loss_columns(std::span<const Cell> cells)
 {
     Columns columns;
@@ -119,7 +120,7 @@ std::optional<std::size_t> find_span(const ReplayReport& report, const std::stri
 Columns span_columns(const std::string& name, std::size_t occurrence)
 {
     Columns columns;
-    const std::string suffix = occurrence == 0 ? name : name + "_" + std::to_string(occurrence + 1);
+    const std::string suffix = occurrence == 0 ? name : formatted("{}_{}", name, occurrence + 1);
     for (const SpanColumn& measure : span_measures()) {
         columns.push_back({{measure.prefix + suffix, measure.display.in_text}, [=](const Subject& subject) -> Value {
                                const auto span = find_span(subject.cell.report, name, occurrence);
@@ -192,7 +193,7 @@ std::string stretches(const std::vector<std::int64_t>& positions)
             ++end;
         text += (text.empty() ? "" : ",") + std::to_string(positions[begin]);
         if (end - begin > 1)
-            text += "-" + std::to_string(positions[end - 1]);
+            text += formatted("-{}", positions[end - 1]);
         begin = end;
     }
     return text;
@@ -275,11 +276,12 @@ Table head_table(std::span<const Cell> cells, std::span<const std::int64_t> laye
     for (const Cell& cell : cells) {
         const ModelShape shape = cell.shape();
         for_each_part(cell, Detail::layer, layers, [&](HeadId part) {
-            for (std::int64_t head = 0; head < shape.num_heads; ++head)
+            for (std::int64_t head = 0; head < shape.num_heads; ++head) {
                 rows.add({.cell = cell,
                     .head = {part.layer, head / shape.group_size()},
                     .query_head = head,
                     .losses = head_losses(cell, part.layer, head)});
+            }
         });
     }
     return rows.take();

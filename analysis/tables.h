@@ -53,7 +53,7 @@ Table answer_table(std::span<const Cell> cells);
 
 /// Per layer and KV head: the positions retained, stretches as "0-3,17".
 Table retained_table(const Cell& cell);
-/// Its columns.
+/// Columns of retained_table().
 std::vector<Column> retained_columns();
 
 /// {"policy", "match", "budget", "seq_len", "kept": [layer][kv_head][positions, ascending]}: what external:file= reads.

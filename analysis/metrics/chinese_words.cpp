@@ -1,6 +1,7 @@
 #include "analysis/metrics/chinese_words.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <charconv>
@@ -13,8 +14,8 @@ namespace lava {
 
 namespace {
 
-/// Of a character in its word: begins it, ends it, stands in its middle, is it. In jieba's letters B, E, M, S, whose
-/// order decides between equally likely ways.
+/// Where a character stands in its word: at its beginning, at its end, in its middle, or as the whole word. jieba's
+/// letters B, E, M, S, whose order decides between equally likely ways.
 enum State : std::size_t
 {
     begins,
@@ -143,7 +144,7 @@ void ChineseWords::read_dictionary(const std::filesystem::path& file)
         const std::string_view rest = blank == line.npos ? "" : line.substr(blank + 1);
         std::int64_t count = 0;
         if (blank == 0 || !parse(rest.substr(0, rest.find_first_of(" \r")), count) || count < 0)
-            throw Error(file.string() + ": line " + std::to_string(number) + " is not a word and its frequency");
+            throw Error(formatted("{}: line {} is not a word and its frequency", file.string(), number));
         std::int64_t node = 0;
         for (const char32_t c : characters_of(line.substr(0, blank))) {
             const auto [at, added]
@@ -214,7 +215,7 @@ std::vector<std::size_t> ChineseWords::likeliest_ends(CharactersView block) cons
         const auto consider = [&](std::size_t end, std::int64_t count) {
             const double value
                 = std::log(static_cast<double>(std::max<std::int64_t>(count, 1))) - log_total_ + route[end];
-            if (!found || value >= route[i]) { // of equally likely words the longer one
+            if (!found || value >= route[i]) { // the longer one among equally likely words
                 route[i] = value;
                 likeliest[i] = end;
             }

@@ -19,7 +19,7 @@ double count_score(CharactersView prediction, CharactersView truth);
 /// where the answer has none.
 double retrieval(CharactersView prediction, CharactersView truth, CharactersView before);
 
-/// Of the first line that has no `, # or //, against the answer.
+/// Similarity by `ratio` of the answer and the prediction's first line without `, # or //.
 double code_similarity(
     CharactersView prediction, CharactersView truth, int (*ratio)(CharactersView first, CharactersView second));
 

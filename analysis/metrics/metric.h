@@ -51,8 +51,8 @@ const Task* find_task(std::string_view name);
 double score(const Metric& metric, const Task* task, std::string_view prediction, const nlohmann::json& answers,
     std::span<const std::string> classes, const ChineseWords* words);
 
-/// The same of the list of answers that a benchmark's record holds, as strings. `task` may be one that is not known
-/// here. Throws Error also where there is no such metric, or `words` are needed and null.
+/// Score of a prediction against the answers of a benchmark's record, given as strings. `task` may be one that is not
+/// known here. Throws Error also where there is no such metric, or `words` are needed and null.
 double score(std::string_view metric, std::string_view task, std::string_view prediction,
     std::span<const std::string> answers, std::span<const std::string> classes = {},
     const ChineseWords* words = nullptr);

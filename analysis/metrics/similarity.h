@@ -8,7 +8,8 @@ namespace lava {
 /// which passes over characters that are frequent in a `second` of 200 or more.
 int difflib_ratio(CharactersView first, CharactersView second);
 
-/// The same with python-Levenshtein installed (or of rapidfuzz, rounded): from the longest common subsequence.
+/// fuzzywuzzy's ratio as it comes with python-Levenshtein (or rapidfuzz's, rounded): from the longest common
+/// subsequence.
 int levenshtein_ratio(CharactersView first, CharactersView second);
 
 } // namespace lava
