@@ -1,6 +1,7 @@
 #include "compute/devices.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
@@ -43,7 +44,7 @@ at::Device parse_device(const std::string& name)
     if (index >= count)
         refuse(name,
             count == 0 ? "LibTorch finds no CUDA device on this machine"
-                       : "expected cuda:0 to cuda:" + std::to_string(count - 1) + ", the devices of this machine");
+                       : formatted("expected cuda:0 to cuda:{}, the devices of this machine", count - 1));
     return {type, static_cast<c10::DeviceIndex>(index)};
 }
 
@@ -68,8 +69,8 @@ std::vector<at::Device> devices_of_layers(const std::vector<at::Device>& devices
 {
     const auto count = static_cast<std::int64_t>(devices.size());
     if (count > num_layers)
-        throw UsageError("--device: expected at most " + std::to_string(num_layers)
-            + " devices, one for each of the model's layers, found " + std::to_string(count));
+        throw UsageError(formatted(
+            "--device: expected at most {} devices, one for each of the model's layers, found {}", num_layers, count));
     std::vector<at::Device> of_layers;
     for (std::int64_t layer = 0; layer < num_layers; ++layer)
         of_layers.push_back(devices[static_cast<std::size_t>(layer * count / num_layers)]);

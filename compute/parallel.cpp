@@ -43,7 +43,7 @@ void parallel_items(std::int64_t count, int workers, const std::function<void(st
     std::atomic<std::int64_t> next = 0;
     std::atomic<bool> failed = false;
     std::exception_ptr not_started; // where a thread's own memory ran out
-    std::mutex mutex; // of not_started
+    std::mutex mutex; // guards not_started
     const auto work_on = [&] {
         const SingleThreaded single;
         const c10::InferenceMode inference;

@@ -35,7 +35,7 @@ template <typename T> TileSize tile_size(const AttentionInputs<T>& in)
 /// that every GPU adds in the same order.
 template <typename T> std::int64_t split_count(const AttentionInputs<T>& in, TileSize tile)
 {
-    constexpr std::int64_t wanted = 512, fewest_tiles = 4; // of keys in a split
+    constexpr std::int64_t wanted = 512, fewest_tiles = 4; // splits; tiles of keys in each
     const auto tiles = ceil_divide(in.n * in.group(), tile.rows) * in.num_kv_heads;
     const auto most = ceil_divide(ceil_divide(in.num_keys, tile.keys), fewest_tiles);
     return larger(1, smaller(ceil_divide(wanted, larger(tiles, 1)), most));

@@ -31,7 +31,7 @@ struct CutTables
     }
 };
 
-/// The same on the host, from counts[head]: ascending numbers of ranked entries that are kept.
+/// Cuts on the host, from counts[head]: ascending numbers of ranked entries that are kept.
 struct HostCuts
 {
     std::int64_t most_cuts = 0;

@@ -106,7 +106,7 @@ private:
         Array<double> masses; // [pieces, columns]
         Array<double> kept_mass, evicted_mass; // [num_kv_heads, most_cuts, columns]
         Array<double> kept; // [num_kv_heads, most_cuts, columns, head_dim]
-        Array<float> differences; // the same
+        Array<float> differences; // [num_kv_heads, most_cuts, columns, head_dim]
 
         Sweep(const LayerLosses& layer, const std::uint32_t* ranking, const HeadCounts& counts)
             : cuts(layer.sizes_, counts)
@@ -253,7 +253,7 @@ private:
     Array<float> values_; // [num_kv_heads, entries, head_dim]
     Array<float> w_o_;
     Array<double> logits_; // [num_kv_heads, entries, columns]
-    Array<float> weights_; // the same
+    Array<float> weights_; // [num_kv_heads, entries, columns]
 };
 
 } // namespace lava::cuda

@@ -70,7 +70,7 @@ template <typename T, typename Product> struct SumColumns
     }
 
 private:
-    struct Sums // of one column, over every `parts`-th row; rows in fp32, tiles in double
+    struct Sums // sums of one column over every `parts`-th row; rows in fp32, tiles in double
     {
         double all = 0;
         double others = 0; // the diagonal is left out, not subtracted: what remains may be much smaller
