@@ -76,17 +76,6 @@ auto checker(const std::filesystem::path& file, const std::string& path)
     };
 }
 
-void write_ids(const h5::Group& group, const char* name, const std::vector<std::int64_t>& ids)
-{
-    if (!ids.empty())
-        group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
-}
-
-std::vector<std::int64_t> read_ids(const h5::Group& group, const char* name)
-{
-    return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
-}
-
 void check_token_texts(const std::filesystem::path& file, const ClosedLoopDense& dense)
 {
     const auto where = file.string() + ": /" + group_name + "/token_ids: ";

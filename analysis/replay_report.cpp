@@ -80,17 +80,6 @@ constexpr Field<PolicyReplay, std::vector<std::int64_t>> grid_arrays[] = {
 
 constexpr const char* store_types[] = {"f32", "f16", "bf16"}; // by StoreType
 
-void write_ids(const h5::Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
-{
-    if (!ids.empty())
-        group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
-}
-
-std::vector<std::int64_t> read_ids(const h5::Group& group, const std::string& name)
-{
-    return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
-}
-
 /// As many as there are layers or heads, or none.
 std::vector<std::int64_t> read_numbers(const h5::Group& group, const std::string& name, std::int64_t count)
 {

@@ -4,6 +4,17 @@
 
 namespace lava {
 
+void write_ids(const h5::Group& group, const std::string& name, const std::vector<std::int64_t>& ids)
+{
+    if (!ids.empty())
+        group.write(name, {static_cast<std::int64_t>(ids.size())}, ids, packed);
+}
+
+std::vector<std::int64_t> read_ids(const h5::Group& group, const std::string& name)
+{
+    return group.has(name) ? group.read<std::int64_t>(name, {-1}) : std::vector<std::int64_t>{};
+}
+
 void write_texts(const h5::Group& group, const std::string& name, const std::vector<std::string>& texts)
 {
     if (texts.empty())

@@ -230,7 +230,6 @@ ScoreResult score_predictions(const ScoreRequest& request)
                 + samples_text(std::ssize(group.scores))
                 + (group.scores.size() == 1 ? ": no interval can be given"
                                             : " are few: the interval is narrower than it should be"));
-        }
     }
     return result;
 }
