@@ -71,7 +71,8 @@ auto checker(const std::filesystem::path& file, const std::string& path)
         }
         for (const auto value : values) {
             if (!std::isfinite(static_cast<double>(value)) || value < 0)
-                throw Error(formatted("{}expected finite numbers of at least 0, found {:f}", where, value));
+                throw Error(
+                    formatted("{}expected finite numbers of at least 0, found {}", where, std::to_string(value)));
         }
     };
 }

@@ -72,7 +72,7 @@ private:
         check_length(dataset, values.size(), report_.has_losses() ? count : 0, may_be_empty);
         for (const T value : values) {
             if (!std::isfinite(value) || value < 0)
-                refuse(dataset, formatted("expected finite numbers of at least 0, found {:f}", value));
+                refuse(dataset, formatted("expected finite numbers of at least 0, found {}", std::to_string(value)));
         }
     }
 

@@ -26,8 +26,8 @@ public:
             const char letter = text_[i], next = i + 1 < text_.size() ? text_[i + 1] : '\0';
             if ((letter == '{' || letter == '}') && next == letter)
                 ++i;
-            else if (letter == '{' && (fields == sizeof...(Values) || (has_fraction[fields++] && next == '}')))
-                throw "expected a field for each value, and {:f} or the like for a number with a fraction";
+            else if (letter == '{' && (fields == sizeof...(Values) || has_fraction[fields++] == (next == '}')))
+                throw "expected a field for each value, and {:f} or the like for a number with a fraction alone";
         }
         if (fields != sizeof...(Values))
             throw "expected a field for each value";

@@ -14,7 +14,6 @@ namespace lava::gui {
 namespace {
 
 constexpr double left_margin = 48, right_margin = 14, top_margin = 62, bottom_margin = 74, gap = 28;
-constexpr QRgb faint = 0x707070;
 
 /// Few entries among many positions would be too pale to see on a linear scale.
 double position_shade(double share)

@@ -9,6 +9,7 @@
 namespace lava::gui {
 
 constexpr QRgb ink = 0x202020; ///< text and axes of charts
+constexpr QRgb faint = 0x707070; ///< what stands beside them
 
 /// Colour of a share in [0, 1] on the sequential scale: pale for nothing, over orange, to dark for everything.
 QColor heat_colour(double share);

@@ -27,7 +27,6 @@ namespace lava::gui {
 
 namespace {
 
-constexpr QSize chart_size(1000, 620);
 constexpr double dots_per_pixel = 2; // PNGs stay sharp in print and on dense screens
 
 QString cell_stem(const char* kind, const Cell& cell)

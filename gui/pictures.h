@@ -12,6 +12,8 @@
 
 namespace lava::gui {
 
+constexpr QSize chart_size(1000, 620); ///< most charts', in pixels at 96 dpi
+
 /// Something shown that can be written to a file: how it is drawn, and the numbers in it.
 struct Picture
 {

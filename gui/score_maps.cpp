@@ -11,7 +11,6 @@ namespace lava::gui {
 
 namespace {
 
-constexpr QRgb ink = 0x202020, faint = 0x707070;
 constexpr QRgb won_colour = 0x2a9d6f, tied_colour = 0xd4d4d4, lost_colour = 0xd5653a;
 constexpr double bar_height = 26, bars_top = 66, name_width = 230, gain_width = 210;
 

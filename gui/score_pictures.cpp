@@ -18,7 +18,7 @@ namespace lava::gui {
 
 namespace {
 
-constexpr QSize chart_size(1000, 620), map_size(900, 560);
+constexpr QSize map_size(900, 560);
 
 using Rows = std::vector<ScoreRow>;
 
