@@ -54,7 +54,7 @@ TEST(ClosedLoopFile, ComesBackAsItWas)
 TEST(ClosedLoopFile, AnswersOfAnotherLengthThatEndEarlyComeBack)
 {
     const TemporaryFolder folder;
-    auto report = example();
+    auto report = written_example();
     report.closed_loop.generated_ids = {7, 302, 2, -1};
     report.closed_loop.generated_text = "";
     for (auto& policy : report.policies) {
