@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "base/formatted.h"
-#include "base/index.h"
+#include "base/sizes.h"
 
 #include <algorithm>
 #include <cmath>

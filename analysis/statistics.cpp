@@ -3,7 +3,7 @@
 #include "analysis/quantities.h"
 #include "base/error.h"
 #include "base/formatted.h"
-#include "base/index.h"
+#include "base/sizes.h"
 #include "traces/recorded_part.h"
 
 #include <algorithm>

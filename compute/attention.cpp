@@ -1,5 +1,6 @@
 #include "compute/attention.h"
 
+#include "base/sizes.h"
 #include "compute/cpu/arithmetic.h"
 #include "compute/cpu/tiled_attention.h"
 #include "compute/cuda/device_attention.h"
@@ -146,7 +147,7 @@ AttentionResult causal_attention(
     const auto sums_shape = std::vector<std::int64_t>{kv_heads, problem.group(), total};
     const auto all = column_sums ? at::zeros(sums_shape, sums_options) : at::Tensor();
     const auto off = column_sums ? at::zeros(sums_shape, sums_options) : at::Tensor();
-    const auto tiles = (n + tile_rows - 1) / tile_rows;
+    const auto tiles = ceil_divide(n, tile_rows);
     const bool small = tiles == 1; // a decode step: starting threads would cost more than they save
     const int workers = q.is_cpu() && !small ? worker_threads() : 1;
 

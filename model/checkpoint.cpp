@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/json_text.h"
 #include "base/sha256.h"
+#include "base/text.h"
 #include "model/lfs_pointer.h"
 #include "model/safetensors.h"
 
@@ -85,14 +86,6 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& file)
         shards.emplace(tensor, shard.get<std::string>());
     }
     return shards;
-}
-
-std::string to_text(std::span<const std::int64_t> shape)
-{
-    std::string text;
-    for (const std::int64_t size : shape)
-        text += (text.empty() ? "" : ", ") + std::to_string(size);
-    return "[" + text + "]";
 }
 
 /// What config.json leaves to its family, which may be what does not fit.
@@ -231,13 +224,13 @@ at::Tensor Checkpoint::tensor(const std::string& name, std::span<const std::int6
     const auto home = contents_->home.find(name);
     if (home == contents_->home.end())
         throw Error((contents_->shards.size() == 1 ? contents_->shards.front()->file : contents_->folder).string()
-            + ": tensor " + name + ": expected shape " + to_text(shape) + ", found no such tensor"
+            + ": tensor " + name + ": expected shape " + shape_text(shape) + ", found no such tensor"
             + assumption(config_));
     const std::string where = home->second->file.string() + ": tensor " + name + ": ";
     const StoredTensor& stored = home->second->tensors.at(name);
     if (!std::ranges::equal(stored.shape, shape))
-        throw Error(
-            where + "expected shape " + to_text(shape) + ", found " + to_text(stored.shape) + assumption(config_));
+        throw Error(where + "expected shape " + shape_text(shape) + ", found " + shape_text(stored.shape)
+            + assumption(config_));
     const auto dtype = scalar_type(stored);
     if (dtype == at::ScalarType::Undefined)
         throw Error(where + "expected dtype F32, F16 or BF16, found " + stored.dtype);

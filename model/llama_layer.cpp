@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/formatted.h"
+#include "base/sizes.h"
 #include "compute/cpu/arithmetic.h"
 #include "compute/cpu/plain_tensor.h"
 #include "compute/linear.h"
@@ -37,8 +38,8 @@ constexpr std::int64_t most_block_rows = 256;
 /// may depend on the rows. Powers of two and multiples of 16 leave no thread without work for long.
 std::int64_t block_count(std::int64_t n)
 {
-    const auto least = (n + most_block_rows - 1) / most_block_rows;
-    return least > 16 ? (least + 15) / 16 * 16
+    const auto least = ceil_divide(n, most_block_rows);
+    return least > 16 ? rounded_up(least, 16)
                       : static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(least)));
 }
 
@@ -51,8 +52,8 @@ void by_rows(std::int64_t n, const at::Device& device, const std::function<void(
         work(0, n);
         return;
     }
-    const auto blocks = block_count(n), rows = (n + blocks - 1) / blocks;
-    parallel_items((n + rows - 1) / rows, worker_threads(), [&](std::int64_t block) {
+    const auto blocks = block_count(n), rows = ceil_divide(n, blocks);
+    parallel_items(ceil_divide(n, rows), worker_threads(), [&](std::int64_t block) {
         const auto first = block * rows;
         work(first, std::min(rows, n - first));
     });

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/program.h"
+#include "base/text.h"
 #include "compute/parallel.h"
 
 #include <boost/program_options.hpp>
@@ -121,15 +122,6 @@ BudgetMatch match_option(const po::variables_map& values)
     return text == "nominal" ? BudgetMatch::nominal : text == "retained" ? BudgetMatch::retained : BudgetMatch::both;
 }
 
-std::string joined(const std::vector<std::string>& lists)
-{
-    std::string text;
-    for (const auto& list : lists) {
-        text += (text.empty() ? "" : ",") + list;
-    }
-    return text;
-}
-
 void read_files(const po::variables_map& values, ReplayCommand& command)
 {
     const auto traces
@@ -158,7 +150,7 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
         }
     }
     if (values.contains("budget")) {
-        command.budgets = joined(values["budget"].as<std::vector<std::string>>());
+        command.budgets = joined(values["budget"].as<std::vector<std::string>>(), ",");
         if (command.budgets.empty()) {
             throw UsageError("--budget: expected a list of budgets, found ''");
         }

@@ -1,6 +1,7 @@
 // The number types of our files, and the words for those that are not.
 
 #include "base/hdf5/h5_handles.h"
+#include "base/text.h"
 
 #include "base/formatted.h"
 
@@ -117,10 +118,7 @@ std::string to_string(Type type)
 
 std::string to_string(std::span<const std::int64_t> shape)
 {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i)
-        text += (i == 0 ? "" : ", ") + (shape[i] < 0 ? "any" : std::to_string(shape[i]));
-    return text + "]";
+    return shape_text(shape);
 }
 
 } // namespace lava::h5

@@ -1,6 +1,7 @@
 #include "compute/cpu/head_attention.h"
 
 #include "compute/cpu/arithmetic.h"
+#include "compute/norms.h"
 
 #include <ATen/ATen.h>
 
@@ -294,15 +295,14 @@ void EvictionSweep::careful_difference(std::int64_t column, float* row, double& 
     const auto c = static_cast<std::size_t>(column);
     const auto evicted = evicted_mass_[c];
     const auto mass = evicted + kept_mass(c);
-    l1 = 0;
-    double squares = 0;
+    std::vector<double> difference(output.size());
     for (std::size_t i = 0; i < output.size(); ++i) {
-        const auto difference = (evicted_[c * output.size() + i] - evicted * output[i]) / mass;
-        row[i] = static_cast<float>(difference);
-        l1 += std::abs(difference);
-        squares += difference * difference;
+        difference[i] = (evicted_[c * output.size() + i] - evicted * output[i]) / mass;
+        row[i] = static_cast<float>(difference[i]);
     }
-    l2 = std::sqrt(squares);
+    const auto norms = norms_of(difference.data(), std::ssize(difference));
+    l1 = norms.l1;
+    l2 = norms.l2;
 }
 
 } // namespace lava

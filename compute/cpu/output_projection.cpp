@@ -1,5 +1,6 @@
 #include "compute/cpu/output_projection.h"
 
+#include "base/sizes.h"
 #include "compute/cpu/arithmetic.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ OutputProjection::OutputProjection(const LossInputs& inputs)
     inner_ = sizes.num_heads * dim;
     row_stride_ = inner_ + lane_multiple; // rows a power of two apart would share the same few lines of the cache
     const auto width = kernels().panel_columns;
-    panels_.resize(static_cast<std::size_t>((columns_ + width - 1) / width * width * inner_));
+    panels_.resize(index(rounded_up(columns_, width) * inner_));
     const auto* weight = inputs.w_o; // [hidden_size, num_heads, head_dim]
     for (std::int64_t column = 0; column < columns_; ++column) {
         auto* to = panels_.data() + column / width * width * inner_ + column % width;

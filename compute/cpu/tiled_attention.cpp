@@ -1,5 +1,6 @@
 #include "compute/cpu/tiled_attention.h"
 
+#include "base/sizes.h"
 #include "compute/parallel.h"
 
 #include <ATen/ATen.h>
@@ -28,7 +29,7 @@ struct TiledProblem
     std::int64_t n() const { return q.size(1); }
     std::int64_t dim() const { return q.size(2); }
     std::int64_t past() const { return num_keys - n(); }
-    std::int64_t tiles() const { return (n() + attention_tile_rows - 1) / attention_tile_rows; }
+    std::int64_t tiles() const { return ceil_divide(n(), attention_tile_rows); }
     std::int64_t kv_head(std::int64_t head) const { return head / (heads() / packed_keys.size(0)); }
 };
 
@@ -53,7 +54,7 @@ at::Tensor plain_heads(const at::Tensor& x)
 at::Tensor pack(const AttentionArithmetic& arithmetic, const at::Tensor& k)
 {
     const auto keys = plain_heads(k);
-    const auto rows = (k.size(1) + arithmetic.panel - 1) / arithmetic.panel * arithmetic.panel;
+    const auto rows = rounded_up(k.size(1), arithmetic.panel);
     const auto packed = at::empty({k.size(0), rows * k.size(2)}, at::kFloat);
     parallel_items(k.size(0), worker_threads(), [&](std::int64_t head) {
         arithmetic.pack_keys(
@@ -73,7 +74,7 @@ at::Tensor pad(const AttentionArithmetic& arithmetic, const at::Tensor& v)
 std::vector<Stretch> make_stretches(const TiledProblem& problem, bool column_sums)
 {
     const auto per_head = std::clamp<std::int64_t>(
-        (least_stretches + problem.heads() - 1) / problem.heads(), 1, std::max<std::int64_t>(problem.tiles(), 1));
+        ceil_divide(least_stretches, problem.heads()), 1, std::max<std::int64_t>(problem.tiles(), 1));
     const auto work_until = [&](std::int64_t tile) {
         return static_cast<double>(tile) * static_cast<double>(2 * problem.past() + tile * attention_tile_rows);
     };

@@ -1,5 +1,6 @@
 #include "compute/cpu/window_means.h"
 
+#include "base/sizes.h"
 #include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 
@@ -30,7 +31,7 @@ GroupQueries group_queries(const WindowInputs& inputs, std::int64_t kv_head)
     GroupQueries queries;
     queries.group = inputs.num_heads / inputs.num_kv_heads;
     queries.window = window;
-    queries.columns = (queries.group * window + score_panel - 1) / score_panel * score_panel;
+    queries.columns = rounded_up(queries.group * window, score_panel);
     queries.panels.resize(static_cast<std::size_t>(queries.columns * dim));
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dim)));
     const auto* query = inputs.q + kv_head * queries.group * window * dim;
@@ -51,7 +52,7 @@ public:
         : queries_(queries)
         , seq_len_(inputs.seq_len)
         , sliding_window_(inputs.sliding_window)
-        , blocks_((seq_len_ + keys_per_block - 1) / keys_per_block)
+        , blocks_(ceil_divide(seq_len_, keys_per_block))
         , scores_(std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(seq_len_ * queries.columns)))
         , maxima_(static_cast<std::size_t>(blocks_ * queries.columns))
         , sums_(maxima_.size())

@@ -1,7 +1,8 @@
 #include "replay/closed_loop/closed_loop.h"
 
 #include "base/error.h"
-#include "base/index.h"
+#include "base/sizes.h"
+#include "compute/norms.h"
 #include "replay/closed_loop/closed_loop_rows.h"
 #include "replay/closed_loop/decode_batch.h"
 #include "replay/closed_loop/recorded_predictions.h"
@@ -27,18 +28,6 @@ struct Drift
 {
     std::vector<double> l1, l2; // [rows, L, S]
 };
-
-void add_norms(const float* a, const float* b, std::int64_t size, double& l1, double& l2)
-{
-    double sum = 0, squares = 0;
-    for (std::int64_t i = 0; i < size; ++i) {
-        const double x = static_cast<double>(a[i]) - (b != nullptr ? b[i] : 0);
-        sum += std::abs(x);
-        squares += x * x;
-    }
-    l1 = sum;
-    l2 = std::sqrt(squares);
-}
 
 /// What a teacher-forced pass gathers of every row.
 class Measurement
@@ -69,8 +58,13 @@ public:
         for (std::int64_t token = 0; token < resid.size(0); ++token) {
             const auto row = tile.first + token / steps_, step = token % steps_;
             const auto at = index((row * num_layers_ + layer) * steps_ + step);
-            add_norms(others + token * hidden, dense ? nullptr : dense_.const_data_ptr<float>() + step * hidden, hidden,
-                drift_.l1[at], drift_.l2[at]);
+            const auto* row_of_token = others + token * hidden;
+            const auto* of_dense = dense_.const_data_ptr<float>() + step * hidden;
+            const auto norms = dense ? norms_of(row_of_token, hidden) : norms_over(hidden, [&](std::int64_t i) {
+                return static_cast<double>(row_of_token[i]) - static_cast<double>(of_dense[i]);
+            });
+            drift_.l1[at] = norms.l1;
+            drift_.l2[at] = norms.l2;
         }
         if (layer == num_layers_ - 1)
             predict(tile, resid);

@@ -1,9 +1,8 @@
 #include "replay/closed_loop/closed_loop_rows.h"
 
-#include "base/index.h"
-
+#include "base/distinct.h"
+#include "base/sizes.h"
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <optional>
 
@@ -22,7 +21,7 @@ RetainedPrompt retained_of(const ReplayReport& report, std::size_t policy, std::
 }
 
 /// Retained sets by ranking, each once, in order of appearance.
-class DistinctSets
+class DistinctRows
 {
 public:
     struct Place
@@ -33,22 +32,21 @@ public:
 
     Place add(const RetainedPrompt& retained)
     {
-        const auto ranking = index_of_.try_emplace(retained.ranking.data(), rankings_.size()).first->second;
-        if (ranking == rankings_.size())
-            rankings_.emplace_back();
-        auto& [sets, known] = rankings_[ranking];
-        const auto [found, is_new]
-            = known.try_emplace(Ids(retained.counts.begin(), retained.counts.end()), sets.size());
-        if (is_new)
+        const auto ranking = rankings_.add(retained.ranking.data());
+        if (ranking == of_rankings_.size())
+            of_rankings_.emplace_back();
+        auto& [sets, counts] = of_rankings_[ranking];
+        const auto set = counts.add(Ids(retained.counts.begin(), retained.counts.end()));
+        if (set == sets.size())
             sets.push_back(retained);
-        return {ranking, found->second};
+        return {ranking, set};
     }
 
     /// Appends them to `rows`, those of a ranking together; returns where each ranking's begin.
     std::vector<std::size_t> append_to(std::vector<RetainedPrompt>& rows) const
     {
         std::vector<std::size_t> first;
-        for (const auto& ranking : rankings_) {
+        for (const auto& ranking : of_rankings_) {
             first.push_back(rows.size());
             rows.insert(rows.end(), ranking.sets.begin(), ranking.sets.end());
         }
@@ -59,10 +57,10 @@ private:
     struct Ranking
     {
         std::vector<RetainedPrompt> sets;
-        std::map<Ids, std::size_t> known; // counts -> index into sets
+        Distinct<Ids> counts; // of the sets
     };
-    std::vector<Ranking> rankings_;
-    std::map<const std::uint32_t*, std::size_t> index_of_;
+    Distinct<const std::uint32_t*> rankings_;
+    std::vector<Ranking> of_rankings_;
 };
 
 } // namespace
@@ -84,8 +82,8 @@ ClosedLoopRows dense_row(const TraceInfo& info, std::int64_t count)
 ClosedLoopRows closed_loop_rows(const ReplayReport& report)
 {
     auto rows = dense_row(report.trace, report.trace.seq_len);
-    DistinctSets distinct;
-    std::vector<std::vector<std::optional<DistinctSets::Place>>> places; // [P][G]; nothing: the dense row
+    DistinctRows distinct;
+    std::vector<std::vector<std::optional<DistinctRows::Place>>> places; // [P][G]; nothing: the dense row
     const auto is_whole = [&](std::int64_t count) { return count == report.trace.seq_len; };
     for (std::size_t p = 0; p < report.policies.size(); ++p) {
         auto& of_policy = places.emplace_back();

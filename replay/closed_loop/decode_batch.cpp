@@ -1,6 +1,6 @@
 #include "replay/closed_loop/decode_batch.h"
 
-#include "base/index.h"
+#include "base/sizes.h"
 #include "compute/linear.h"
 #include "compute/parallel.h"
 #include "replay/closed_loop/prefix_attention.h"
@@ -25,7 +25,7 @@ constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits ar
 /// Rows in equal parts of at most `largest`.
 void divide(const Tile& whole, std::int64_t largest, std::vector<Tile>& tiles)
 {
-    const auto parts = (whole.rows + largest - 1) / largest;
+    const auto parts = ceil_divide(whole.rows, largest);
     for (std::int64_t part = 0; part < parts; ++part) {
         const auto first = whole.rows * part / parts;
         tiles.push_back({whole.first + first, whole.rows * (part + 1) / parts - first});
@@ -118,8 +118,8 @@ std::vector<Tile> DecodeBatch::tiles_of_any_ranking(std::int64_t steps) const
     std::vector<Tile> pieces;
     for (const auto& ranking : rankings())
         divide(ranking, largest, pieces);
-    const auto parts = (std::ssize(rows_) + largest - 1) / largest;
-    const auto alike = (std::ssize(rows_) + parts - 1) / parts; // rows of each, were all alike
+    const auto parts = ceil_divide(std::ssize(rows_), largest);
+    const auto alike = ceil_divide(std::ssize(rows_), parts); // rows of each, were all alike
     std::vector<Tile> result;
     for (const auto& piece : pieces) { // whole, as its rows share the gathering of entries
         const auto begun = std::ssize(result) * alike;

@@ -1,6 +1,6 @@
 #include "replay/closed_loop/prefix_attention.h"
 
-#include "base/index.h"
+#include "base/sizes.h"
 #include "compute/cpu/arithmetic.h"
 #include "traces/sliding_window.h"
 
@@ -15,11 +15,6 @@
 namespace lava {
 
 namespace {
-
-std::int64_t rounded_up(std::int64_t value, std::int64_t multiple)
-{
-    return (value + multiple - 1) / multiple * multiple;
-}
 
 /// One cache head of rows that share a ranking: its query heads' steps attend. Each row has group * steps columns, head
 /// after head; the rows that keep most come first, so that those which still see a block are the first ones.
@@ -49,6 +44,9 @@ public:
         out_.resize(columns * index(padded_dim_));
         visible_.resize(columns);
     }
+
+    HeadPass(const HeadPass&) = delete; // its spans look into its own vectors
+    HeadPass& operator=(const HeadPass&) = delete;
 
     /// `first_row`: of these rows among all
     void run(std::int64_t head, std::int64_t first_row)

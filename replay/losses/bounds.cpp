@@ -1,8 +1,8 @@
 #include "replay/losses/bounds.h"
 
 #include "compute/cpu/arithmetic.h"
-#include "compute/parallel.h"
 #include "compute/cpu/descending_order.h"
+#include "compute/parallel.h"
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,10 @@
 #include "replay/losses/loss.h"
 
 #include "analysis/quantities.h"
+#include "base/distinct.h"
+#include "base/sizes.h"
 #include "compute/linear.h"
+#include "compute/norms.h"
 #include "compute/parallel.h"
 #include "model/decoder.h"
 #include "replay/losses/bounds.h"
@@ -10,7 +13,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace lava {
 
@@ -18,44 +20,19 @@ namespace {
 
 using Counts = std::vector<std::int64_t>;
 
-struct Norms
-{
-    double l1 = 0;
-    double l2 = 0;
-};
-
-template <typename T> Norms norms_of(const T* values, std::int64_t count)
-{
-    double sum = 0;
-    double squares = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-        const auto value = static_cast<double>(values[i]);
-        sum += std::abs(value);
-        squares += value * value;
-    }
-    return {sum, std::sqrt(squares)};
-}
-
 // Which of the G sets of head counts are alike: the W_O product is made once for each different one.
 struct DistinctCounts
 {
     std::vector<std::size_t> index; // [G] into sets
-    SetCounts sets;
+    Distinct<Counts> sets;
 };
 
 DistinctCounts distinct_counts(std::span<const std::int64_t> counts, std::int64_t num_kv_heads)
 {
     DistinctCounts distinct;
-    std::map<Counts, std::size_t> known;
-    const auto heads = static_cast<std::size_t>(num_kv_heads);
-    for (std::size_t begin = 0; begin < counts.size(); begin += heads) {
-        Counts set(counts.begin() + static_cast<std::ptrdiff_t>(begin),
-            counts.begin() + static_cast<std::ptrdiff_t>(begin + heads));
-        const auto [position, is_new] = known.try_emplace(set, distinct.sets.size());
-        if (is_new) {
-            distinct.sets.push_back(std::move(set));
-        }
-        distinct.index.push_back(position->second);
+    for (std::size_t begin = 0; begin < counts.size(); begin += index(num_kv_heads)) {
+        const auto set = counts.subspan(begin, index(num_kv_heads));
+        distinct.index.push_back(distinct.sets.add(Counts(set.begin(), set.end())));
     }
     return distinct;
 }
@@ -214,9 +191,9 @@ const LayerNorms& LayerAttention::norms() const
 
 LayerLosses LayerAttention::losses(std::span<const std::uint32_t> ranking, std::span<const std::int64_t> counts) const
 {
-    auto distinct = distinct_counts(counts, state_->layer.shape.num_kv_heads);
-    const auto sets = distinct.sets.size();
-    auto found = state_->engine->losses({ranking.data(), std::move(distinct.sets), state_->model != nullptr});
+    const auto distinct = distinct_counts(counts, state_->layer.shape.num_kv_heads);
+    const auto sets = distinct.sets.values().size();
+    auto found = state_->engine->losses({ranking.data(), distinct.sets.values(), state_->model != nullptr});
 
     LayerLosses losses;
     losses.head_l1.resize(found.evicted_share.size());

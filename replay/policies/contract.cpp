@@ -1,7 +1,7 @@
 #include "replay/policies/contract.h"
 
 #include "base/error.h"
-#include "base/hdf5/h5.h"
+#include "base/text.h"
 
 #include <ATen/ATen.h>
 
@@ -20,16 +20,11 @@ namespace {
     throw Error(name + ": layer " + std::to_string(layer) + ": " + message);
 }
 
-std::string shown(at::IntArrayRef shape)
-{
-    return h5::to_string(std::span(shape.data(), shape.size()));
-}
-
 // `what` on the CPU, float32 and of that shape.
 void check_tensor(const std::string& name, std::int64_t layer, const std::string& what, const at::Tensor& tensor,
     at::IntArrayRef shape)
 {
-    const auto expected = what + ": expected float32 " + shown(shape) + ", found ";
+    const auto expected = what + ": expected float32 " + shape_text(shape) + ", found ";
     if (!tensor.defined()) {
         refuse(name, layer, expected + "none");
     }
@@ -38,7 +33,8 @@ void check_tensor(const std::string& name, std::int64_t layer, const std::string
             : tensor.scalar_type() == at::kDouble                   ? "float64"
                                                                     : c10::toString(tensor.scalar_type());
         refuse(name, layer,
-            expected + type + " " + shown(tensor.sizes()) + (tensor.device().is_cpu() ? "" : " on another device"));
+            expected + type + " " + shape_text(tensor.sizes())
+                + (tensor.device().is_cpu() ? "" : " on another device"));
     }
 }
 

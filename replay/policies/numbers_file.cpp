@@ -2,8 +2,8 @@
 
 #include "analysis/npy.h"
 #include "base/error.h"
-#include "base/hdf5/h5.h"
 #include "base/json_text.h"
+#include "base/text.h"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -133,8 +133,8 @@ NumbersFile::NumbersFile(std::string file)
 const at::Tensor& NumbersFile::of_shape(at::IntArrayRef shape) const
 {
     if (numbers_.sizes() != shape) {
-        throw Error(file_ + ": expected numbers " + h5::to_string(std::span(shape.data(), shape.size()))
-            + " (the trace's), found " + h5::to_string(std::span(numbers_.sizes().data(), numbers_.sizes().size())));
+        throw Error(file_ + ": expected numbers " + shape_text(shape) + " (the trace's), found "
+            + shape_text(numbers_.sizes()));
     }
     return numbers_;
 }

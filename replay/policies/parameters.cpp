@@ -1,6 +1,7 @@
 #include "replay/policies/parameters.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <algorithm>
 #include <charconv>
@@ -27,15 +28,6 @@ std::string shortest(double value)
     return {buffer, result.ptr};
 }
 
-std::string join(const std::vector<std::string>& words)
-{
-    std::string text;
-    for (const auto& word : words) {
-        text += (text.empty() ? "" : ", ") + word;
-    }
-    return text;
-}
-
 std::string range(const ParameterInfo& info)
 {
     if (info.maximum >= static_cast<double>(largest_integer)) {
@@ -54,7 +46,7 @@ std::string expectation(const ParameterInfo& info)
     case ParameterInfo::Kind::real:
         return "a number" + range(info);
     case ParameterInfo::Kind::choice:
-        return "one of " + join(info.choices);
+        return "one of " + joined(info.choices);
     case ParameterInfo::Kind::text:
         return "a value";
     case ParameterInfo::Kind::policy:

@@ -1,5 +1,6 @@
 #include "replay/policies/policy_list.h"
 
+#include "base/text.h"
 #include "replay/policies/composition.h"
 
 #include <nlohmann/json.hpp>
@@ -12,15 +13,6 @@ namespace lava {
 
 namespace {
 
-std::string listed(const std::vector<std::string>& items, std::string_view separator = ", ")
-{
-    std::string text;
-    for (const auto& item : items) {
-        text += (text.empty() ? "" : std::string(separator)) + item;
-    }
-    return text;
-}
-
 std::string assignment(const ParameterInfo& parameter)
 {
     const auto* const required = parameter.kind == ParameterInfo::Kind::file ? "FILE" : "VALUE";
@@ -29,7 +21,7 @@ std::string assignment(const ParameterInfo& parameter)
 
 std::string meaning(const ParameterInfo& parameter)
 {
-    return parameter.help + (parameter.choices.empty() ? "" : " (" + listed(parameter.choices) + ")");
+    return parameter.help + (parameter.choices.empty() ? "" : " (" + joined(parameter.choices) + ")");
 }
 
 std::string assignments(const VariantInfo& variant)
@@ -38,7 +30,7 @@ std::string assignments(const VariantInfo& variant)
     for (const auto& [name, value] : variant.defaults) {
         items.push_back(name + "=" + value);
     }
-    return listed(items, ",");
+    return joined(items, ",");
 }
 
 bool is_required(const ParameterInfo& parameter)
@@ -179,8 +171,8 @@ std::string policy_row(const PolicyInfo& info)
             parameters.push_back(assignment(parameter));
         }
     }
-    return markdown_row({code(info.name), info.summary, info.in_default_set ? "yes" : "", listed(parts_read(info)),
-        code(listed(parameters)), code(composition(info)), info.citation});
+    return markdown_row({code(info.name), info.summary, info.in_default_set ? "yes" : "", joined(parts_read(info)),
+        code(joined(parameters)), code(composition(info)), info.citation});
 }
 
 // A parameter's meaning, and the policies that it has this meaning in.
@@ -218,7 +210,7 @@ std::string names_or_exceptions(const std::vector<std::string>& names)
             others.push_back(info.name);
         }
     }
-    return others.size() < names.size() ? "all but " + listed(others) : listed(names);
+    return others.size() < names.size() ? "all but " + joined(others) : joined(names);
 }
 
 std::string to_markdown()

@@ -1,5 +1,7 @@
 #include "replay/scores/capacity.h"
 
+#include "replay/scores/unit_rows.h"
+
 #include "base/error.h"
 
 #include <ATen/ATen.h>
@@ -10,15 +12,10 @@ namespace lava {
 
 namespace {
 
-at::Tensor unit(const at::Tensor& x)
-{
-    return x / x.norm(2, -1, true).clamp_min(1e-12);
-}
-
 // [n]: one query head. k, v: [n, head_dim]; anchor: [head_dim]
 at::Tensor head_scores(const at::Tensor& k, const at::Tensor& v, const at::Tensor& anchor, double tau)
 {
-    const auto alignment = tau * at::mv(unit(k), unit(anchor)).clamp(-1, 1);
+    const auto alignment = tau * at::mv(unit_rows(k, 1e-12), unit_rows(anchor, 1e-12)).clamp(-1, 1);
     const auto weights = (alignment - alignment.max()).exp();
     const auto scaled = v * (weights + 1e-6).sqrt().unsqueeze(1);
     const auto capacity = at::eye(v.size(1), at::kDouble) + at::mm(scaled.t(), scaled);

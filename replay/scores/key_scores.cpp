@@ -1,5 +1,7 @@
 #include "replay/scores/key_scores.h"
 
+#include "replay/scores/unit_rows.h"
+
 #include <ATen/ATen.h>
 
 namespace lava {
@@ -48,9 +50,9 @@ at::Tensor key_norm_scores(const at::Tensor& k)
 at::Tensor key_difference_scores(const at::Tensor& k)
 {
     constexpr double least_norm = 1e-12;
-    const auto unit = k / k.norm(2, -1, true).clamp_min(least_norm);
+    const auto unit = unit_rows(k, least_norm);
     const auto anchor = unit.mean(1, true);
-    return -at::matmul(unit, (anchor / anchor.norm(2, -1, true).clamp_min(least_norm)).transpose(1, 2)).squeeze(-1);
+    return -at::matmul(unit, unit_rows(anchor, least_norm).transpose(1, 2)).squeeze(-1);
 }
 
 at::Tensor lag_scores(const at::Tensor& k, const at::Tensor& v, const LagRule& rule)

@@ -1,5 +1,7 @@
 #include "replay/scores/merging.h"
 
+#include "replay/scores/unit_rows.h"
+
 #include "base/counter_random.h"
 
 #include <ATen/ATen.h>
@@ -21,11 +23,6 @@ at::Tensor index_tensor(std::span<const std::uint32_t> positions)
     return index;
 }
 
-at::Tensor unit_keys(const at::Tensor& x)
-{
-    return x / x.norm(2, -1, true).clamp_min(merging_epsilon);
-}
-
 struct Nearest
 {
     at::Tensor similarity; // [evicted]
@@ -35,8 +32,8 @@ struct Nearest
 Nearest nearest_kept(const at::Tensor& evicted_keys, const at::Tensor& kept_keys)
 {
     constexpr std::int64_t block = 256; // evicted entries whose similarities are held at a time
-    const auto kept = unit_keys(kept_keys).t().contiguous();
-    const auto evicted = unit_keys(evicted_keys);
+    const auto kept = unit_rows(kept_keys, merging_epsilon).t().contiguous();
+    const auto evicted = unit_rows(evicted_keys, merging_epsilon);
     std::vector<at::Tensor> similarities;
     std::vector<at::Tensor> targets;
     for (std::int64_t begin = 0; begin < evicted.size(0); begin += block) {
