@@ -20,11 +20,12 @@ namespace lava {
 
 namespace {
 
-void resize_losses(PolicyReplay& replay, const TraceInfo& info, bool with_model)
+void resize_losses(PolicyReplay& replay, const TraceInfo& info, bool with_model, bool changes_values)
 {
     const auto grid = static_cast<std::int64_t>(replay.budgets.size());
     for_each_loss([&](const auto& loss) {
-        const bool is_there = loss.needs != Needs::model || with_model;
+        const bool of_values_as_they_were = loss.is_bound() || loss.needs == Needs::model;
+        const bool is_there = (loss.needs != Needs::model || with_model) && !(of_values_as_they_were && changes_values);
         const auto size = is_there ? count_of(loss_shape({grid}, loss.extent, info)) : 0;
         (replay.*loss.array).resize(static_cast<std::size_t>(size));
     });
@@ -110,7 +111,7 @@ double verified(const LayerView& view, const TraceInfo& info)
     return deviation.worst_step;
 }
 
-// Those of a layer are not needed soon again.
+// A layer's rankings are not needed soon again: their memory may be given back.
 void leave_rankings(const ReplayReport& report, std::int64_t layer)
 {
     for (const auto& policy : report.policies) {
@@ -124,7 +125,8 @@ void leave_rankings(const ReplayReport& report, std::int64_t layer)
 }
 
 // A layer's losses of every policy at every budget; `threads` share the work over heads, then over policies.
-void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* model, int threads, const Device& device)
+void measure_layer(const LayerView& view, ReplayReport& report, const ChangingPolicies& changing, const Decoder* model,
+    int threads, const Device& device)
 {
     const auto& shape = report.trace.shape;
     const LayerAttention attention(view, threads, model, device);
@@ -135,13 +137,17 @@ void measure_layer(const LayerView& view, ReplayReport& report, const Decoder* m
     const auto expanded = expand ? std::make_unique<LayerAttention>(expanded_view, threads, model, device) : nullptr;
     parallel_items(static_cast<std::int64_t>(report.policies.size()), threads, [&](std::int64_t index) {
         const auto policy = static_cast<std::size_t>(index);
+        if (changing.contains(policy)) {
+            return;
+        }
         const bool by_query_head = report.policies[policy].cache_heads != shape.num_kv_heads;
         measure_policy(by_query_head ? *expanded : attention, report, policy, view.layer);
     });
+    changing.measure(view, threads, report);
     leave_rankings(report, view.layer);
 }
 
-void resize_results(ReplayReport& report, bool verify, const Decoder* model)
+void resize_results(ReplayReport& report, const ChangingPolicies& changing, bool verify, const Decoder* model)
 {
     const auto& info = report.trace;
     report.deviations.resize(verify ? static_cast<std::size_t>(info.shape.num_layers) : 0);
@@ -150,24 +156,25 @@ void resize_results(ReplayReport& report, bool verify, const Decoder* model)
         const auto size = is_there ? count_of(loss_shape({}, loss.extent, info)) : 0;
         (report.norms.*loss.array).resize(static_cast<std::size_t>(size));
     });
-    for (auto& policy : report.policies) {
-        resize_losses(policy, info, model != nullptr);
+    for (std::size_t i = 0; i < report.policies.size(); ++i) {
+        resize_losses(report.policies[i], info, model != nullptr, changing.contains(i));
     }
 }
 
 // Pass 2: the exact loss of every policy at every budget.
-void measure_layers(
-    const Trace& trace, ReplayReport& report, const ReplayOptions& options, const ReplayObserver& observer)
+void measure_layers(const Trace& trace, std::span<const Run> runs, ReplayReport& report, const ReplayOptions& options,
+    const ReplayObserver& observer)
 {
     const auto& info = trace.info();
     const bool verify = options.verify && info.has_outputs;
     const auto* model = info.has_layer_outputs ? options.model : nullptr;
-    resize_results(report, verify, model);
+    const ChangingPolicies changing(runs, report);
+    resize_results(report, changing, verify, model);
     for_each_layer(trace, options.threads, [&](const LayerView& view, int threads) {
         if (verify) {
             report.deviations[static_cast<std::size_t>(view.layer)] = verified(view, info);
         }
-        measure_layer(view, report, model, threads, options.device);
+        measure_layer(view, report, changing, model, threads, options.device);
         observer.step();
     });
 }
@@ -198,8 +205,7 @@ ReplayReport replay(const Trace& trace, const ReplayOptions& options, const Repl
     if (options.model != nullptr && !info.has_layer_outputs) {
         observer.note(info.file + ": no resid_mid or mlp_out recorded, so layer outputs are not compared");
     }
-    measure_layers(trace, report, options, observer);
-    measure_changed_values(trace, runs, report, options.threads);
+    measure_layers(trace, runs, report, options, observer);
     return report;
 }
 

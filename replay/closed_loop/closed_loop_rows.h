@@ -16,6 +16,11 @@ struct ClosedLoopRows
     std::vector<std::vector<std::size_t>> of_cell; ///< [P][G] into `retained`
     std::vector<std::uint32_t> whole_prompt; ///< [L, Hkv, N] the dense row's ranking
     std::vector<std::int64_t> whole_counts; ///< [L, Hkv]
+
+    ClosedLoopRows()
+        = default; // not to be copied: the dense row looks into its own vectors, which a move leaves in place
+    ClosedLoopRows(ClosedLoopRows&&) = default;
+    ClosedLoopRows& operator=(ClosedLoopRows&&) = default;
 };
 
 ClosedLoopRows closed_loop_rows(const ReplayReport& report);

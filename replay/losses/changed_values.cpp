@@ -1,7 +1,6 @@
 #include "replay/losses/changed_values.h"
 
 #include "analysis/quantities.h"
-#include "replay/layer_stream.h"
 #include "replay/policies/contract.h"
 #include "traces/verify.h"
 
@@ -114,10 +113,6 @@ const Policy* policy_named(std::span<const Run> runs, const std::string& canonic
 void place(const LayerLosses& losses, PolicyReplay& replay, std::int64_t layer_of_budget)
 {
     const auto put = [layer_of_budget](const auto& of_layer, auto& of_run) {
-        if (of_layer.empty()) {
-            of_run = {}; // what was measured of unchanged values says nothing about these
-            return;
-        }
         const auto size = static_cast<std::int64_t>(of_layer.size());
         std::copy(of_layer.begin(), of_layer.end(), of_run.begin() + layer_of_budget * size);
     };
@@ -142,30 +137,30 @@ void measure_layer(
 
 } // namespace
 
-void measure_changed_values(const Trace& trace, std::span<const Run> runs, ReplayReport& report, int threads)
+ChangingPolicies::ChangingPolicies(std::span<const Run> runs, const ReplayReport& report)
 {
-    const auto& info = trace.info();
-    std::vector<std::pair<std::size_t, const Policy*>> changing;
     for (std::size_t i = 0; i < report.policies.size(); ++i) {
         const auto* policy = policy_named(runs, report.policies[i].policy);
         if (policy != nullptr && policy->changes_values()) {
-            changing.emplace_back(i, policy);
+            by_index_.emplace(i, policy);
+            any_per_query_head_ = any_per_query_head_ || policy->per_query_head();
         }
     }
-    if (changing.empty()) {
+}
+
+void ChangingPolicies::measure(const LayerView& view, int threads, ReplayReport& report) const
+{
+    if (by_index_.empty()) {
         return;
     }
-    const bool any_per_query_head
-        = std::ranges::any_of(changing, [](const auto& one) { return one.second->per_query_head(); });
-    for_each_layer(trace, threads, [&](const LayerView& view, int threads_each) {
-        const LayerInputs inputs(view, 0, {info.rope_inv_freq, info.rope_attention_scaling}, threads_each);
-        const auto expanded_view = any_per_query_head ? per_query_head(view) : LayerView();
-        const auto expanded = inputs.seen_by_query_heads(expanded_view);
-        for (const auto& [index, policy] : changing) {
-            const bool expand = policy->per_query_head();
-            measure_layer(expand ? expanded_view : view, expand ? expanded : inputs, *policy, report, index);
-        }
-    });
+    const auto& info = report.trace;
+    const LayerInputs inputs(view, 0, {info.rope_inv_freq, info.rope_attention_scaling}, threads);
+    const auto expanded_view = any_per_query_head_ ? per_query_head(view) : LayerView();
+    const auto expanded = inputs.seen_by_query_heads(expanded_view);
+    for (const auto& [index, policy] : by_index_) {
+        const bool expand = policy->per_query_head();
+        measure_layer(expand ? expanded_view : view, expand ? expanded : inputs, *policy, report, index);
+    }
 }
 
 } // namespace lava

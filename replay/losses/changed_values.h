@@ -4,6 +4,8 @@
 #include "replay/plan.h"
 #include "replay/policy.h"
 
+#include <cstddef>
+#include <map>
 #include <span>
 #include <vector>
 
@@ -30,8 +32,22 @@ private:
     std::vector<at::Tensor> weights_; // [num_kv_heads] of [group * T, N + T]: exp(logit - the row's maximum)
 };
 
-/// Replaces the losses of the runs that change values, whose bounds become empty; the others stay. Reads the trace's
-/// layers once more where there is such a run.
-void measure_changed_values(const Trace& trace, std::span<const Run> runs, ReplayReport& report, int threads);
+/// The policies of a report that change values, whose losses are measured in their own way.
+class ChangingPolicies
+{
+public:
+    /// `runs` must outlive this.
+    ChangingPolicies(std::span<const Run> runs, const ReplayReport& report);
+
+    /// Whether the report's policy is one of them.
+    bool contains(std::size_t policy) const { return by_index_.contains(policy); }
+
+    /// One layer's losses of all of them at every budget into the report. Bounds and what needs the model stay empty.
+    void measure(const LayerView& view, int threads, ReplayReport& report) const;
+
+private:
+    std::map<std::size_t, const Policy*> by_index_;
+    bool any_per_query_head_ = false;
+};
 
 } // namespace lava
