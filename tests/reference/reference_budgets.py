@@ -70,7 +70,7 @@ def weighed_heads(scores, budget, policy):
 
 def floor_of(policy, budget, layer_budget):
     """AdaKV takes alpha of the layer's own number; LAVa's released code of the nominal budget, window included."""
-    nominal = policy.parameters.get("floor") == "nominal"
+    nominal = "nominal" in (policy.parameters.get("floor"), policy.parameters.get("floor_of"))
     return int(policy.head_floor * (budget if nominal else layer_budget))
 
 

@@ -4,17 +4,19 @@ import numpy as np
 
 import reference_errors
 from reference_errors import projections
-from reference_policies import cake_preference, lava_entropy, pool, prefix_attention, reduce_group, value_norms
+from reference_policies import FIRST, cake_preference, lava_entropy, pool, protected_window, reduce_group, value_norms
+from reference_policies import window_attention
 
 
 def query_scores(layer, policy):
     """[Hq, M], or [Hkv, M] for loo: before pooling and grouping."""
-    evictable = layer.seq_len - policy.window
+    evictable = layer.seq_len - protected_window(policy)
     if policy.score == "columns":
-        return layer.observed_attention[:, :evictable]
+        sums = layer.observed_attention if policy.diagonal == "on" else layer.observed_attention_off_diagonal
+        return sums[:, :evictable]
     if policy.score in ("loo", "dropkv", "dropkv-wo"):
         return reference_errors.error_scores(layer, policy, policy.score)
-    rows = prefix_attention(layer, policy.window)
+    rows = window_attention(layer, min(policy.rows or policy.window, layer.seq_len))[:, :, :evictable]
     if policy.score == "last":
         rows = rows[:, -1:]
     if policy.reduce == "variance":
@@ -30,7 +32,7 @@ def projected_norms(layer):
 
 def weights(layer, policy):
     """[Hkv, M]"""
-    norms, evictable = value_norms(layer), layer.seq_len - policy.window
+    norms, evictable = value_norms(layer), layer.seq_len - protected_window(policy)
     if policy.value_norm == "none":
         return np.ones((layer.num_kv_heads, evictable))
     if policy.value_norm == "token":
@@ -41,14 +43,27 @@ def weights(layer, policy):
     return np.repeat(largest.max(axis=1)[:, None], evictable, axis=1)
 
 
-def compose_scores(layer, policy):
+def of_kv_heads(scores, layer, policy):
+    """[Hq, ...] -> [Hkv, ...]"""
+    if policy.gqa == "layer":
+        return np.tile(scores.mean(axis=0), (layer.num_kv_heads, 1))
+    return reduce_group(scores, layer, policy.gqa)
+
+
+def scores_before_sinks(layer, policy):
     scores = query_scores(layer, policy)
     if policy.score == "loo":
         return pool(scores, policy.pool, policy.kernel) * weights(layer, policy)
     if policy.gqa_at == "pre_pool":
-        return pool(reduce_group(scores, layer, policy.gqa), policy.pool, policy.kernel) * weights(layer, policy)
+        return pool(of_kv_heads(scores, layer, policy), policy.pool, policy.kernel) * weights(layer, policy)
     each = np.repeat(weights(layer, policy), layer.group_size, axis=0)
-    return reduce_group(pool(scores, policy.pool, policy.kernel) * each, layer, policy.gqa)
+    return of_kv_heads(pool(scores, policy.pool, policy.kernel) * each, layer, policy)
+
+
+def compose_scores(layer, policy):
+    scores = scores_before_sinks(layer, policy)
+    scores[:, : policy.sinks] = FIRST
+    return scores
 
 
 def compose_weights(layers, policy, entries):

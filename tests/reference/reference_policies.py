@@ -47,6 +47,7 @@ ERRORS = {"window": 32, "kernel": 7, "unit": "absolute", **HEADS}
 COMPOSE = {**POOLED, "score": "attention", "reduce": "mean", "gamma": 200.0, "value_norm": "none", "gqa_at": "pre_pool"}
 COMPOSE |= {"unit": "absolute", "layers": "uniform", **PYRAMID, "schedule": "integer", "tau1": 1.0, "tau2": 1.0}
 COMPOSE |= {"cascading": "on", "heads": "uniform", "floor": 0.0, "normalize": "off", **EMULATION, "table": "none"}
+COMPOSE |= {"rows": 0, "diagonal": "on", "floor_of": "layer", "sinks": 0, "recent": "window"}
 DEFAULTS = {
     "full": {},
     "random": {"window": 32, "seed": 0},

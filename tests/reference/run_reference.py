@@ -80,6 +80,10 @@ OTHER_POLICIES = [
     "compose:window=8,score=columns,pool=none,value_norm=prefix,layers=pyramid,schedule=paper,beta=5",
     "compose:window=8,score=dropkv-wo,layers=preference,value_norm=all",
     "compose:window=8,reduce=max,gqa=max,layers=pyramid,schedule=kvcache-factory,heads=layer,layout=query_head",
+    "compose:window=8,score=columns,diagonal=off,pool=none,recent=half,layout=query_head",
+    "compose:window=6,rows=8,value_norm=token,gqa_at=post_pool,sinks=5,recent=even",
+    "compose:window=1,gqa=layer,kernel=3",
+    "compose:window=8,value_norm=prefix,gqa=max,gqa_at=post_pool,layers=entropy,heads=layer,floor=0.2,floor_of=nominal",
 ]
 
 
