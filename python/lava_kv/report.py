@@ -35,11 +35,8 @@ Policies = str | Iterable[str] | None
 Budgets = int | Iterable[int] | None
 Spelled = int | str | Iterable[int | str] | None  # in any spelling that lava-replay takes
 
-# What to_xarray() takes from a policy's group, and over which axes beside the budgets'
-_LOSSES = {"head_l1": ("layer", "query_head", "step"), "head_output_l1": ("layer", "query_head", "step"),
-           "head_output_l2": ("layer", "query_head", "step"), "attn_out_l1": ("layer", "step"), "attn_out_l2": ("layer", "step"),
-           "layer_out_l1": ("layer", "step"), "layer_out_l2": ("layer", "step"), "bound_lava": ("layer", "step"),
-           "bound_adakv": ("layer", "step"), "bound_projected": ("layer", "step")}
+# Axes of a loss beside the budgets', by how many there are; of what to_xarray() takes of the closed loop
+_OF_LOSS = {3: ("layer", "query_head", "step"), 2: ("layer", "step")}
 _CLOSED = {"kl": ("closed_step",), "cross_entropy": ("closed_step",), "top_ids": ("closed_step",), "generated_ids": ("answer_step",),
            "drift_l1": ("layer", "closed_step"), "drift_l2": ("layer", "closed_step")}
 
@@ -235,14 +232,15 @@ class Report:
         variables["retained"] = ("cell", np.array([policy.counts[budget].sum() for policy, budget in cells], "i8"))
         counts = _stacked([policy.counts[budget] for policy, budget in cells], (self.info["num_layers"], heads), np.dtype("i8"))
         variables["counts"] = (("cell", "layer", "cache_head"), counts)
-        for prefix, axes_of in (("", _LOSSES), ("closed_loop/", _CLOSED)):
+        losses = self._losses()
+        for prefix, axes_of in (("", losses), ("closed_loop/", _CLOSED)):
             for name, axes in axes_of.items():
                 stacked = self._stack(cells, prefix + name)
                 if stacked is not None:
                     variables[name] = (("cell", *axes), stacked)
         for name in self._open_file().get("norms", ()):
-            if name in _LOSSES:
-                variables[f"dense_{name}"] = (_LOSSES[name], _read(self._file["norms"], name))
+            if name in losses:
+                variables[f"dense_{name}"] = (losses[name], _read(self._file["norms"], name))
         if kept:
             masks = [_kept(self._ranking(policy, budget), policy.counts[budget]) for policy, budget in cells]
             shape = (self.info["num_layers"], heads, self.info["seq_len"])
@@ -267,6 +265,11 @@ class Report:
         if not self._file:
             raise ValueError(f"{self.path}: the report is closed")
         return self._file
+
+    def _losses(self) -> dict[str, tuple[str, ...]]:
+        """Every policy's losses and bounds by name: what is of real numbers in the policies' groups."""
+        return {name: _OF_LOSS[array.ndim - 1] for group in self._open_file()["policies"].values()
+                for name, array in group.items() if hasattr(array, "dtype") and array.dtype.kind == "f"}
 
     def _safe_path(self) -> str:
         return f"./{self.path}" if self.path.startswith("-") else self.path
