@@ -50,6 +50,17 @@ json scoring_json(const ReplayReport& report)
     return scoring;
 }
 
+std::vector<std::int64_t> stop_ids(const json& scoring)
+{
+    const json stop = scoring.value("stop", json());
+    std::vector<std::int64_t> ids;
+    for (const json& id : stop.is_object() ? stop.value("ids", json::array()) : json::array()) {
+        if (id.is_number_integer())
+            ids.push_back(id.get<std::int64_t>());
+    }
+    return ids;
+}
+
 const Metric& metric_of(const ReplayReport& report, const std::string& name)
 {
     if (name.empty())
@@ -78,6 +89,9 @@ ReportScoring scoring_of(const ReplayReport& report, const std::string& metric)
         = {text_at(said, "benchmark"), text_at(said, "variant"), {}, text_at(said, "task"), scoring.metric->name};
     if (const auto length = number_at(said, "max_length"))
         scoring.task.max_length = static_cast<std::int64_t>(*length);
+    if (const auto length = number_at(said, "max_new_tokens"))
+        scoring.max_new_tokens = static_cast<std::int64_t>(*length);
+    scoring.stop_ids = stop_ids(said);
     const json record = said.value("record", json::object());
     scoring.length = number_at(record, "length");
     scoring.depth = number_at(record, "depth");
@@ -101,6 +115,25 @@ const std::string& dense_answer_text(const ReplayReport& report)
             + ": holds answers without their text: expected a replay by lava-replay --closed-loop --free of this "
               "version, with a --model that has a tokenizer");
     return *dense.generated_text;
+}
+
+bool cuts_answers(const ReplayReport& report, const ReportScoring& scoring)
+{
+    const ClosedLoopDense& dense = report.closed_loop;
+    const std::int64_t length = std::ssize(dense.generated_ids);
+    if (length == 0 || length >= scoring.max_new_tokens)
+        return false;
+    const auto goes_on = [&](std::int64_t last) { // -1 stands behind an end
+        return last >= 0 && std::ranges::count(dense.end_ids, last) == 0
+            && std::ranges::count(scoring.stop_ids, last) == 0;
+    };
+    bool any = goes_on(dense.generated_ids.back());
+    for (const PolicyReplay& replay : report.policies) {
+        const auto& ids = replay.closed_loop.generated_ids;
+        for (auto at = static_cast<std::size_t>(length); at <= ids.size(); at += static_cast<std::size_t>(length))
+            any = any || goes_on(ids[at - 1]);
+    }
+    return any;
 }
 
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring)

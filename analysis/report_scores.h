@@ -33,6 +33,8 @@ struct ReportScoring
     const Metric* metric = nullptr;
     std::vector<std::string> answers; ///< the right ones
     std::vector<std::string> classes;
+    std::int64_t max_new_tokens = 0; ///< that an answer may have; 0: unknown
+    std::vector<std::int64_t> stop_ids; ///< tokens that end an answer, beside the model's own
     std::optional<double> length; ///< of a needle's context, in tokens
     std::optional<double> depth; ///< of the needle in it, in percent
 };
@@ -45,6 +47,10 @@ ReportScoring scoring_of(const ReplayReport& report, const std::string& metric =
 /// the report where it holds no such text.
 const std::string& answer_text(const Cell& cell);
 const std::string& dense_answer_text(const ReplayReport& report);
+
+/// Whether the model would have gone on with an answer that the prompt allows more tokens than lava-replay --free N
+/// gave.
+bool cuts_answers(const ReplayReport& report, const ReportScoring& scoring);
 
 /// The metrics of a scoring: its own, and of a needle the second number that its scorer prints.
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring);

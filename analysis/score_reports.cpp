@@ -103,6 +103,23 @@ public:
 
     Table sample_table();
 
+    /// That answers were cut, if any were.
+    std::vector<std::string> notes()
+    {
+        std::int64_t cut = 0;
+        std::string first;
+        for (const Cell& cell : cells_) {
+            const bool is_new = checked_.insert(&cell.report).second;
+            if (is_new && cuts_answers(cell.report, scores_.scoring(cell.report)) && ++cut == 1)
+                first = cell.report.file;
+        }
+        if (cut == 0)
+            return {};
+        return {std::to_string(cut) + " of " + std::to_string(checked_.size()) + " reports, " + first
+            + " the first, have answers cut below the number of tokens that their prompts allow: lava-replay --free "
+              "without a number lets the model end them"};
+    }
+
 private:
     Place place_of(const ReplayReport& report)
     {
@@ -172,6 +189,7 @@ private:
     Numbering<ScoredTask> tasks_, benchmarks_;
     Numbering<NeedlePlace> needles_;
     std::map<const ReplayReport*, Place> places_;
+    std::set<const ReplayReport*> checked_;
 };
 
 /// A column of scores, task by task.
@@ -397,9 +415,11 @@ ScoreResult score_reports(std::span<const Cell> cells, const ReportScoreRequest&
 {
     Scoreboard board(cells, request);
     if (request.by == ScoreBy::sample)
-        return {board.sample_table(), {}};
+        return {board.sample_table(), board.notes()};
     const std::vector<ScoreRow> rows = board.rows();
-    return {score_table(rows, request), notes_on(rows)};
+    std::vector<std::string> notes = board.notes();
+    std::ranges::move(notes_on(rows), std::back_inserter(notes));
+    return {score_table(rows, request), notes};
 }
 
 std::vector<Column> report_score_columns()

@@ -221,6 +221,27 @@ TEST(ReportScores, NeedAScoringAndAnswers)
     EXPECT_THAT(refusal_of(), HasSubstr("its prompt has no right answers to score by"));
 }
 
+TEST(ReportScores, TellOfAnswersThatWereCut)
+{
+    json by = scoring_of_question("hotpotqa");
+    by["max_new_tokens"] = 4; // the answers have three, and end with </s>
+    ReplayReport report = scored_report(0, by, "no", {{"no"}, {"no"}, {"no"}});
+    EXPECT_FALSE(cuts_answers(report, scoring_of(report)));
+    report.policies[1].closed_loop.generated_ids[5] = -1; // behind an end
+    EXPECT_FALSE(cuts_answers(report, scoring_of(report)));
+    report.policies[1].closed_loop.generated_ids[5] = 300;
+    EXPECT_TRUE(cuts_answers(report, scoring_of(report)));
+    EXPECT_THAT(score_reports(all_cells(report), {}).notes.front(),
+        HasSubstr("1 of 1 reports, prompt0.report.h5 the first, have answers cut below the number of tokens"));
+    by["stop"] = {{"eos", true}, {"ids", {300}}};
+    report.trace.tokenization = json{{"scoring", by}}.dump();
+    EXPECT_FALSE(cuts_answers(report, scoring_of(report)));
+    by["max_new_tokens"] = 3;
+    report.closed_loop.generated_ids = {7, 302, 302};
+    report.trace.tokenization = json{{"scoring", by}}.dump();
+    EXPECT_FALSE(cuts_answers(report, scoring_of(report)));
+}
+
 class ScoreOfReports : public AnalyzeProgram
 {
 protected:

@@ -14,7 +14,7 @@ namespace lava {
 inline nlohmann::json scoring_of_question(const std::string& task)
 {
     return {{"benchmark", "longbench"}, {"variant", "official"}, {"task", task}, {"metric", "qa_f1"},
-        {"answers", {"red ball"}}, {"all_classes", nullptr}, {"max_new_tokens", 32}, {"max_length", nullptr},
+        {"answers", {"red ball"}}, {"all_classes", nullptr}, {"max_new_tokens", 3}, {"max_length", nullptr},
         {"record", {{"file", task + ".jsonl"}, {"line", 1}}}};
 }
 
