@@ -120,7 +120,9 @@ void ScoreChart::add_band(const QColor& colour, const std::vector<QPointF>& low,
     auto pale = colour;
     pale.setAlphaF(0.1F);
     band->setBrush(pale);
-    band->setPen(Qt::NoPen);
+    auto edge = colour;
+    edge.setAlphaF(0.4F); // so that bands that lie on each other can be told apart
+    band->setPen(QPen(edge, 0.8));
     addSeries(band);
     for (auto* entry : legend()->markers(band))
         entry->setVisible(false);
