@@ -31,7 +31,7 @@ po::options_description visible_options()
     add("match", po::value<std::string>()->value_name("nominal|retained"),
         "policies at the budget that their rules were given, or at equal retention (default: both, where they differ)");
     add("format,f", po::value<std::string>()->value_name("table|csv|json"),
-        "table for people (default); csv and json carry every column in full precision; of columns also markdown");
+        "table for people (default); csv and json carry every column in full precision; columns: also markdown");
     add("pivot", po::value<std::string>()->value_name("COLUMN"),
         "table: one quantity, policies against budgets, such as attn_out_l1_relative");
     add("by", po::value<std::string>()->value_name("run|layer|head|report|sample|needle"),
@@ -40,7 +40,7 @@ po::options_description visible_options()
     add("baseline", po::value<std::string>()->value_name("POLICY"),
         "summary, score and plot: policy that the others are compared with, prompt by prompt");
     add("layer,l", po::value<std::vector<std::string>>()->value_name("LIST"),
-        "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; of gain 0,-1)");
+        "layers, such as 0-29 or 8-11,20, -1 for the last (default: all; gain: 0,-1)");
     add("output,o", po::value<std::string>()->value_name("PATH"),
         "plot: folder for the charts; curves: NumPy file (.npy) to write");
     add("predictions", po::value<std::vector<std::string>>()->value_name("FILE.jsonl"),

@@ -71,7 +71,7 @@ po::options_description run_options()
     add("dry-run", "print how large the trace will be and stop before the model runs");
     add("store", po::value<std::string>()->value_name("TYPE"), "f32, f16 or bf16 (default: the run's dtype)");
     add("device", po::value<std::string>()->value_name("NAME"),
-        "cpu, cuda or cuda:N; of several, such as cuda:0,cuda:1, each takes a range of the layers (default: cpu)");
+        "cpu, cuda or cuda:N; with several, such as cuda:0,cuda:1, each takes a range of the layers (default: cpu)");
     add("dtype", po::value<std::string>()->value_name("NAME"),
         "float32, float16 or bfloat16 (default: the model's on GPUs, float32 on the CPU)");
     add("threads", po::value<int>()->value_name("N"), "CPU threads (default: one per core)");

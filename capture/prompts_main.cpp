@@ -45,7 +45,7 @@ po::options_description visible_options()
         "most tokens of a prompt with its answer (default: 4096)");
     add("samples,s", po::value<std::int64_t>()->value_name("N"),
         "prompts of each task (default: 1; of a benchmark's records: all)");
-    add("seed", po::value<std::uint64_t>()->value_name("N"), "of everything random (default: 0)");
+    add("seed", po::value<std::uint64_t>()->value_name("N"), "seed of everything random (default: 0)");
     add("book", po::value<std::string>()->value_name("FILE"), "text that needles are hidden in");
     add("chat", "the prompt is what the user says, in the model's chat template");
     add("output,o", po::value<std::string>()->value_name("FILE.jsonl"), "prompts to write, one a line");

@@ -141,7 +141,7 @@ po::options_description benchmark_options()
     add("benchmark", po::value<std::string>()->value_name("NAME"),
         "longbench, ruler, infinitebench, needle, passkey or kv-retrieval");
     add("records", po::value<std::vector<std::string>>()->multitoken()->composing()->value_name("FILE..."),
-        "its records, a JSON object a line, be it packed (.gz); of needle: texts to hide it in");
+        "the benchmark's records, a JSON object a line, packed (.gz) or not; needle: texts to hide it in");
     add("variant", po::value<std::string>()->value_name("NAME"), "official or kvpress (default: official)");
     add("max-length", po::value<std::int64_t>()->value_name("N"),
         "most tokens of a prompt (kvpress: of its context) before the chat template; longer ones are cut as the "
