@@ -2,6 +2,7 @@
 #include "analysis/selection.h"
 #include "analysis/tables.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/output_file.h"
 #include "base/output_guard.h"
 #include "base/program.h"
@@ -129,7 +130,7 @@ void write_outputs(const ReplayCommand& command, const ReplayReport& report)
 
 std::string counted(std::size_t count, const char* one, const char* many)
 {
-    return std::to_string(count) + ' ' + (count == 1 ? one : many);
+    return formatted("{} {}", count, count == 1 ? one : many);
 }
 
 void print_summary(const ReplayCommand& command, const ReplayReport& report)
@@ -142,8 +143,7 @@ void print_summary(const ReplayCommand& command, const ReplayReport& report)
               << " layers x " << report.trace.shape.num_kv_heads << " KV heads"
               << (is_part(report.trace) ? " (" + part_text(report.trace) + " of the model)" : "") << "; "
               << counted(report.policies.size(), "policy", "policies") << ", " << counted(cells, "cell", "cells")
-              << (report.has_losses() ? ", open-loop losses over " + std::to_string(report.trace.eval_len) + " steps"
-                                      : "")
+              << (report.has_losses() ? formatted(", open-loop losses over {} steps", report.trace.eval_len) : "")
               << (report.has_losses() && !report.trace.attn_out_at.empty()
                          ? ", attention outputs " + printable(report.trace.attn_out_at)
                          : "")

@@ -1,6 +1,7 @@
 #include "replay/options.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/program.h"
 #include "base/text.h"
 #include "compute/parallel.h"
@@ -127,7 +128,7 @@ void read_files(const po::variables_map& values, ReplayCommand& command)
     const auto traces
         = values.contains("trace") ? values["trace"].as<std::vector<std::string>>() : std::vector<std::string>();
     if (traces.size() != 1) {
-        throw UsageError("expected one TRACE, found " + std::to_string(traces.size()));
+        throw UsageError(formatted("expected one TRACE, found {}", traces.size()));
     }
     command.trace = traces.front();
     command.output = path_of(values, "output");
@@ -159,7 +160,7 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
     command.rankings = values.contains("no-rankings") ? Rankings::left_out : Rankings::kept;
     command.threads = values.contains("threads") ? values["threads"].as<int>() : default_threads();
     if (command.threads < 1 || command.threads > 4096) {
-        throw UsageError("--threads: expected 1 to 4096, found " + std::to_string(command.threads));
+        throw UsageError(formatted("--threads: expected 1 to 4096, found {}", command.threads));
     }
     if (values.contains("device")) {
         command.device = values["device"].as<std::string>();
@@ -187,7 +188,7 @@ void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
     if (values.contains("steps")) {
         command.steps = values["steps"].as<std::int64_t>();
         if (command.steps < 1 || command.steps > 1'000'000) {
-            throw UsageError("--steps: expected 1 to 1000000, found " + std::to_string(command.steps));
+            throw UsageError(formatted("--steps: expected 1 to 1000000, found {}", command.steps));
         }
     }
 }

@@ -1,6 +1,7 @@
 #include "replay/plan.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "compute/parallel.h"
 #include "replay/layer_stream.h"
 #include "replay/policies/contract.h"
@@ -18,7 +19,7 @@ namespace {
 
 std::string plural(std::int64_t count, const std::string& noun)
 {
-    return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+    return formatted("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
 // What the policy reads and the trace does not have; empty where it has all.
@@ -56,8 +57,8 @@ std::string obstacle(const Policy& policy, const std::string& name, const TraceI
         return name + " needs " + missing + ", which the trace does not have";
     }
     if (policy.query_rows() > info.window && info.window < info.seq_len) {
-        return name + " reads the last " + plural(policy.query_rows(), "query row") + ", the trace records "
-            + std::to_string(info.window);
+        return formatted(
+            "{} reads the last {}, the trace records {}", name, plural(policy.query_rows(), "query row"), info.window);
     }
     return {};
 }
@@ -65,12 +66,13 @@ std::string obstacle(const Policy& policy, const std::string& name, const TraceI
 void check_length(const Policy& policy, const std::string& name, const TraceInfo& info)
 {
     if (policy.window() < 0 || policy.query_rows() < 0) {
-        throw Error(name + ": expected a window and query rows of at least 0, found "
-            + std::to_string(std::min(policy.window(), policy.query_rows())));
+        throw Error(formatted("{}: expected a window and query rows of at least 0, found {}", name,
+            std::min(policy.window(), policy.query_rows())));
     }
     if (policy.window() >= info.seq_len) {
-        throw Error(info.file + ": the prompt's " + plural(info.seq_len, "token") + " are no more than the window of "
-            + std::to_string(policy.window()) + " that " + name + " keeps, so there is nothing to evict");
+        throw Error(formatted(
+            "{}: the prompt's {} are no more than the window of {} that {} keeps, so there is nothing to evict",
+            info.file, plural(info.seq_len, "token"), policy.window(), name));
     }
 }
 
@@ -264,9 +266,8 @@ namespace {
 
 std::string nothing_to_choose(const Run& run, const Budget& budget)
 {
-    return std::to_string(budget.entries) + " leaves nothing to choose: " + run.spec.canonical
-        + (run.reserved() == run.policy->window() ? " keeps a window of " : " reserves ")
-        + std::to_string(run.reserved());
+    return formatted("{} leaves nothing to choose: {}{}{}", budget.entries, run.spec.canonical,
+        run.reserved() == run.policy->window() ? " keeps a window of " : " reserves ", run.reserved());
 }
 
 // Gives the run the budgets above what it reserves; the others are left out with a note.

@@ -1,6 +1,7 @@
 #include "replay/closed_loop/closed_loop.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/sizes.h"
 #include "compute/norms.h"
 #include "replay/closed_loop/closed_loop_rows.h"
@@ -128,7 +129,7 @@ private:
     std::int64_t steps_;
     at::Tensor dense_; // [S, hidden_size] after the layer under way
     std::optional<DensePredictions> predictions_;
-    Drift drift_; // of row 0: the norms of its own stream
+    Drift drift_; // for row 0 the norms of its own stream
     std::vector<double> kl_, cross_entropy_; // [rows, S]
     Ids top_ids_; // [rows, S]
 };
@@ -172,9 +173,9 @@ void check_windows(const TraceInfo& info, const ModelConfig& config, std::int64_
     for (std::size_t layer = 0; layer < config.layer_window.size(); ++layer) {
         const auto recorded = info.layer_windows.empty() ? 0 : info.layer_windows[layer];
         if (seen(recorded) != seen(config.layer_window[layer]))
-            throw Error(info.file + ": /model/layer_windows: expected the model's sliding window of "
-                + std::to_string(config.layer_window[layer]) + " in layer " + std::to_string(layer) + ", found "
-                + std::to_string(recorded) + " (0: none)");
+            throw Error(formatted(
+                "{}: /model/layer_windows: expected the model's sliding window of {} in layer {}, found {} (0: none)",
+                info.file, config.layer_window[layer], layer, recorded));
     }
 }
 
@@ -207,8 +208,8 @@ void check_ids(const std::string& file, const char* dataset, const Ids& ids, std
 {
     for (const auto id : ids) {
         if (id < 0 || id >= vocab)
-            throw Error(file + ": " + dataset + ": expected token ids from 0 to " + std::to_string(vocab - 1)
-                + " (the model's vocabulary), found " + std::to_string(id));
+            throw Error(formatted("{}: {}: expected token ids from 0 to {} (the model's vocabulary), found {}", file,
+                dataset, vocab - 1, id));
     }
 }
 
@@ -221,14 +222,13 @@ Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
         throw Error(info.file + ": holds " + part_text(info)
             + " of the model only; --model, and with it losses of layer outputs and the closed loop, needs all of it");
     const Checkpoint checkpoint(folder);
-    if (!(checkpoint.config().shape == info.shape))
-        throw Error("--model: " + folder.string() + " is not the model of " + info.file + ": expected "
-            + std::to_string(info.shape.num_layers) + " layers, " + std::to_string(info.shape.num_heads)
-            + " query heads, " + std::to_string(info.shape.num_kv_heads) + " KV heads of "
-            + std::to_string(info.shape.head_dim) + ", found " + std::to_string(checkpoint.config().shape.num_layers)
-            + ", " + std::to_string(checkpoint.config().shape.num_heads) + ", "
-            + std::to_string(checkpoint.config().shape.num_kv_heads) + ", "
-            + std::to_string(checkpoint.config().shape.head_dim));
+    if (!(checkpoint.config().shape == info.shape)) {
+        throw Error(formatted("--model: {} is not the model of {}: expected {} layers, {} query heads, {} KV heads of "
+                              "{}, found {}, {}, {}, {}",
+            folder.string(), info.file, info.shape.num_layers, info.shape.num_heads, info.shape.num_kv_heads,
+            info.shape.head_dim, checkpoint.config().shape.num_layers, checkpoint.config().shape.num_heads,
+            checkpoint.config().shape.num_kv_heads, checkpoint.config().shape.head_dim));
+    }
     if (info.weights_sha256.empty())
         throw Error(info.file + ": no weights_sha256 recorded, so that --model cannot be checked against it");
     const auto found = checkpoint.sha256();

@@ -15,7 +15,7 @@ using Ids = std::vector<std::int64_t>;
 RetainedPrompt retained_of(const ReplayReport& report, std::size_t policy, std::size_t budget)
 {
     const auto heads = report.cache_heads(policy), all_heads = report.trace.shape.num_layers * heads;
-    const auto first_layer = report.ranking(policy, budget, 0); // of a budget, the layers lie one after the other
+    const auto first_layer = report.ranking(policy, budget, 0); // a budget's layers lie one after the other
     return {{first_layer.data(), index(all_heads * report.trace.seq_len)},
         std::span(report.policies[policy].counts).subspan(budget * index(all_heads), index(all_heads)), heads};
 }

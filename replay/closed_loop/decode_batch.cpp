@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::int64_t tokens_at_once = 768; // in a tile that runs over known inputs
 constexpr std::int64_t rows_at_once = 256; // in a tile that runs step by step
-constexpr double decode_bytes_at_once = 256e6; // of such a tile's keys and values
-constexpr double prompt_bytes_at_once = 1e9; // of the prompt's keys and values, where layers are not read at every step
+constexpr double decode_bytes_at_once = 256e6; // keys and values of a tile that runs step by step
+constexpr double prompt_bytes_at_once = 1e9; // keys and values of the prompt, where layers are not read at every step
 constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
 
 /// Rows in equal parts of at most `largest`.
@@ -77,7 +77,7 @@ struct DecodeBatch::Layer
 struct DecodeBatch::TileState
 {
     at::Tensor resid; // [rows * steps, hidden_size]
-    Rope rope; // of the steps under way
+    Rope rope; // rotation of the steps under way
     // Decode entries of steps that are done, per layer [num_kv_heads, rows, capacity, head_dim]; empty where all steps
     // are run at once.
     std::vector<at::Tensor> k, v;

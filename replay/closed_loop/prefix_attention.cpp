@@ -256,13 +256,15 @@ private:
     std::int64_t kv_head_ = 0;
     std::int64_t first_row_ = 0;
     std::int64_t first_leaving_, first_lasting_; // entries of the prompt that some, and that all fresh steps see
-    std::span<const std::uint32_t> lasting_; // of the head's ranking: what all fresh steps see, or more than rows keep
+    // part of the head's ranking: what all fresh steps see, or more than rows keep
+    std::span<const std::uint32_t> lasting_;
     std::vector<std::uint32_t> lasting_entries_; // `lasting_` where it is not the ranking itself
-    std::vector<std::uint32_t> leaving_; // of the row under way
-    std::vector<std::int64_t> counts_; // of those `lasting_` that each row keeps
+    // what the row under way keeps of the entries that some fresh steps no longer see
+    std::vector<std::uint32_t> leaving_;
+    std::vector<std::int64_t> counts_; // how many of `lasting_` each row keeps
     std::vector<std::size_t> order_;
     std::array<std::uint32_t, block_entries> in_order_;
-    std::vector<float> keys_, values_; // of a block; what is left in unused slots is masked
+    std::vector<float> keys_, values_; // one block; what is left in unused slots is masked
     std::vector<float> q_, max_, sum_, out_;
     std::vector<std::int32_t> visible_;
 };

@@ -1,5 +1,7 @@
 #include "replay/closed_loop/recorded_predictions.h"
 
+#include "base/formatted.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -25,8 +27,9 @@ Tolerances tolerances(const TraceInfo& info)
 
 std::string sentence(const TraceInfo& info, std::int64_t step, const std::string& found)
 {
-    return info.file + ": the model predicts otherwise than recorded: at evaluation step " + std::to_string(step) + ", "
-        + found + ", so that tokens, logits, keys and values are not all of one run";
+    return formatted("{}: the model predicts otherwise than recorded: at evaluation step {}, {}, so that tokens, "
+                     "logits, keys and values are not all of one run",
+        info.file, step, found);
 }
 
 std::string rounded(double value)
@@ -61,8 +64,8 @@ std::string compare_ids(const TraceInfo& info, const at::Tensor& log_p)
         const auto likely = log_p[step].max().item<double>(), found = log_p[step][next].item<double>();
         if (!(likely - found <= most))
             return sentence(info, step,
-                "token " + std::to_string(next) + ", which follows in a greedy run, is " + rounded(likely - found)
-                    + " nats behind the most likely one");
+                formatted("token {}, which follows in a greedy run, is {} nats behind the most likely one", next,
+                    rounded(likely - found)));
     }
     return "";
 }

@@ -19,7 +19,8 @@ std::vector<std::int64_t> uniform_layers(std::int64_t num_layers, std::int64_t p
 std::vector<std::int64_t> pyramid_layers(
     const BudgetRequest& request, std::int64_t beta, std::int64_t first_prompt = 0);
 
-/// The same for each prompt, but `spare` for all layers where the prompt is shorter than 2 * spare (KVCache-Factory).
+/// Pyramid of layers as KVCache-Factory has it: anew for each prompt, and `spare` for all layers where the prompt is
+/// shorter than 2 * spare.
 std::vector<std::int64_t> kvcache_factory_pyramid(const BudgetRequest& request, std::int64_t beta);
 
 /// The schedule in real numbers, window included: budget / beta in the last layer, 2 budget - budget / beta in the

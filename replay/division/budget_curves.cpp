@@ -1,6 +1,7 @@
 #include "replay/division/budget_curves.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <ATen/ATen.h>
 
@@ -68,7 +69,7 @@ BudgetCurves::BudgetCurves(std::string file)
     }
     for (const auto share : curves_.values) {
         if (!std::isfinite(share)) {
-            throw Error(file_ + ": expected finite shares, found " + std::to_string(share));
+            throw Error(formatted("{}: expected finite shares, found {:f}", file_, share));
         }
     }
 }

@@ -26,7 +26,7 @@ ParameterInfo chunk_parameter()
     return integer_parameter("chunk", 256, 1, 1000000000, "tokens that attend to each other");
 }
 
-// Of the tokens begin, begin + 1, ...
+// Standardised leverage scores of the `count` tokens from `begin` on.
 at::Tensor standard_leverage(const LayerInputs& layer, Sketch sketch, std::int64_t begin, std::int64_t count)
 {
     sketch.layer = layer.layer();

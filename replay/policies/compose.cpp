@@ -1,6 +1,7 @@
 #include "replay/policies/compose.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/policies/layer_table.h"
 
 #include <algorithm>
@@ -206,8 +207,8 @@ LayerScores Composed::score(const LayerInputs& layer) const
     const auto& rule = composition_.score;
     const auto& layers = composition_.layers;
     if (!table_.empty() && static_cast<std::int64_t>(table_.size()) != layer.shape().num_layers) {
-        throw Error(layers.table + ": expected budgets of " + std::to_string(layer.shape().num_layers)
-            + " layers (the trace's), found " + std::to_string(table_.size()));
+        throw Error(formatted("{}: expected budgets of {} layers (the trace's), found {}", layers.table,
+            layer.shape().num_layers, table_.size()));
     }
     const auto entries = entry_scores(layer, rule);
     switch (layers.kind) {

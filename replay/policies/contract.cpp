@@ -1,6 +1,7 @@
 #include "replay/policies/contract.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/text.h"
 
 #include <ATen/ATen.h>
@@ -17,7 +18,7 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& name, std::int64_t layer, const std::string& message)
 {
-    throw Error(name + ": layer " + std::to_string(layer) + ": " + message);
+    throw Error(formatted("{}: layer {}: {}", name, layer, message));
 }
 
 // `what` on the CPU, float32 and of that shape.
@@ -64,14 +65,12 @@ void check_head_counts(
     }
     if (std::ssize(counts) != request.shape.num_kv_heads) {
         refuse(name, layer,
-            "head_counts: expected " + std::to_string(request.shape.num_kv_heads) + " heads, found "
-                + std::to_string(counts.size()));
+            formatted("head_counts: expected {} heads, found {}", request.shape.num_kv_heads, counts.size()));
     }
     for (const auto count : counts) {
         if (count < 0 || count > request.evictable()) {
             refuse(name, layer,
-                "head_counts: expected numbers from 0 to " + std::to_string(request.evictable()) + ", found "
-                    + std::to_string(count));
+                formatted("head_counts: expected numbers from 0 to {}, found {}", request.evictable(), count));
         }
     }
 }
@@ -92,8 +91,8 @@ void check_scores(const Policy& policy, const std::string& name, std::int64_t la
         if (wrong != values.end()) {
             const auto at = wrong - values.begin();
             refuse(name, layer,
-                "scores: expected finite numbers, found " + shown(*wrong) + " at head " + std::to_string(at / evictable)
-                    + ", position " + std::to_string(at % evictable));
+                formatted("scores: expected finite numbers, found {} at head {}, position {}", shown(*wrong),
+                    at / evictable, at % evictable));
         }
     }
     if (!std::isfinite(scores.weight)) {
@@ -107,9 +106,8 @@ void check_allocation(const std::string& name, const Allocation& allocation, con
     const auto heads = request.shape.num_kv_heads;
     for (const auto* counts : {&allocation.granted, &allocation.retained}) {
         if (std::ssize(*counts) != request.heads()) {
-            throw Error(name + ": allocation at budget " + std::to_string(request.budget) + ": expected "
-                + std::to_string(request.heads()) + " heads (" + std::to_string(request.shape.num_layers)
-                + " layers of " + std::to_string(heads) + "), found " + std::to_string(counts->size()));
+            throw Error(formatted("{}: allocation at budget {}: expected {} heads ({} layers of {}), found {}", name,
+                request.budget, request.heads(), request.shape.num_layers, heads, counts->size()));
         }
     }
     for (std::size_t i = 0; i < allocation.retained.size(); ++i) {
@@ -117,9 +115,8 @@ void check_allocation(const std::string& name, const Allocation& allocation, con
         if (retained < 0 || retained > request.evictable()) {
             const auto at = static_cast<std::int64_t>(i);
             refuse(name, at / heads,
-                "allocation at budget " + std::to_string(request.budget) + ", head " + std::to_string(at % heads)
-                    + ": expected from 0 to " + std::to_string(request.evictable()) + " entries, found "
-                    + std::to_string(retained));
+                formatted("allocation at budget {}, head {}: expected from 0 to {} entries, found {}", request.budget,
+                    at % heads, request.evictable(), retained));
         }
     }
     const auto sum = [](const std::vector<std::int64_t>& counts) {
@@ -128,10 +125,9 @@ void check_allocation(const std::string& name, const Allocation& allocation, con
     // a rule may leave a short prompt whole (CAKE: up to a window more), or no head empty
     const auto most = sum(allocation.granted) + (request.window + 1) * request.heads();
     if (sum(allocation.retained) > most) {
-        throw Error(name + ": allocation at budget " + std::to_string(request.budget) + ": expected to keep at most "
-            + std::to_string(most)
-            + " of all heads' entries (those granted, a window and one more of each head), found "
-            + std::to_string(sum(allocation.retained)));
+        throw Error(formatted("{}: allocation at budget {}: expected to keep at most {} of all heads' entries (those "
+                              "granted, a window and one more of each head), found {}",
+            name, request.budget, most, sum(allocation.retained)));
     }
 }
 
@@ -147,8 +143,8 @@ void check_values(const std::string& name, const LayerInputs& layer, const KeptE
             if (!all_finite({row, static_cast<std::size_t>(dim)})) {
                 const auto* wrong = std::find_if_not(row, row + dim, [](float x) { return std::isfinite(x); });
                 refuse(name, layer.layer(),
-                    "changed values: expected finite numbers, found " + shown(*wrong) + " at head "
-                        + std::to_string(head) + ", position " + std::to_string(entry));
+                    formatted("changed values: expected finite numbers, found {} at head {}, position {}",
+                        shown(*wrong), head, entry));
             }
         }
     }

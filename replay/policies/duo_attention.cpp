@@ -26,7 +26,7 @@ std::int64_t DuoAttention::streaming_heads(const BudgetRequest& request) const
     if (request.ratio) {
         return std::llrint(heads * *request.ratio);
     }
-    const auto evicted = static_cast<double>(request.seq_len - (sinks_ + recent_)); // of a streaming head
+    const auto evicted = static_cast<double>(request.seq_len - (sinks_ + recent_)); // what a streaming head evicts
     const auto wanted = heads * static_cast<double>(request.seq_len - request.budget) / std::max(evicted, 1.0);
     return std::clamp<std::int64_t>(std::llrint(wanted), 0, request.heads());
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/division/allocation.h"
 #include "replay/policies/wrapper.h"
 #include "replay/scores/entropy_chunks.h"
@@ -19,8 +20,8 @@ public:
         , spiky_(params.integer("spiky"))
     {
         if (spiky_ >= chunk_) {
-            throw UsageError("entropy-chunkkv: spiky: expected less than the chunk's " + std::to_string(chunk_)
-                + " tokens, found " + std::to_string(spiky_));
+            throw UsageError(formatted(
+                "entropy-chunkkv: spiky: expected less than the chunk's {} tokens, found {}", chunk_, spiky_));
         }
     }
 

@@ -1,6 +1,7 @@
 #include "replay/policies/external.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 
 #include <ATen/ATen.h>
@@ -14,7 +15,7 @@ namespace lava {
 
 namespace {
 
-constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max(); // of a trace
+constexpr std::int64_t most_tokens = std::numeric_limits<std::int32_t>::max(); // the longest prompt of a trace
 
 nlohmann::json read_positions(const std::string& file)
 {
@@ -28,19 +29,19 @@ nlohmann::json read_positions(const std::string& file)
 
 std::string at_head(std::size_t layer, std::size_t head)
 {
-    return "kept[" + std::to_string(layer) + "][" + std::to_string(head) + "]";
+    return formatted("kept[{}][{}]", layer, head);
 }
 
 // A list of ascending positions of the prompt. nlohmann's own conversion would cut fractions off.
 std::vector<std::int64_t> read_positions(const std::string& where, const nlohmann::json& list, std::int64_t seq_len)
 {
-    const auto expectation = where + ": expected ascending positions below " + std::to_string(seq_len) + ", found ";
+    const auto expectation = formatted("{}: expected ascending positions below {}, found ", where, seq_len);
     if (!list.is_array()) {
         throw Error(expectation + list.type_name());
     }
     std::vector<std::int64_t> positions;
     for (const auto& item : list) {
-        const auto after = positions.empty() ? "" : " after " + std::to_string(positions.back());
+        const auto after = positions.empty() ? "" : formatted(" after {}", positions.back());
         const bool whole = item.is_number_unsigned() && item.get<std::uint64_t>() < static_cast<std::uint64_t>(seq_len);
         if (!whole || (!positions.empty() && item.get<std::int64_t>() <= positions.back())) {
             throw Error(expectation + item.dump() + after);
@@ -54,8 +55,7 @@ template <typename Layer>
 void expect_size(const std::string& file, const std::string& what, const Layer& found, std::int64_t expected)
 {
     if (static_cast<std::int64_t>(found.size()) != expected) {
-        throw Error(file + ": " + what + ": expected " + std::to_string(expected) + " (the trace's), found "
-            + std::to_string(found.size()));
+        throw Error(formatted("{}: {}: expected {} (the trace's), found {}", file, what, expected, found.size()));
     }
 }
 
@@ -73,8 +73,8 @@ External::External(const PolicyParams& params)
     for (const auto& layer : kept) {
         auto& heads = kept_.emplace_back();
         if (!layer.is_array()) {
-            throw Error(file_ + ": kept[" + std::to_string(kept_.size() - 1)
-                + "]: expected a list [kv_head][positions], found " + layer.type_name());
+            throw Error(formatted("{}: kept[{}]: expected a list [kv_head][positions], found {}", file_,
+                kept_.size() - 1, layer.type_name()));
         }
         for (const auto& positions : layer) {
             const auto where = file_ + ": " + at_head(kept_.size() - 1, heads.size());
@@ -87,12 +87,11 @@ LayerScores External::score(const LayerInputs& layer) const
 {
     const auto heads = layer.shape().num_kv_heads;
     if (seq_len_ != layer.seq_len()) {
-        throw Error(file_ + ": seq_len: expected " + std::to_string(layer.seq_len()) + " (the trace's), found "
-            + std::to_string(seq_len_));
+        throw Error(formatted("{}: seq_len: expected {} (the trace's), found {}", file_, layer.seq_len(), seq_len_));
     }
     expect_size(file_, "layers in kept", kept_, layer.shape().num_layers);
     const auto& kept = kept_[static_cast<std::size_t>(layer.layer())];
-    expect_size(file_, "KV heads in kept[" + std::to_string(layer.layer()) + "]", kept, heads);
+    expect_size(file_, formatted("KV heads in kept[{}]", layer.layer()), kept, heads);
     auto entries = at::zeros({heads, layer.seq_len()});
     auto values = entries.accessor<float, 2>();
     for (std::int64_t head = 0; head < heads; ++head) {

@@ -1,6 +1,7 @@
 #include "replay/policies/headkv.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 
 #include <nlohmann/json.hpp>
@@ -76,7 +77,7 @@ std::vector<double> read_head_shares(const std::string& file)
     }
     const auto sum = std::accumulate(shares.begin(), shares.end(), 0.0);
     if (!(sum > 0)) {
-        throw Error(file + ": expected importances with a sum above 0, found " + std::to_string(sum));
+        throw Error(formatted("{}: expected importances with a sum above 0, found {:f}", file, sum));
     }
     for (auto& share : shares) {
         share /= sum;
@@ -106,8 +107,8 @@ LayerScores HeadKv::score(const LayerInputs& layer) const
 {
     const auto heads = layer.shape().num_layers * layer.shape().num_heads;
     if (static_cast<std::int64_t>(shares_.size()) != heads) {
-        throw Error(file_ + ": expected importances of " + std::to_string(heads) + " query heads (the trace's), found "
-            + std::to_string(shares_.size()));
+        throw Error(formatted(
+            "{}: expected importances of {} query heads (the trace's), found {}", file_, heads, shares_.size()));
     }
     return Composed::score(layer);
 }

@@ -1,6 +1,7 @@
 #include "replay/policies/layer_table.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <charconv>
 #include <cmath>
@@ -16,7 +17,7 @@ namespace {
 // The budget of a line "layer,budget".
 double budget_of(const std::string& file, std::string_view line, std::size_t layer)
 {
-    const auto expected = std::to_string(layer) + ",";
+    const auto expected = formatted("{},", layer);
     double budget = -1;
     if (line.substr(0, expected.size()) == expected) {
         line.remove_prefix(expected.size());
@@ -26,8 +27,8 @@ double budget_of(const std::string& file, std::string_view line, std::size_t lay
         }
     }
     if (budget < 0) {
-        throw Error(file + ": line " + std::to_string(layer + 2) + ": expected " + expected
-            + "BUDGET with a budget of at least 0, found '" + std::string(line) + "'");
+        throw Error(formatted(
+            "{}: line {}: expected {}BUDGET with a budget of at least 0, found '{}'", file, layer + 2, expected, line));
     }
     return budget;
 }

@@ -2,6 +2,7 @@
 
 #include "analysis/npy.h"
 #include "base/error.h"
+#include "base/formatted.h"
 #include "base/json_text.h"
 #include "base/text.h"
 
@@ -98,7 +99,7 @@ at::Tensor read_rows(const std::string& file)
             continue;
         }
         if (rows > 0 && row.size() != columns) {
-            throw Error(file + ": expected " + std::to_string(columns) + " numbers in a row, found '" + line + "'");
+            throw Error(formatted("{}: expected {} numbers in a row, found '{}'", file, columns, line));
         }
         columns = row.size();
         values.insert(values.end(), row.begin(), row.end());

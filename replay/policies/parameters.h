@@ -18,7 +18,7 @@ struct ParameterInfo
         odd,
         real,
         choice,
-        text, ///< checked by whom it means something to
+        text, ///< any text; the policy that takes it checks it
         policy, ///< another policy, in brackets where it has parameters of its own: base=[snapkv:window=16]
         file
     };

@@ -1,6 +1,7 @@
 #include "replay/policies/per_layer.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/division/allocation.h"
 
 #include <ATen/ATen.h>
@@ -26,7 +27,7 @@ Allocation PerLayer::allocate(std::span<const RankedLayer>, const BudgetRequest&
     for (std::int64_t layer = 0; layer < request.shape.num_layers; ++layer) {
         const auto ratio = ratios[layer][0].item<double>();
         if (ratio < 0 || ratio > 1) {
-            throw Error(ratios_.file() + ": expected ratios from 0 to 1, found " + std::to_string(ratio));
+            throw Error(formatted("{}: expected ratios from 0 to 1, found {:f}", ratios_.file(), ratio));
         }
         const auto share = static_cast<std::int64_t>(static_cast<double>(request.seq_len) * (1 - ratio));
         numbers.push_back(ratio < 1 ? std::max<std::int64_t>(1, share) : 0);

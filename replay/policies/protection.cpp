@@ -1,6 +1,7 @@
 #include "replay/policies/protection.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <algorithm>
 #include <charconv>
@@ -51,8 +52,7 @@ private:
             malformed(item);
         }
         if (count > info_.seq_len) {
-            throw Error(where_ + "expected at most the prompt's " + std::to_string(info_.seq_len) + " tokens, found "
-                + std::string(item));
+            throw Error(formatted("{}expected at most the prompt's {} tokens, found {}", where_, info_.seq_len, item));
         }
         return count;
     }

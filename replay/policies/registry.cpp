@@ -1,6 +1,7 @@
 #include "replay/policies/registry.h"
 
 #include "analysis/selection.h"
+#include "base/formatted.h"
 #include "replay/policies/composition.h"
 #include "replay/policies/policy_rows.h"
 
@@ -59,7 +60,7 @@ std::string canonical_base(std::string_view text)
     };
     const Level level;
     if (around > most) {
-        throw UsageError("base: expected at most " + std::to_string(most) + " policies around one, found more");
+        throw UsageError(formatted("base: expected at most {} policies around one, found more", most));
     }
     return parse_policy(without_brackets(text)).canonical;
 }
@@ -94,7 +95,7 @@ void apply_all(PolicySpec& spec, std::string_view assignments)
     std::set<std::string> given;
     while (true) {
         const auto& parameter = parameter_named(*spec.info, assignments);
-        const bool takes_the_rest = parameter.kind == ParameterInfo::Kind::file; // its name may hold commas
+        const bool takes_the_rest = parameter.kind == ParameterInfo::Kind::file; // a file's name may hold commas
         const auto end = takes_the_rest ? std::string_view::npos : assignment_end(assignments);
         const auto assignment = assignments.substr(0, end);
         apply(spec, parameter, trimmed(assignment.substr(assignment.find('=') + 1)), given);

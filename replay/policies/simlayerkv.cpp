@@ -1,6 +1,7 @@
 #include "replay/policies/simlayerkv.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/division/allocation_kvpress.h"
 #include "replay/scores/recency.h"
 
@@ -15,7 +16,7 @@ SimLayerKv::SimLayerKv(const PolicyParams& params)
     , sinks_(params.integer("sinks"))
 {
     if (recent_ <= last_) {
-        throw UsageError("policy simlayerkv: recent: expected more than last, found " + std::to_string(recent_));
+        throw UsageError(formatted("policy simlayerkv: recent: expected more than last, found {}", recent_));
     }
 }
 

@@ -3,6 +3,7 @@
 #include "replay/scores/unit_rows.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <ATen/ATen.h>
 
@@ -31,8 +32,8 @@ at::Tensor capacity_scores(const LayerInputs& layer, double tau, std::int64_t fu
     const auto& shape = layer.shape();
     const auto n = layer.seq_len() - capacity_sinks;
     if (n <= 0) {
-        throw Error("capkv: expected a prompt of more than " + std::to_string(capacity_sinks) + " tokens, found "
-            + std::to_string(layer.seq_len()));
+        throw Error(
+            formatted("capkv: expected a prompt of more than {} tokens, found {}", capacity_sinks, layer.seq_len()));
     }
     const auto rotation = mean_rotation(layer.rope(), shape.head_dim, layer.seq_len(), future).to(at::kDouble);
     const auto anchors = at::mm(layer.query_mean().to(at::kDouble), rotation.t()); // [num_heads, head_dim]

@@ -1,6 +1,7 @@
 #include "replay/scores/entry_scores.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/scores/key_scores.h"
 #include "replay/scores/projected_norms.h"
 
@@ -190,10 +191,10 @@ double rounded_score_entropy(const LayerInputs& layer, const at::Tensor& scores,
     const auto count = static_cast<float>(std::log(static_cast<double>(scores.numel())));
     const auto claim = rounded(scores.numel() > 1 ? entropy / count : entropy, precision);
     if (std::isnan(claim)) {
-        throw Error("layer " + std::to_string(layer.layer())
-            + ": the entropy of its scores is no number in fp16, where some are 0 and 0 ln 0 is not defined, so that "
-              "the "
-              "released code fails too; expected precision=fp32 or emulate_bf16");
+        throw Error(
+            formatted("layer {}: the entropy of its scores is no number in fp16, where some are 0 and 0 ln 0 is not "
+                      "defined, so that the released code fails too; expected precision=fp32 or emulate_bf16",
+                layer.layer()));
     }
     return claim;
 }

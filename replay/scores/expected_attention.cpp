@@ -1,6 +1,7 @@
 #include "replay/scores/expected_attention.h"
 
 #include "base/error.h"
+#include "base/formatted.h"
 #include "replay/scores/padding.h"
 
 #include <ATen/ATen.h>
@@ -38,8 +39,7 @@ at::Tensor expected_attention_scores(const LayerInputs& layer, const ExpectedAtt
     const auto sinks = expected_attention_sinks;
     const auto behind = layer.seq_len() - sinks;
     if (behind <= 0) {
-        throw Error("expected-attention: expected more than " + std::to_string(sinks) + " tokens, found "
-            + std::to_string(layer.seq_len()));
+        throw Error(formatted("expected-attention: expected more than {} tokens, found {}", sinks, layer.seq_len()));
     }
     const auto logits = expected_logits(layer, layer.k().narrow(1, sinks, behind), rule);
     auto scores = reduce_group(at::softmax(logits, -1), layer.shape(), GroupReduction::mean);

@@ -1,5 +1,6 @@
 #include "replay/scores/scoring.h"
 
+#include "base/formatted.h"
 #include "compute/cpu/arithmetic.h"
 #include "compute/parallel.h"
 #include "replay/scores/window_means.h"
@@ -76,9 +77,8 @@ LayerInputs LayerInputs::seen_by(std::string name, std::int64_t query_rows) cons
 void LayerInputs::check_rows(std::int64_t asked, std::int64_t there, const char* expected) const
 {
     if (asked < 0 || asked > there) {
-        throw Error((policy_.empty() ? std::string() : policy_ + ": ") + "layer " + std::to_string(layer())
-            + ": expected at most " + std::to_string(there) + " query rows (" + expected + "), found that it asks for "
-            + std::to_string(asked));
+        throw Error(formatted("{}layer {}: expected at most {} query rows ({}), found that it asks for {}",
+            policy_.empty() ? std::string() : policy_ + ": ", layer(), there, expected, asked));
     }
 }
 

@@ -83,7 +83,7 @@ private:
         std::int64_t query_rows;
         int threads;
         const Device& device;
-        std::mutex mutex; // of what follows
+        std::mutex mutex; // guards the members that follow
         at::Tensor rows; // [num_heads, query_rows, seq_len]
         std::map<std::int64_t, at::Tensor> means; // by window: [num_heads, seq_len - window]
         at::Tensor value_norms; // [num_kv_heads, seq_len]
