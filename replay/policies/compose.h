@@ -57,9 +57,9 @@ struct HeadRule
 /// Which entries are kept for being recent.
 enum class Recent
 {
-    window, ///< those of the window
+    window, ///< the entries of the window
     half, ///< half of the budget, rounded down; as much goes to the best
-    even ///< those of the window, inside twice the half
+    even ///< the entries of the window, inside twice the half
 };
 
 /// A policy as a choice of pieces.

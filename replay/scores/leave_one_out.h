@@ -13,7 +13,7 @@ struct LeaveOneOutRule
     {
         head, ///< a (o - v_i) of each query head (DropKV, openreview MqfNzH3TVH)
         projected_head, ///< a (o - v_i) W_O,h: what that head writes into the residual stream
-        layer ///< its sum over the group's query heads: what the layer writes
+        layer ///< the change summed over the group's query heads: what the layer writes
     };
     enum class Reduce ///< over the window's queries
     {
