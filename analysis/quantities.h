@@ -27,19 +27,19 @@ enum class Summarized
 {
     no,
     mean, ///< to people; its deviation and difference in CSV and JSON alone
-    with_spread ///< these to people too
+    with_spread ///< mean, deviation and difference to people too
 };
 
 /// A number as tables and the window show it.
 struct Display
 {
-    const char* column = ""; ///< its name in tables, of --pivot and --measure; empty: there is no such number
+    const char* column = ""; ///< name in tables, for --pivot and --measure; empty: there is no such number
     const char* unit = "";
     const char* definition = ""; ///< one sentence, with the source of its formula
     bool in_text = false; ///< whether tables for people show it
     int window_place = 0; ///< among the window's measures, from 1 on; 0: not there
-    const char* label = ""; ///< its name there
-    const char* heading = ""; ///< of a narrow column there
+    const char* label = ""; ///< the window's name for it
+    const char* heading = ""; ///< the window's name for it above a narrow column
     bool is_share = false; ///< in [0, 1], shown in percent there
     Summarized summarized = Summarized::no;
 
@@ -64,7 +64,7 @@ enum class Needs
 /// A loss, or a bound of one.
 template <typename T> struct LossRow
 {
-    const char* name; ///< of its dataset, and of its norms'
+    const char* name; ///< name of the dataset, and part of the name of its norms'
     Extent extent;
     Needs needs;
     std::vector<T> LossFields::*array;
@@ -77,7 +77,7 @@ template <typename T> struct LossRow
     bool has_norm() const { return ratio.exists() && !is_bound(); }
 };
 
-// In the order of the file.
+// Losses of heads and of layers, in the order of the file.
 std::span<const LossRow<float>> head_loss_rows();
 std::span<const LossRow<double>> layer_loss_rows();
 
@@ -106,7 +106,7 @@ struct LossColumn
     double of(const LossSummary& losses) const { return (is_ratio ? losses.ratio : losses).*number; }
 };
 
-/// In the order of tables: of heads, of attention outputs, of layer outputs, bounds, tightness.
+/// Columns of losses in the order of tables: of heads, of attention outputs, of layer outputs, bounds, tightness.
 std::vector<LossColumn> loss_columns();
 /// Throws std::out_of_range where there is none of that name.
 LossColumn loss_column(std::string_view column);
@@ -120,7 +120,7 @@ struct ClosedLoopColumn
     bool in_text_of_layers = false;
 };
 
-/// In the order of tables.
+/// Measures of the closed loop in the order of tables.
 std::span<const ClosedLoopColumn> closed_loop_measures();
 
 /// What became of a span; NAME in its texts stands for the span.
@@ -154,7 +154,7 @@ struct ColumnRow
     std::string definition;
     ColumnKind kind = ColumnKind::key;
     std::string label = {}; ///< in the window; empty: not there
-    std::string tables = {}; ///< those that this row speaks of, between blanks: " heads map "; empty: all
+    std::string tables = {}; ///< the tables that this row speaks of, between blanks: " heads map "; empty: all
     std::string ending = {}; ///< of a column that tells of another one: "_sd" of "kl_sd"
 };
 

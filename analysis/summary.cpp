@@ -55,7 +55,7 @@ struct Answers
 struct Quantity
 {
     std::string name;
-    bool in_text = false; ///< its deviation and difference
+    bool in_text = false; ///< whether people see deviation and difference
     std::function<std::optional<double>(const Cell&)> of;
 };
 
@@ -118,7 +118,7 @@ void add(const Cell& cell, const std::string& prompt, SummaryGroup& group)
     }
 }
 
-/// By report, every report is a part of its own.
+/// Numbers of the parts that cells belong to: by report, every report is a part of its own.
 std::vector<std::size_t> parts_of(std::span<const Cell> cells, const SummaryRequest& request)
 {
     std::map<const ReplayReport*, std::size_t> reports;
@@ -191,7 +191,7 @@ std::optional<double> loss_to_kl(const std::vector<SummaryGroup>& groups, const 
     return nominal == loss_to_kl(groups, of, "retained") ? nominal : std::nullopt;
 }
 
-/// On the prompts that both have.
+/// The difference of the means over the prompts that both have.
 PairedDifference difference(const PromptSample& base, const PromptSample& sample)
 {
     std::map<std::string_view, double> base_values;

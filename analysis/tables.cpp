@@ -132,7 +132,7 @@ Columns span_columns(const std::string& name, std::size_t occurrence)
     return columns;
 }
 
-/// For every span of any of the reports, in order of appearance.
+/// Columns for every span of any of the reports, in order of appearance.
 Columns all_span_columns(std::span<const Cell> cells)
 {
     Columns columns;

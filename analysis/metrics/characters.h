@@ -25,9 +25,9 @@ Characters lower(CharactersView text);
 Characters upper(CharactersView text);
 CharactersView strip(CharactersView text);
 
-/// At white space, none of which is kept.
+/// Words of a text: its parts between white space.
 std::vector<Characters> words_of(CharactersView text);
-/// At every `separator`: one part more than there are separators.
+/// Parts of a text between separators: one part more than there are separators.
 std::vector<CharactersView> split(CharactersView text, char32_t separator);
 /// Every run of digits, as \d+ finds them.
 std::vector<CharactersView> numbers_of(CharactersView text);
