@@ -13,7 +13,7 @@ namespace lava {
 /// What lies where a trace of many will go.
 struct ExistingTrace
 {
-    std::optional<TraceInfo> kept; ///< it is what the job would record
+    std::optional<TraceInfo> kept; ///< the trace that is there, where it is what the job would record
     std::string fault; ///< why it is made again; empty where there is nothing or it is kept
 };
 

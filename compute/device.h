@@ -49,7 +49,7 @@ struct SetLosses
 {
     std::vector<double> evicted_share; ///< [sets, num_heads, T] share of the attention that is evicted
     std::vector<float> head_output_l1; ///< [sets, num_heads, T] ||o - ô||_1
-    std::vector<float> head_output_l2; ///< the same in L2
+    std::vector<float> head_output_l2; ///< [sets, num_heads, T] ||o - ô||_2
     std::vector<double> attn_out_l1; ///< [sets, T] ||y - ŷ||_1
     std::vector<double> attn_out_l2; ///< [sets, T]
     /// o - ô where asked for: head_dim floats of a set's step and a head at (set * T + step) * row_stride + head *

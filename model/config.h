@@ -32,8 +32,7 @@ struct ModelConfig
     bool tie_word_embeddings = false;
     std::string dtype; ///< "float32", "float16", "bfloat16": torch_dtype or dtype; empty where neither is given
     std::vector<std::int64_t> eos_token_ids;
-    std::vector<std::string>
-        assumed; ///< of what the weights must fit to, what config.json does not give: "head_dim 128"
+    std::vector<std::string> assumed; ///< what the weights must fit to and config.json does not give: "head_dim 128"
 };
 
 ModelConfig read_model_config(const std::filesystem::path& model_folder);

@@ -100,7 +100,7 @@ public:
     at::Device device_of(std::int64_t layer) const { return devices_.at(static_cast<std::size_t>(layer)); }
     /// ids [n] -> the residual stream before the first layer, [n, hidden_size].
     at::Tensor embed(const at::Tensor& ids) const;
-    /// On the device of positions [n]; `seq_len` as in inverse_frequencies()
+    /// Rotary embedding of positions [n], on their device; `seq_len` as in inverse_frequencies()
     Rope rope_at(const at::Tensor& positions, std::int64_t seq_len) const;
     /// resid_pre [n, hidden_size] -> resid_post of a layer.
     at::Tensor layer(std::int64_t layer, const at::Tensor& resid_pre, const Rope& rope, const Attend& attend,

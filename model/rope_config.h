@@ -15,7 +15,8 @@ enum class RopeType
     linear, ///< all by one factor
     dynamic, ///< theta grows with the sequence (NTK-aware)
     llama3, ///< long wavelengths by a factor, short ones not
-    yarn, ///< the same by a ramp over dimensions, and attention sharpened (Peng et al. 2023, arXiv:2309.00071)
+    yarn, ///< wavelengths scaled by a ramp over dimensions, and attention sharpened (Peng et al. 2023,
+          ///< arXiv:2309.00071)
     longrope ///< one factor a dimension, others beyond the original context (Ding et al. 2024, arXiv:2402.13753)
 };
 

@@ -56,7 +56,7 @@ public:
 
     std::uint64_t bits(std::uint64_t index) const { return split_mix(key_ + (index + 1) * split_mix_increment); }
 
-    /// In [0, 1).
+    /// A number in [0, 1).
     double uniform(std::uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }
 
     /// Mean 0, variance 1: the sum of four uniform 16-bit numbers, which no libm can change.

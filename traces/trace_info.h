@@ -76,7 +76,7 @@ struct TraceInfo
     bool has_observed_attention = false; ///< column sums over the prompt's queries, which H2O needs
     bool has_query_statistics = false; ///< q_pre_rope_mean and q_pre_rope_cov, which expected attention needs
     bool has_repeat_maxima = false; ///< of the repeat pass, which KVzip needs
-    bool has_repeat_maxima_plus = false; ///< the same for KVzip+
+    bool has_repeat_maxima_plus = false; ///< maxima of the repeat pass for KVzip+
     bool has_layer_outputs = false; ///< resid_mid and mlp_out too, for losses of layer outputs; not part of a report
     bool has_logits = false;
     bool has_digests = false; ///< of every dataset and attribute, linked weights included; not part of a report

@@ -22,7 +22,7 @@ public:
     bool has(const std::string& key) const { return json_.contains(key); }
     const nlohmann::json& value(const std::string& key) const; ///< throws Error where it is absent
     std::string text(const std::string& key) const;
-    /// At least one string.
+    /// The strings of a list; throws Error where there is none.
     std::vector<std::string> texts(const std::string& key) const;
 
     [[noreturn]] void refuse(const std::string& expected_and_found) const;

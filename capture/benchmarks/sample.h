@@ -26,7 +26,7 @@ struct TextRange
 /// How a benchmark's own code makes a prompt fit --max-length.
 enum class Cut
 {
-    none, ///< it does not: a prompt that is longer is refused
+    none, ///< nothing is cut: a prompt that is longer is refused
     halves, ///< LongBench: first and last half of the tokens, each made text again, joined
     joined_halves, ///< InfiniteBench: the same tokens, made text again in one piece, even where none is left out
     context_head, ///< kvpress: the first tokens of the context; question and answer prefix are never cut

@@ -24,7 +24,7 @@ struct AttentionTile
     float* z; ///< [rows, z_stride]: the first head_dim numbers of a row are written
     std::int64_t z_stride;
     float* sums; ///< [first + rows] column sums of the rows' probabilities; null: not wanted
-    float* off_diagonal; ///< the same without each row's own key
+    float* off_diagonal; ///< column sums without each row's own key
     float* scratch; ///< attention_scratch() floats
 };
 

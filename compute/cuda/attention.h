@@ -24,7 +24,7 @@ struct Attention
     std::int64_t window = 0; ///< a query sees the last `window` positions up to its own; 0: all
     void* z = nullptr; ///< [n, num_heads, head_dim]; null: not wanted
     float* column_sums = nullptr; ///< [num_heads, num_keys]; null: not wanted
-    float* off_diagonal = nullptr; ///< the same without each query's own key; null: not wanted
+    float* off_diagonal = nullptr; ///< column sums without each query's own key; null: not wanted
     float divisor = 1; ///< of the column sums
 };
 

@@ -12,7 +12,7 @@ template <typename T> struct AttentionOutputs
 {
     T* z = nullptr; ///< [n, num_heads, head_dim]; null: not wanted
     float* column_sums = nullptr; ///< [num_heads, num_keys]; null: not wanted
-    float* off_diagonal = nullptr; ///< the same without each query's own key; null: not wanted
+    float* off_diagonal = nullptr; ///< column sums without each query's own key; null: not wanted
     float divisor = 1; ///< of the column sums
 };
 

@@ -22,7 +22,7 @@ template <typename T> struct AttentionInputs
 {
     const T* q; ///< [num_heads, n, head_dim]
     const T* k; ///< [num_kv_heads, num_keys, head_dim]
-    const T* v; ///< as k
+    const T* v; ///< laid out as k
     std::int64_t q_stride, k_stride, v_stride;
     std::int64_t num_heads, num_kv_heads, n, num_keys, head_dim;
     std::int64_t window; ///< a query sees the last `window` positions up to its own; 0: all

@@ -140,7 +140,7 @@ struct EntryWeights
     Sizes sizes;
     const double* logits; ///< [num_kv_heads, entries, columns]
     const double* maxima; ///< [num_kv_heads, columns]
-    float* weights; ///< as the logits
+    float* weights; ///< laid out as the logits
 
     LAVA_HOST_DEVICE std::int64_t count() const { return sizes.num_kv_heads * sizes.entries() * sizes.columns(); }
     std::int64_t blocks() const { return ceil_divide(count(), threads); }

@@ -16,7 +16,7 @@ template <typename T, typename Product> struct SumColumns
     RowStatistics statistics; ///< [num_heads, n]
     float divisor; ///< of the sums
     float* sums; ///< [num_heads, num_keys]
-    float* off_diagonal; ///< the same without each query's own key; null: not wanted
+    float* off_diagonal; ///< column sums without each query's own key; null: not wanted
 
     struct Shared
     {

@@ -25,10 +25,11 @@ std::string capitalize(std::string_view text);
 /// The first letter of every word upper case, the others lower.
 std::string title(std::string_view text);
 
-/// At `separator`, at most `most` times (below 0: all); without a separator at runs of white space, none of them kept.
+/// Parts of a text, which is split at `separator`, at most `most` times (below 0: all); without a separator at runs of
+/// white space, none of them kept.
 std::vector<std::string> split(std::string_view text, std::string_view separator, std::int64_t most);
 std::vector<std::string> split_space(std::string_view text);
-/// At most `most` times, below 0: all.
+/// Text with `from` replaced by `to`, at most `most` times (below 0: everywhere).
 std::string replace(std::string_view text, std::string_view from, std::string_view to, std::int64_t most);
 
 } // namespace lava::jinja

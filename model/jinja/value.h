@@ -82,7 +82,7 @@ public:
     /// This is a namespace, or one is somewhere inside.
     bool holds_namespace() const { return holds_namespace_ || as_namespace() != nullptr; }
 
-    double number() const; ///< of a number
+    double number() const; ///< the value of an integer or a float
     std::int64_t integer() const; ///< of an integer or a boolean
 
     /// Python's bool() of the value.
@@ -94,7 +94,7 @@ private:
     void contain(const Value& element);
 
     Storage storage_;
-    int depth_ = 0; ///< of lists in lists
+    int depth_ = 0; ///< how deep lists and dicts lie in one another
     bool holds_namespace_ = false;
     bool is_tuple_ = false;
 };

@@ -20,7 +20,7 @@ folder = Path(workspace.name)
 
 # %% Record
 # A trace holds keys, values and the last queries of every layer, and the steps after the prompt on which losses are measured.
-# Of a model with a tokenizer, the prompt is a text, and a stretch of it that shall be followed is named by its characters.
+# The prompt of a model with a tokenizer is a text, and a stretch of it that shall be followed is named by its characters.
 story = (clone / "data/story.txt").read_text(encoding="utf-8")
 sentence = "One day, she saw a big, red ball."
 ball = ("ball", story.index(sentence), story.index(sentence) + len(sentence))

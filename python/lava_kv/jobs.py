@@ -79,7 +79,7 @@ def texts(tokenizer, ids):
 
 
 def weights_sha256(folder):
-    """Of the folder's one safetensors file, or what `sha256sum *.safetensors | sha256sum` prints; empty where there is none."""
+    """SHA-256 of the folder's one safetensors file, or what `sha256sum *.safetensors | sha256sum` prints; empty where there is none."""
     digests = []
     for file in sorted(Path(folder).glob("*.safetensors")):
         digest = hashlib.sha256()

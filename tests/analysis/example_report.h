@@ -158,7 +158,7 @@ inline ReplayReport example_report()
     return report;
 }
 
-/// The same without the loss part, as a trace without evaluation steps gives it.
+/// The example report without the loss part, as a trace without evaluation steps gives it.
 inline ReplayReport example_report_without_losses()
 {
     ReplayReport report = example_report();

@@ -47,7 +47,7 @@ def way_back(start, found):
 
 
 def targets_and_links():
-    """Of each folder the targets that its CMakeLists.txt make, and the targets of ours that these link."""
+    """Targets by the folder that makes them, and (CMakeLists.txt, target that it links)."""
     made, linked = {}, []
     for folder in MAY_USE:
         for parent, _, files in os.walk(os.path.join(source, folder)):

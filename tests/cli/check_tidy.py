@@ -53,7 +53,7 @@ def commands_for_clang(build, folder):
 
 
 def sources_of(names, source, commands):
-    """Of the named files the compiled ones, each header's own source in its place."""
+    """The compiled ones among the named files, each header's own source in its place."""
     found = {}
     for name in names:
         path = os.path.realpath(os.path.join(source, re.sub(r"\.h$", ".cpp", name)))
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("files", nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     source = os.path.abspath(options.source)
     tidy = find_tidy()
     names = [os.path.abspath(name) for name in options.files]

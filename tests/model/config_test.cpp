@@ -27,7 +27,7 @@ json valid()
         {"rope_theta", 10000.0}, {"tie_word_embeddings", true}, {"torch_dtype", "bfloat16"}, {"eos_token_id", 2}};
 }
 
-/// The same of another family.
+/// A small model's config.json of another family.
 json family(const std::string& model_type, const std::string& architecture)
 {
     json values = valid();

@@ -25,7 +25,7 @@ RopeConfig read(const json& values, const RopeContext& given = context)
     return read_rope_config(ConfigSection("config.json", values), given);
 }
 
-/// As transformers 4 writes it.
+/// The section rope_scaling as transformers 4 writes it.
 json scaling(const json& section)
 {
     return {{"rope_theta", 1e4}, {"rope_scaling", section}};
@@ -148,7 +148,8 @@ TEST(RopeConfig, OfNoTypeStretchesNothing)
     EXPECT_EQ(read(both).type, RopeType::linear);
 }
 
-/// As in DeepSeek-R1-0528-Qwen3-8B: vLLM's attention is that of factor 1, transformers' that of YaRN's own factor.
+/// DeepSeek-R1-0528-Qwen3-8B has such an attn_factor: vLLM's attention is that of factor 1, transformers' that of
+/// YaRN's own factor.
 TEST(RopeConfig, NotesAnAttnFactorThatTransformersIgnores)
 {
     json section = {{"rope_type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 256},

@@ -42,7 +42,7 @@ void expect_frequencies(
         EXPECT_NEAR(found[pair].item<double>() / expected(pair), 1, angle_tolerance) << "pair " << pair;
 }
 
-/// Of n positions, in float32.
+/// Rotary embedding of n positions from `first` on, in float32.
 Rope angles(std::int64_t first, std::int64_t n, const RopeConfig& config)
 {
     return rope(at::arange(first, first + n, at::kLong), first + n, config, at::kFloat);

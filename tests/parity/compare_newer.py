@@ -111,7 +111,7 @@ def compare_lu_kv(seed, tokens):
 
 
 def compare_dms(seed, tokens):
-    """The same rule as check_newer.py's: at least the threshold, or among the last."""
+    """The rule of check_newer.py: at least the threshold, or among the last."""
     scores = np.float32(np.random.default_rng(seed).random((KV_HEADS, tokens)))
     keys = torch.zeros(1, KV_HEADS, tokens, DIM)
     cache = SimpleNamespace(layers=[SimpleNamespace(keys=keys, values=keys)])

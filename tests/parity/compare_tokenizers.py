@@ -86,7 +86,7 @@ def split(pattern, **options):
 
 
 def sentencepiece(texts, normalizer, pre_tokenizer, decoder, fuse_unk=True):
-    """As Llama 2's: characters, a visible space, bytes for what is missing."""
+    """A tokenizer like Llama 2's: characters, a visible space, bytes for what is missing."""
     special = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=fuse_unk))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")  # words, for training only

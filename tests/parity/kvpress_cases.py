@@ -116,7 +116,7 @@ def from_files(work, config):
         return press
 
     class PerLayer(PerLayerCompressionPress):
-        """Its hook sets the layer's ratio, then compresses."""
+        """A press whose hook sets the layer's ratio, then compresses."""
 
         def compress(self, module, *arguments):
             self.press.compression_ratio = self.compression_ratios[module.layer_idx]

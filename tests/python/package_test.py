@@ -35,7 +35,7 @@ import lava_kv  # noqa: E402
 
 
 def missing(*modules):
-    """Of the packages, those that are not here: the reason for a skip."""
+    """The packages among `modules` that are not here: the reason for a skip."""
     return " and ".join(module for module in modules if importlib.util.find_spec(module) is None)
 
 

@@ -53,7 +53,7 @@ class Summary:
 
 
 def tolerance(policy):
-    """Of the score at the cut."""
+    """Tolerance of the score at the cut."""
     if policy.name == "compose":
         return CANCELS.get(policy.score.partition("-")[0], TIE)
     return ULP.get(policy.parameters.get("precision"), CANCELS.get(policy.name, TIE))

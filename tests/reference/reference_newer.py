@@ -233,7 +233,7 @@ def cam_head(values, attention, order, count, merge_budget=32):
 
 
 def losses_of_changed_values(layer, full, kept, new_values):
-    """As reference_losses.losses, without bounds: kept [Hkv, N]; new_values [Hkv, N, d] of the prompt."""
+    """Losses as of reference_losses.losses, without bounds: kept [Hkv, N]; new_values [Hkv, N, d] of the prompt."""
     import reference_losses as reference
 
     steps = full.attention.shape[1]

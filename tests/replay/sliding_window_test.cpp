@@ -30,7 +30,7 @@ using ::testing::ThrowsMessage;
 
 constexpr std::int64_t tokens = 200, steps = 5, recorded_queries = 40;
 
-// Its queries at 160 to 204 see `window` positions each.
+// A layer whose queries at 160 to 204 see `window` positions each.
 LayerView layer_of(std::int64_t window, std::int64_t index = 0)
 {
     auto options = small_options(tokens);

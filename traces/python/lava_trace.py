@@ -307,7 +307,7 @@ def _found(value):
 
 
 def _path(name: str, value: Any) -> str:
-    """As a string; TypeError, naming the argument, where it is no path."""
+    """The path as a string; TypeError, naming the argument, where it is no path."""
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise TypeError(f"{name}: expected a path, found {_found(value)}")
     return os.fsdecode(value)
@@ -371,7 +371,7 @@ class _Output:
 
 
 def _real_numbers(name, value):
-    """As an array; ValueError for what would lose a part of itself as floating-point numbers."""
+    """The value as an array; ValueError for what would lose a part of itself as floating-point numbers."""
     array = _as_array(value)
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{name}: expected real numbers, found {array.dtype}")
@@ -430,7 +430,7 @@ def _sizes(layers, eval_ids, logits, hidden_size, vocab_size):
 
 
 def _size(name, value):
-    """As an int, also of an array of one element."""
+    """The value as an int, also where it is an array of one element."""
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "iuf" or array.item() != int(array.item()) or array.item() < 0:
         raise ValueError(f"{name}: expected a whole number of at least 0, found {value}")
@@ -458,7 +458,7 @@ def _tokens(rest, sizes):
 
 
 def _whole_numbers(name, values, count, ascend=False):
-    """As int64, None for None; ValueError where there are not `count`, or one would be cut to fit, or is negative."""
+    """The values as int64, None for None; ValueError where there are not `count`, or one would be cut to fit, or is negative."""
     if values is None:
         return None
     array = np.asarray(values)
@@ -705,7 +705,7 @@ def _number_attribute(thing: Any, name: str, kinds: str = "iu") -> Any:
 
 
 def _unknown_attribute(value):
-    """As Python has it: text of either kind of string, a number, an array of several, None of an empty one."""
+    """The value as Python has it: text of either kind of string, a number, an array of several, None of an empty one."""
     if isinstance(value, h5py.Empty):
         return None
     if isinstance(value, bytes):

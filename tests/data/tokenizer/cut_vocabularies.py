@@ -65,7 +65,7 @@ def fields(message):
 
 
 def sentencepiece(folder, occurs):
-    """As Llama 2's own tokenizer.json is: pieces merge in the order of their scores."""
+    """A tokenizer.json like Llama 2's own: pieces merge in the order of their scores."""
     pieces = [dict(fields(piece)) for number, piece in fields((folder / "tokenizer.model").read_bytes()) if number == 1]
     haystack = "\n".join("▁" + text.replace(" ", "▁") for text in test_texts())
     vocab = {}
