@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/formatted.h"
+#include "base/text.h"
 
 #include <ATen/ATen.h>
 
@@ -13,15 +14,6 @@ namespace lava {
 namespace {
 
 constexpr std::int64_t points = 99;
-
-std::string shape_text(const std::vector<std::int64_t>& shape)
-{
-    std::string text;
-    for (const auto extent : shape) {
-        text += (text.empty() ? "" : ", ") + std::to_string(extent);
-    }
-    return "[" + text + "]";
-}
 
 // The row of the curves for a share to evict: that of its nearest percentage.
 std::int64_t point_of(double evicted_share)
