@@ -117,8 +117,8 @@ void JsonView::require_known(std::initializer_list<std::string_view> keys) const
 
 void JsonView::require_depth(int depth) const
 {
-    if (depth > 100) {
-        throw Error(file_ + ": expected sequences at most 100 deep in one another, found more");
+    if (depth > 50) {
+        throw Error(file_ + ": expected sequences at most 50 deep in one another, found more");
     }
 }
 

@@ -47,7 +47,7 @@ public:
     /// Throws Error where this object has a member that is not listed: what is not known must not be skipped.
     void require_known(std::initializer_list<std::string_view> keys) const;
 
-    /// Throws Error where a sequence stands in more than 100 others: reading them must not exhaust the stack.
+    /// Throws Error where a sequence stands in more than 50 others: reading them must not exhaust the stack.
     void require_depth(int depth) const;
 
     [[noreturn]] void refuse(const std::string& expected) const;
