@@ -15,8 +15,9 @@ from .programs import ProgramError, find_program
 from .recording import record
 from .replaying import replay
 from .report import ReplayedPolicy, Report
+from .scoring import scores
 from .trace import LAYER_KEYS, Layer, Trace, TraceWriter, write_trace
 
 __version__ = "0.1.0"
 __all__ = ["LAYER_KEYS", "Layer", "ProgramError", "ReplayedPolicy", "Report", "Trace", "TraceWriter", "find_program", "record",
-           "replay", "write_trace"]
+           "replay", "scores", "write_trace"]

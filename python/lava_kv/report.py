@@ -145,18 +145,8 @@ class Report:
             raise TypeError(f"command: expected a string, found {_found(command)}")
         if command not in _TABLES:
             raise ValueError(f"analyze: expected {', '.join(_TABLES[:-1])} or {_TABLES[-1]}, found {command!r}")
-        pandas = import_extra("pandas", "a table of a report")
-        arguments = [command, self._safe_path(), "--format=json", *(f"--policy={policy}" for policy in _several("policies", policies)),
-                     *(f"--budget={budget}" for budget in _several("budgets", budgets)), *([] if match is None else [f"--match={match}"]), *options]
-        said = run_program(find_program("lava-analyze", self._program), arguments)
-        try:
-            rows = json.loads(said)
-        except ValueError:
-            raise ValueError(f"options: expected such as leave a table, found {' '.join(map(str, options))}") from None
-        frame: pd.DataFrame = pandas.DataFrame(rows)
-        empty = [column for column in frame.columns if frame[column].isna().all()]
-        frame = frame.astype({column: "float64" for column in empty})
-        return frame
+        arguments = [command, self._safe_path(), *table_options(policies, budgets, match), *options]
+        return table_of(arguments, self._program, options)
 
     # what is kept, read from the file
 
@@ -272,7 +262,7 @@ class Report:
                 for name, array in group.items() if hasattr(array, "dtype") and array.dtype.kind == "f"}
 
     def _safe_path(self) -> str:
-        return f"./{self.path}" if self.path.startswith("-") else self.path
+        return safe_path(self.path)
 
     def _cells(self, policies: Policies, budgets: Budgets, match: str | None) -> Iterator[Cell]:
         if match not in (None, "nominal", "retained"):
@@ -325,6 +315,30 @@ class Report:
             shape = (shape[0] + 1,)
         return _stacked([arrays[policy.index][budget] if policy.index in arrays else None for policy, budget in cells], shape,
                         next(iter(arrays.values())).dtype)
+
+
+def safe_path(path: str) -> str:
+    """One that no program takes for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def table_options(policies: Policies, budgets: Spelled, match: str | None) -> list[str]:
+    """As lava-analyze takes them."""
+    return [*(f"--policy={policy}" for policy in _several("policies", policies)), *(f"--budget={budget}" for budget in _several("budgets", budgets)),
+            *([] if match is None else [f"--match={match}"])]
+
+
+def table_of(arguments: list[str], program: str | None, options: Sequence[str] = ()) -> pd.DataFrame:
+    """What lava-analyze prints with these arguments; ValueError naming the `options` where they leave no table."""
+    pandas = import_extra("pandas", "a table of a report")
+    said = run_program(find_program("lava-analyze", program), [*arguments, "--format=json"])
+    try:
+        rows = json.loads(said)
+    except ValueError:
+        raise ValueError(f"options: expected such as leave a table, found {' '.join(map(str, options))}") from None
+    frame: pd.DataFrame = pandas.DataFrame(rows)
+    empty = [column for column in frame.columns if frame[column].isna().all()]
+    return frame.astype({column: "float64" for column in empty})
 
 
 def _several(name: str, values: Any, default: str = "all") -> list[Any]:

@@ -309,6 +309,27 @@ class Tables(unittest.TestCase):
             self.expect_csv(closed.analyze("answers"), closed, "answers")
             self.assertGreater(closed.table()["kl"].min(), 0)
 
+    def test_scores_are_those_of_lava_analyze(self):
+        run(BUILD / "capture/lava-prompts", "--model", MODEL, "--benchmark", "needle", "--records", ROOT / "data/pocahontas.txt",
+            "--lengths", "300", "--depths", "0,100", "-o", FOLDER / "needles.jsonl")
+        run(BUILD / "capture/lava-capture", "--model", MODEL, "--prompts", FOLDER / "needles.jsonl", "-o", FOLDER / "needles")
+        traces = [FOLDER / f"needles/needle-300-{depth}.h5" for depth in (0, 100)]
+        reports = [lava_kv.replay(trace, ["snapkv", "lava"], "50%", model=MODEL, closed_loop=True, free=True) for trace in traces]
+        for options in ({}, {"by": "sample"}, {"by": "needle"}):
+            frame = lava_kv.scores(reports, "lava", baseline="snapkv", **options)
+            printed = run(ANALYZE, "score", *(report.path for report in reports), "-p", "lava", "--baseline", "snapkv", "-f", "json",
+                          "--by", options.get("by", "run"))
+            rows = json.loads(printed)
+            self.assertEqual(list(frame.columns), list(rows[0]))
+            self.assertEqual(frame["score"].tolist(), [row["score"] for row in rows])
+        self.assertEqual(len(lava_kv.scores(reports[0].path, "lava", match="nominal")), 2)  # a needle has two metrics
+        with self.assertRaisesRegex(lava_kv.ProgramError, "does not say what its answers are scored by"):
+            lava_kv.scores(REPORT)
+        self.assertEqual(sentence(ValueError, lava_kv.scores, []), "reports: expected at least one, found none")
+        self.assertEqual(sentence(ValueError, lava_kv.scores, REPORT, by="layer"), "by: expected run, sample or needle, found 'layer'")
+        for report in reports:
+            report.close()
+
     def test_losses_and_sums_are_those_of_the_files_arrays(self):
         table = REPORT.table().set_index(["policy", "match", "budget"])
         layers = REPORT.layers().set_index(["policy", "match", "budget", "layer"]).sort_index()
