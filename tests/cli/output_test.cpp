@@ -139,9 +139,9 @@ TEST_F(Output, OfChartsIsAllOrNothingWhereTheDiskIsFull)
     EXPECT_EQ(run("ls -A charts").out, "");
 }
 
-TEST_F(Output, PlotDrawsEachChartAsPngAndSvg)
+TEST_F(Output, PlotDrawsEachChartAsPngSvgAndPdf)
 {
-    const auto plotted = run("lava-analyze plot report.h5 -o charts && ls charts/*.png && ls charts/*.svg");
+    const auto plotted = run("lava-analyze plot report.h5 -o charts && ls charts/*.png charts/*.svg charts/*.pdf");
     EXPECT_EQ(plotted.status, 0) << plotted.err;
 }
 #endif
