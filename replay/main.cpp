@@ -71,10 +71,15 @@ void refuse_changed_values(const std::vector<PolicySpec>& policies)
     }
 }
 
+ClosedLoopOptions closed_loop_options(const ReplayCommand& command)
+{
+    return {command.steps, command.free, command.answer_length, command.threads};
+}
+
 void run_closed_loop(const Trace& trace, const Decoder& model, const ReplayCommand& command, ReplayReport& report,
     const ReplayObserver& observer)
 {
-    add_closed_loop(trace, model, {command.steps, command.free, command.threads}, report, observer);
+    add_closed_loop(trace, model, closed_loop_options(command), report, observer);
     try {
         const auto tokenizer = read_tokenizer(command.model);
         name_tokens(*tokenizer, report);
@@ -93,6 +98,9 @@ ReplayReport replay_trace(const ReplayCommand& command)
     if (!command.model.empty()) {
         refuse_changed_values(command.policies);
         model.emplace(open_model_of(trace, command.model)); // before any work: it may be the wrong one
+        if (command.closed_loop) {
+            check_closed_loop(trace, *model, closed_loop_options(command));
+        }
     }
     std::optional<Progress> progress;
     ReplayObserver observer;

@@ -9,6 +9,7 @@
 #include <boost/program_options.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <sstream>
 
@@ -17,6 +18,9 @@ namespace lava {
 namespace {
 
 namespace po = boost::program_options;
+
+constexpr std::int64_t most_steps = 1'000'000;
+constexpr const char* as_the_prompt_says = "max_new_tokens";
 
 po::options_description visible_options()
 {
@@ -54,7 +58,11 @@ po::options_description visible_options()
         "decoding itself");
     add("steps", po::value<std::int64_t>()->value_name("N"),
         "decode steps of the closed loop (default: those of the trace; beyond them the model's own answer goes on)");
-    add("free", "closed loop: let the model answer by itself from every cache, too, N tokens each");
+    add("free", po::value<std::string>()->implicit_value(as_the_prompt_says)->value_name("N"),
+        "closed loop: let the model answer by itself from every cache, too, until the stop rule of the trace's prompt, "
+        "or else the model's end of text, ends it; at most N tokens (alone: as many as max_new_tokens of the prompt, "
+        "or "
+        "the --steps where it has none)");
     add("list-policies", "print every policy with variants, parameters, defaults and citation, and exit");
     add("format", po::value<std::string>()->value_name("table|json|markdown"),
         "of --list-policies; markdown: the tables of docs/policies.md (default: table)");
@@ -171,6 +179,21 @@ void read_sweep(const po::variables_map& values, ReplayCommand& command)
     command.verify = !values.contains("no-verify");
 }
 
+// 0: as the trace's prompt says.
+std::int64_t answer_length(const std::string& text)
+{
+    if (text == as_the_prompt_says) {
+        return 0;
+    }
+    std::int64_t length = 0;
+    const auto* const end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, length);
+    if (read.ec != std::errc() || read.ptr != end || length < 1 || length > most_steps) {
+        throw UsageError("--free: expected 1 to 1000000 tokens, found '" + text + "'");
+    }
+    return length;
+}
+
 void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
 {
     command.model = path_of(values, "model");
@@ -187,9 +210,12 @@ void read_closed_loop(const po::variables_map& values, ReplayCommand& command)
     }
     if (values.contains("steps")) {
         command.steps = values["steps"].as<std::int64_t>();
-        if (command.steps < 1 || command.steps > 1'000'000) {
-            throw UsageError(formatted("--steps: expected 1 to 1000000, found {}", command.steps));
+        if (command.steps < 1 || command.steps > most_steps) {
+            throw UsageError(formatted("--steps: expected 1 to {}, found {}", most_steps, command.steps));
         }
+    }
+    if (command.free) {
+        command.answer_length = answer_length(values["free"].as<std::string>());
     }
 }
 

@@ -38,6 +38,7 @@ struct ReplayCommand
     std::int64_t steps = 0; ///< of the closed loop; 0: as many as the trace records
     bool layer_output = true; ///< losses of layer outputs, where a model is given
     bool free = false; ///< of the closed loop: every cell answers by itself, too
+    std::int64_t answer_length = 0; ///< tokens of such an answer; 0: as the trace says
 };
 
 /// Throws UsageError.

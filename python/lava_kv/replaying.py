@@ -20,7 +20,7 @@ Budgets = str | SupportsIndex | Iterable[str | SupportsIndex] | None
 
 def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, budgets: Budgets = None, *,
            output: StrPath | None = None, match: str = "both", verify: bool = True, rankings: bool = True,
-           model: StrPath | None = None, closed_loop: bool = False, steps: int | None = None, free: bool = False,
+           model: StrPath | None = None, closed_loop: bool = False, steps: int | None = None, free: bool | int = False,
            layer_output: bool = True, threads: int | None = None, device: str = "cpu", program: StrPath | None = None) -> Report:
     """Replay `policies` at `budgets` over a trace (a file, or a Trace) and open the report.
 
@@ -35,7 +35,8 @@ def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, 
     rankings      whether the report says which entries are kept, which kept() needs
     model         the trace's model, a Hugging Face folder: losses of layer outputs, too
     closed_loop   let the model decode from every evicted cache, over the trace's steps or `steps`; needs `model`
-    free          with closed_loop: let the model answer by itself from every cache, too
+    free          with closed_loop: let the model answer by itself from every cache, too: at most so many tokens, or True: as many as
+                  the trace's prompt asks for (max_new_tokens), or `steps`
     layer_output  with closed_loop: False leaves out the losses of layer outputs
     threads       None: one for each core; any number gives the same report
     device        "cpu" or "cuda"
@@ -55,7 +56,8 @@ def replay(trace: Trace | StrPath, policies: str | Sequence[str] | None = None, 
     arguments += [f"--{name}={value}" for name, value in (("threads", threads), ("steps", steps)) if value is not None]
     if model is not None:
         arguments.append(f"--model={_path('model', model)}")
-    for wanted, option in ((not verify, "--no-verify"), (not rankings, "--no-rankings"), (closed_loop, "--closed-loop"), (free, "--free"),
+    for wanted, option in ((not verify, "--no-verify"), (not rankings, "--no-rankings"), (closed_loop, "--closed-loop"),
+                           (free is not False, "--free" if free is True else f"--free={free}"),
                            (not layer_output, "--no-layer-output")):
         if wanted:
             arguments.append(option)

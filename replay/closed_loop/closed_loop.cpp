@@ -1,5 +1,6 @@
 #include "replay/closed_loop/closed_loop.h"
 
+#include "base/available_memory.h"
 #include "base/error.h"
 #include "base/formatted.h"
 #include "base/sizes.h"
@@ -15,8 +16,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iomanip>
 #include <optional>
-#include <set>
+#include <sstream>
 
 namespace lava {
 
@@ -134,8 +136,18 @@ private:
     Ids top_ids_; // [rows, S]
 };
 
-/// What the prompt itself leads to: as recorded, or else what the model says from the recorded keys and values. Nothing
-/// where the prompt's tokens are not known.
+/// What the model says from the prompt's recorded keys and values. Nothing where the prompt's tokens are not known.
+std::optional<std::int64_t> computed_next(const Trace& trace, const Decoder& decoder, const StopRule& stop, int threads)
+{
+    const auto& info = trace.info();
+    if (info.prompt_ids.empty())
+        return std::nullopt;
+    const auto rows = dense_row(info, info.seq_len - 1); // the last token of the prompt once more, as the first step
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
+    return batch.generate(std::span(info.prompt_ids).last(1), 1, stop, [] {}).front();
+}
+
+/// What the prompt itself leads to: as recorded, or else computed.
 std::optional<std::int64_t> next_id(const Trace& trace, const Decoder& decoder, int threads)
 {
     const auto& info = trace.info();
@@ -143,11 +155,12 @@ std::optional<std::int64_t> next_id(const Trace& trace, const Decoder& decoder, 
         return info.next_id;
     if (info.continuation == "greedy")
         return info.eval_ids.front();
-    if (info.prompt_ids.empty())
-        return std::nullopt;
-    const auto rows = dense_row(info, info.seq_len - 1); // the last token of the prompt once more, as the first step
-    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len - 1, threads);
-    return batch.generate(std::span(info.prompt_ids).last(1), 1, [] {}).front();
+    return computed_next(trace, decoder, {}, threads);
+}
+
+bool stops(const StopRule& stop, std::int64_t id)
+{
+    return std::ranges::find(stop.ids, id) != stop.ids.end();
 }
 
 /// Inputs of the teacher-forced steps: those recorded, and what the dense run says after them.
@@ -161,7 +174,7 @@ Ids forced_inputs(const Trace& trace, const Decoder& decoder, std::int64_t steps
     }
     const auto rows = dense_row(info, info.seq_len);
     const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, threads);
-    const auto predicted = batch.generate(inputs, steps - 1, [] {});
+    const auto predicted = batch.generate(inputs, steps - 1, {}, [] {});
     inputs.insert(inputs.end(), predicted.begin() + info.eval_len - 1, predicted.end());
     return inputs;
 }
@@ -179,28 +192,33 @@ void check_windows(const TraceInfo& info, const ModelConfig& config, std::int64_
     }
 }
 
-void check_trace(const TraceInfo& info, const ModelConfig& config, std::int64_t steps)
+/// The first token of every answer: what the prompt leads to, other than a token that may not come yet.
+std::int64_t first_of_answers(
+    const Trace& trace, const Decoder& decoder, std::optional<std::int64_t> next, const StopRule& stop, int threads)
 {
-    if (info.eval_ids.empty())
-        throw Error(info.file + ": no eval_ids recorded, the tokens that the closed loop starts from");
-    check_length(config, info.seq_len, steps);
-    check_windows(info, config, info.seq_len + steps);
+    if (next && stop.min_new_tokens > 0 && stops(stop, *next))
+        next = computed_next(trace, decoder, stop, threads);
+    if (!next)
+        throw Error(
+            trace.info().file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
+    return *next;
 }
 
-/// Every row's own answer, [rows, steps]: the first token is the prefill's and the same for all.
-Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, std::int64_t steps,
+/// Every row's own answer, [rows, rule.length]: the first token is the prefill's and the same for all.
+Ids answers(const DecodeBatch& batch, std::size_t rows, std::int64_t first, const AnswerRule& rule,
     const std::function<void()>& progress)
 {
-    const Ids forced{first};
-    Ids predicted;
-    if (steps > 1)
-        predicted = batch.generate(forced, steps - 1, progress);
-    Ids ids;
-    for (std::size_t row = 0; row < rows; ++row) {
-        ids.push_back(first);
-        const auto begin = predicted.begin() + static_cast<std::ptrdiff_t>(row) * (steps - 1);
-        ids.insert(ids.end(), begin, begin + (steps - 1));
-    }
+    const auto length = index(rule.length);
+    Ids ids(rows * length, -1);
+    for (std::size_t row = 0; row < rows; ++row)
+        ids[row * length] = first;
+    if (length == 1 || stops(rule.stop, first))
+        return ids;
+    const StopRule of_others{rule.stop.ids, rule.stop.min_new_tokens - 1};
+    const auto predicted = batch.generate(Ids{first}, rule.length - 1, of_others, progress);
+    for (std::size_t row = 0; row < rows; ++row)
+        std::copy_n(predicted.begin() + static_cast<std::ptrdiff_t>(row * (length - 1)), length - 1,
+            ids.begin() + static_cast<std::ptrdiff_t>(row * length + 1));
     return ids;
 }
 
@@ -240,26 +258,57 @@ Decoder open_model_of(const Trace& trace, const std::filesystem::path& folder)
     return Decoder(checkpoint, {.device = "cpu", .dtype = "float32"});
 }
 
-void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options, ReplayReport& report,
-    const ReplayObserver& observer)
-{
-    const c10::InferenceMode inference;
-    const auto& info = trace.info();
-    const auto steps = options.steps > 0 ? options.steps : info.eval_len;
-    check_trace(info, decoder.config(), steps);
-    const auto first = next_id(trace, decoder, options.threads);
-    if (!first && options.free)
-        throw Error(info.file + ": no prompt_ids recorded, which --free needs to find the first token of the answer");
-    if (!first)
-        observer.note("whether answers are exact stays open: the trace records neither next_id nor prompt_ids, so what "
-                      "the prompt itself leads to is not known");
-    const auto rows = closed_loop_rows(report);
-    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
-    const auto free_steps = options.free ? batch.generate_progress(steps - 1) : 0;
-    observer.begin(static_cast<long>(info.shape.num_layers + free_steps));
-    const auto inputs = forced_inputs(trace, decoder, steps, options.threads);
+namespace {
 
-    Measurement measurement(decoder, inputs, rows.retained.size(), info.shape.num_layers);
+std::int64_t forced_steps(const TraceInfo& info, const ClosedLoopOptions& options)
+{
+    return options.steps > 0 ? options.steps : info.eval_len;
+}
+
+AnswerRule answer_rule_of(const TraceInfo& info, const ModelConfig& config, const ClosedLoopOptions& options)
+{
+    return options.free ? answer_rule(info, config, options.answer_length, forced_steps(info, options)) : AnswerRule{};
+}
+
+std::string gigabytes(double bytes)
+{
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(1) << bytes / 1e9 << " GB";
+    return text.str();
+}
+
+void check_memory(const TraceInfo& info, std::int64_t rows, std::int64_t length)
+{
+    if (length < 2)
+        return;
+    const auto needed = answer_memory(info.shape, rows, length);
+    const auto found = static_cast<double>(available_memory());
+    if (needed.bytes > found)
+        throw Error(info.file + ": keys and values of " + std::to_string(needed.rows) + " answers of "
+            + std::to_string(length) + " tokens at once: expected " + gigabytes(needed.bytes)
+            + " of free memory, found " + gigabytes(found) + "; --free=N asks for shorter answers");
+}
+
+/// Adds what every cell, and the dense run, answers by itself.
+void add_answers(const DecodeBatch& batch, const ClosedLoopRows& rows, std::int64_t first, const AnswerRule& rule,
+    ReplayReport& report, const std::function<void()>& progress)
+{
+    const auto ids = answers(batch, rows.retained.size(), first, rule, progress);
+    const auto append = [&](Ids& to, std::size_t row) {
+        const auto answer = std::span(ids).subspan(row * index(rule.length), index(rule.length));
+        to.insert(to.end(), answer.begin(), answer.end());
+    };
+    append(report.closed_loop.generated_ids, 0);
+    for (std::size_t p = 0; p < report.policies.size(); ++p)
+        for (const auto row : rows.of_cell[p])
+            append(report.policies[p].closed_loop.generated_ids, row);
+}
+
+/// Teacher-forced: what becomes of the predictions in every cell.
+void add_predictions(const Trace& trace, const Decoder& decoder, const DecodeBatch& batch, const ClosedLoopRows& rows,
+    const Ids& inputs, ReplayReport& report, const ReplayObserver& observer)
+{
+    Measurement measurement(decoder, inputs, rows.retained.size(), trace.info().shape.num_layers);
     batch.run(
         inputs,
         [&](const Tile& tile, std::int64_t layer, const at::Tensor& resid) { measurement.visit(tile, layer, resid); },
@@ -267,23 +316,50 @@ void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoo
     if (const auto found = contradiction(trace, measurement.predictions()); !found.empty())
         observer.note(found);
     report.closed_loop = measurement.dense();
-    report.closed_loop.next_id = first.value_or(-1);
-    report.closed_loop.end_ids = decoder.config().eos_token_ids;
     for (std::size_t p = 0; p < report.policies.size(); ++p) {
         auto& replay = report.policies[p].closed_loop = {};
         for (const auto row : rows.of_cell[p])
             measurement.append(row, replay);
     }
-    if (!options.free)
-        return;
-    const auto ids = answers(batch, rows.retained.size(), *first, steps, observer.step);
-    const auto answer_of = [&](std::size_t row) { return std::span(ids).subspan(row * index(steps), index(steps)); };
-    const auto append
-        = [](Ids& to, std::span<const std::int64_t> from) { to.insert(to.end(), from.begin(), from.end()); };
-    append(report.closed_loop.generated_ids, answer_of(0));
-    for (std::size_t p = 0; p < report.policies.size(); ++p)
-        for (const auto row : rows.of_cell[p])
-            append(report.policies[p].closed_loop.generated_ids, answer_of(row));
+}
+
+} // namespace
+
+void check_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options)
+{
+    const auto& info = trace.info();
+    if (info.eval_ids.empty())
+        throw Error(info.file + ": no eval_ids recorded, the tokens that the closed loop starts from");
+    const auto length = answer_rule_of(info, decoder.config(), options).length;
+    const auto steps = std::max(forced_steps(info, options), length);
+    check_length(decoder.config(), info.seq_len, steps);
+    check_windows(info, decoder.config(), info.seq_len + steps);
+    check_memory(info, 1, length);
+}
+
+void add_closed_loop(const Trace& trace, const Decoder& decoder, const ClosedLoopOptions& options, ReplayReport& report,
+    const ReplayObserver& observer)
+{
+    const c10::InferenceMode inference;
+    const auto& info = trace.info();
+    check_closed_loop(trace, decoder, options);
+    const auto rule = answer_rule_of(info, decoder.config(), options);
+    const auto next = next_id(trace, decoder, options.threads);
+    const auto first = options.free ? first_of_answers(trace, decoder, next, rule.stop, options.threads) : -1;
+    if (!next)
+        observer.note("whether answers are exact stays open: the trace records neither next_id nor prompt_ids, so what "
+                      "the prompt itself leads to is not known");
+    const auto rows = closed_loop_rows(report);
+    check_memory(info, std::ssize(rows.retained), rule.length);
+    const DecodeBatch batch(trace, decoder, rows.retained, info.seq_len, options.threads);
+    const auto free_steps = rule.length > 1 ? batch.generate_progress(rule.length - 1) : 0;
+    observer.begin(static_cast<long>(info.shape.num_layers + free_steps));
+    const auto inputs = forced_inputs(trace, decoder, forced_steps(info, options), options.threads);
+    add_predictions(trace, decoder, batch, rows, inputs, report, observer);
+    report.closed_loop.next_id = next.value_or(-1);
+    report.closed_loop.end_ids = decoder.config().eos_token_ids;
+    if (options.free)
+        add_answers(batch, rows, first, rule, report, observer.step);
 }
 
 } // namespace lava

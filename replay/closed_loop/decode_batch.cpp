@@ -11,15 +11,18 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 namespace lava {
 
 namespace {
 
 constexpr std::int64_t tokens_at_once = 768; // in a tile that runs over known inputs
-constexpr std::int64_t rows_at_once = 256; // in a tile that runs step by step
-constexpr double decode_bytes_at_once = 256e6; // keys and values of a tile that runs step by step
-constexpr double prompt_bytes_at_once = 1e9; // keys and values of the prompt, where layers are not read at every step
+// In a tile that runs step by step: the more rows share the weights' reading the better, but there should be two tiles
+// at least, and four where each has enough rows. How many there are must not depend on the number of threads.
+constexpr std::int64_t fewest_rows_at_once = 8, enough_rows_at_once = 48, most_rows_at_once = 128;
+constexpr double decode_bytes_at_once = 2e9; // the keys and values of rows that run step by step, at their longest
+constexpr double prompt_bytes_at_once = 1e9; // the prompt's keys and values, where layers are not read at every step
 constexpr std::int64_t panel = 512; // columns of the vocabulary whose logits are held at once
 
 /// Rows in equal parts of at most `largest`.
@@ -39,8 +42,17 @@ double cache_bytes(const ModelShape& shape, std::int64_t entries)
         * static_cast<double>(entries);
 }
 
-/// [tokens]: of each row, the most likely token; the first of equal ones. Logits are made in panels of the vocabulary.
-std::vector<std::int64_t> most_likely(const at::Tensor& normalized, const Decoder& decoder)
+std::vector<std::int64_t> numbers(const Tile& rows)
+{
+    std::vector<std::int64_t> result(index(rows.rows));
+    std::iota(result.begin(), result.end(), rows.first);
+    return result;
+}
+
+/// [tokens]: of each row, the most likely token that is not `banned`; the first of equal ones. Logits are made in
+/// panels of the vocabulary.
+std::vector<std::int64_t> most_likely(
+    const at::Tensor& normalized, const Decoder& decoder, std::span<const std::int64_t> banned)
 {
     const auto vocab = decoder.config().vocab_size;
     const auto tokens = normalized.size(0);
@@ -49,6 +61,10 @@ std::vector<std::int64_t> most_likely(const at::Tensor& normalized, const Decode
     for (std::int64_t first = 0; first < vocab; first += panel) {
         const auto width = std::min(panel, vocab - first);
         const auto logits = project(normalized, decoder.lm_head(first, width));
+        for (const auto id : banned) {
+            if (id >= first && id < first + width)
+                logits.select(1, id - first).fill_(-std::numeric_limits<float>::infinity());
+        }
         const auto largest = logits.amax(1);
         for (std::int64_t token = 0; token < tokens; ++token) {
             const auto top = largest.const_data_ptr<float>()[token];
@@ -76,10 +92,20 @@ struct DecodeBatch::Layer
 /// A tile on its way through the model.
 struct DecodeBatch::TileState
 {
+    Rows rows;
     at::Tensor resid; // [rows * steps, hidden_size]
     Rope rope; // rotation of the steps under way
-    // Decode entries of steps that are done, per layer [num_kv_heads, rows, capacity, head_dim]; empty where all steps
-    // are run at once.
+    const Turn* turn = nullptr; // null where all steps are run at once
+    at::Tensor places; // [rows] of the tile's rows in the turn
+};
+
+/// Rows that run step by step, side by side.
+struct DecodeBatch::Turn
+{
+    Tile all;
+    Rows rows; // whose answers go on; all have taken the same number of steps
+    // decode entries of steps that are done, per layer [num_kv_heads, all.rows, steps, head_dim]; memory is taken page
+    // by page as it is first written, so what a row that stopped leaves free is never taken
     std::vector<at::Tensor> k, v;
 };
 
@@ -92,12 +118,13 @@ DecodeBatch::DecodeBatch(const Trace& trace, const Decoder& decoder, std::vector
     , threads_(threads)
 { }
 
-std::vector<Tile> DecodeBatch::rankings() const
+std::vector<Tile> DecodeBatch::rankings(std::span<const std::int64_t> rows) const
 {
     std::vector<Tile> result;
-    for (std::int64_t row = 0; row < std::ssize(rows_); ++row) {
-        if (row == 0 || rows_[index(row)].ranking.data() != rows_[index(row - 1)].ranking.data())
-            result.push_back({row, 0});
+    const auto ranking = [&](std::int64_t i) { return rows_[index(rows[index(i)])].ranking.data(); };
+    for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
+        if (i == 0 || ranking(i) != ranking(i - 1))
+            result.push_back({i, 0});
         ++result.back().rows;
     }
     return result;
@@ -106,20 +133,21 @@ std::vector<Tile> DecodeBatch::rankings() const
 std::vector<Tile> DecodeBatch::tiles(std::int64_t steps) const
 {
     std::vector<Tile> result;
-    for (const auto& ranking : rankings())
+    for (const auto& ranking : rankings(numbers({0, std::ssize(rows_)})))
         divide(ranking, std::max<std::int64_t>(1, tokens_at_once / steps), result);
     return result;
 }
 
-std::vector<Tile> DecodeBatch::tiles_of_any_ranking(std::int64_t steps) const
+std::vector<Tile> DecodeBatch::tiles_of_any_ranking(std::span<const std::int64_t> rows) const
 {
-    const auto fitting = static_cast<std::int64_t>(decode_bytes_at_once / cache_bytes(trace_.info().shape, steps));
-    const auto largest = std::clamp<std::int64_t>(fitting, 1, rows_at_once);
+    const auto count = std::ssize(rows);
+    const auto fewest = std::clamp((count + 1) / 2, fewest_rows_at_once, enough_rows_at_once);
+    const auto largest = std::clamp((count + 3) / 4, fewest, most_rows_at_once);
     std::vector<Tile> pieces;
-    for (const auto& ranking : rankings())
+    for (const auto& ranking : rankings(rows))
         divide(ranking, largest, pieces);
-    const auto parts = ceil_divide(std::ssize(rows_), largest);
-    const auto alike = ceil_divide(std::ssize(rows_), parts); // rows of each, were all alike
+    const auto parts = ceil_divide(count, largest);
+    const auto alike = ceil_divide(count, parts); // rows of each, were all alike
     std::vector<Tile> result;
     for (const auto& piece : pieces) { // whole, as its rows share the gathering of entries
         const auto begun = std::ssize(result) * alike;
@@ -127,6 +155,23 @@ std::vector<Tile> DecodeBatch::tiles_of_any_ranking(std::int64_t steps) const
             result.push_back({piece.first, 0});
         result.back().rows += piece.rows;
     }
+    return result;
+}
+
+AnswerMemory answer_memory(const ModelShape& shape, std::int64_t rows, std::int64_t steps)
+{
+    const auto each = cache_bytes(shape, steps);
+    const auto fitting = std::clamp<std::int64_t>(static_cast<std::int64_t>(decode_bytes_at_once / each), 1, rows);
+    const auto turns = (rows + fitting - 1) / fitting;
+    const auto at_once = (rows + turns - 1) / turns;
+    return {at_once, each * static_cast<double>(at_once)};
+}
+
+std::vector<Tile> DecodeBatch::turns(std::int64_t steps) const
+{
+    const auto rows = std::ssize(rows_);
+    std::vector<Tile> result;
+    divide({0, rows}, answer_memory(trace_.info().shape, rows, steps).rows, result);
     return result;
 }
 
@@ -142,33 +187,35 @@ Rope DecodeBatch::rope_of(std::int64_t rows, std::int64_t seen, std::int64_t ste
     return {at::cat(cos).repeat({rows, 1}), at::cat(sin).repeat({rows, 1})};
 }
 
-void DecodeBatch::run_layer(
-    const Layer& layer, const Tile& tile, TileState& state, std::int64_t seen, std::int64_t steps) const
+void DecodeBatch::run_layer(const Layer& layer, TileState& state, std::int64_t seen, std::int64_t steps) const
 {
     const auto& shape = trace_.info().shape;
     const PromptCache prompt{layer.k.const_data_ptr<float>(), layer.v.const_data_ptr<float>(), shape.num_heads,
         shape.num_kv_heads, trace_.info().seq_len, shape.head_dim, layer.sliding_window};
     const auto attend = [&](const at::Tensor& q, const at::Tensor& fresh_k, const at::Tensor& fresh_v) {
-        const bool keeps_state = !state.k.empty();
-        auto k = fresh_k.view({shape.num_kv_heads, tile.rows, steps, shape.head_dim});
-        auto v = fresh_v.view({shape.num_kv_heads, tile.rows, steps, shape.head_dim});
-        if (keeps_state) {
-            state.k[index(layer.layer)].narrow(2, seen, steps).copy_(k);
-            state.v[index(layer.layer)].narrow(2, seen, steps).copy_(v);
-            k = state.k[index(layer.layer)];
-            v = state.v[index(layer.layer)];
+        const auto rows = std::ssize(state.rows);
+        auto k = fresh_k.view({shape.num_kv_heads, rows, steps, shape.head_dim});
+        auto v = fresh_v.view({shape.num_kv_heads, rows, steps, shape.head_dim});
+        if (state.turn != nullptr) { // a step at a time
+            const auto keep = [&](const at::Tensor& kept, const at::Tensor& fresh) {
+                kept.select(2, seen).index_copy_(1, state.places, fresh.select(2, 0));
+                return kept;
+            };
+            k = keep(state.turn->k[index(layer.layer)], k);
+            v = keep(state.turn->v[index(layer.layer)], v);
         }
         std::vector<RowCache> caches;
-        for (std::int64_t row = 0; row < tile.rows; ++row) {
-            const auto& kept = rows_[index(tile.first + row)];
+        for (std::int64_t i = 0; i < rows; ++i) {
+            const auto row = state.rows[index(i)];
+            const auto& kept = rows_[index(row)];
             const auto heads = kept.cache_heads;
-            const auto of_row = row * k.stride(1);
+            const auto of_row = (state.turn != nullptr ? row - state.turn->all.first : i) * k.stride(1);
             caches.push_back(
                 {kept.ranking.subspan(index(layer.layer * heads * prompt.seq_len), index(heads * prompt.seq_len)),
                     kept.counts.subspan(index(layer.layer * heads), index(heads)), k.const_data_ptr<float>() + of_row,
                     v.const_data_ptr<float>() + of_row, k.stride(0)});
         }
-        const auto z = at::empty({tile.rows * steps, shape.num_heads * shape.head_dim}, q.options());
+        const auto z = at::empty({rows * steps, shape.num_heads * shape.head_dim}, q.options());
         attend_to_prefixes(
             prompt, caches, {q.const_data_ptr<float>(), z.data_ptr<float>(), steps, seen, first_position_});
         return z;
@@ -190,10 +237,11 @@ void DecodeBatch::run(
             const auto& tile = all[index(i)];
             auto& state = states[index(i)];
             if (layer == 0) {
+                state.rows = numbers(tile);
                 state.resid = inputs.repeat({tile.rows, 1});
                 state.rope = rope_of(tile.rows, 0, steps);
             }
-            run_layer(Layer::of(view), tile, state, 0, steps);
+            run_layer(Layer::of(view), state, 0, steps);
             visit(tile, layer, state.resid);
         };
         parallel_items(1, 1, work);
@@ -204,7 +252,7 @@ void DecodeBatch::run(
 
 std::int64_t DecodeBatch::generate_progress(std::int64_t steps) const
 {
-    return std::ssize(tiles_of_any_ranking(steps)) * steps;
+    return std::ssize(turns(steps)) * steps;
 }
 
 /// What generate() is asked for, and the answers so far.
@@ -212,86 +260,95 @@ struct DecodeBatch::Generation
 {
     std::span<const std::int64_t> forced;
     std::int64_t steps;
-    const std::function<void()>& progress;
+    const StopRule& stop;
+    std::vector<Layer> layers; // of the prompt; empty where each is read when it is needed
     std::vector<std::int64_t> ids; // [rows, steps]
+
+    std::int64_t& id(std::int64_t row, std::int64_t step) { return ids[index(row * steps + step)]; }
+    std::int64_t id(std::int64_t row, std::int64_t step) const { return ids[index(row * steps + step)]; }
 };
 
-DecodeBatch::TileState DecodeBatch::begin_generation(const Tile& tile, std::int64_t steps) const
+DecodeBatch::Turn DecodeBatch::begin_turn(const Tile& rows, std::int64_t steps) const
 {
     const auto& shape = trace_.info().shape;
-    TileState state;
+    Turn turn{rows, numbers(rows), {}, {}};
     for (std::int64_t layer = 0; layer < shape.num_layers; ++layer) {
-        state.k.push_back(at::empty({shape.num_kv_heads, tile.rows, steps, shape.head_dim}));
-        state.v.push_back(at::empty_like(state.k.back()));
+        turn.k.push_back(at::empty({shape.num_kv_heads, rows.rows, steps, shape.head_dim}));
+        turn.v.push_back(at::empty_like(turn.k.back()));
     }
-    return state;
+    return turn;
 }
 
-void DecodeBatch::begin_step(const Tile& tile, TileState& state, std::int64_t step, const Generation& generation) const
+void DecodeBatch::begin_step(TileState& state, std::int64_t step, const Generation& generation) const
 {
-    auto inputs = at::empty({tile.rows}, at::kLong);
-    for (std::int64_t row = 0; row < tile.rows; ++row)
-        inputs.data_ptr<std::int64_t>()[row] = step < std::ssize(generation.forced)
-            ? generation.forced[index(step)]
-            : generation.ids[index((tile.first + row) * generation.steps + step - 1)];
+    const auto rows = std::ssize(state.rows);
+    auto inputs = at::empty({rows}, at::kLong);
+    state.places = at::empty({rows}, at::kLong);
+    for (std::int64_t i = 0; i < rows; ++i) {
+        const auto row = state.rows[index(i)];
+        state.places.data_ptr<std::int64_t>()[i] = row - state.turn->all.first;
+        inputs.data_ptr<std::int64_t>()[i]
+            = step < std::ssize(generation.forced) ? generation.forced[index(step)] : generation.id(row, step - 1);
+    }
     state.resid = decoder_.embed(inputs);
-    state.rope = rope_of(tile.rows, step, 1);
+    state.rope = rope_of(rows, step, 1);
 }
 
-void DecodeBatch::end_step(const Tile& tile, const TileState& state, std::int64_t step, Generation& generation) const
+void DecodeBatch::end_step(const TileState& state, std::int64_t step, Generation& generation) const
 {
-    const auto next = most_likely(decoder_.normalize(state.resid), decoder_);
-    for (std::int64_t row = 0; row < tile.rows; ++row)
-        generation.ids[index((tile.first + row) * generation.steps + step)] = next[index(row)];
-    generation.progress();
+    const auto& stop = generation.stop;
+    const auto banned = step < stop.min_new_tokens ? std::span(stop.ids) : std::span<const std::int64_t>();
+    const auto next = most_likely(decoder_.normalize(state.resid), decoder_, banned);
+    for (std::size_t i = 0; i < state.rows.size(); ++i)
+        generation.id(state.rows[i], step) = next[i];
 }
 
-void DecodeBatch::generate_by_tile(std::span<const Tile> tiles, Generation& generation) const
+void DecodeBatch::for_all_tiles(std::vector<TileState>& tiles, const std::function<void(TileState&)>& work) const
 {
-    std::vector<Layer> layers;
-    stream_layers(trace_, [&](const LayerView& view) { layers.push_back(Layer::of(view)); });
-    parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) {
-        const auto& tile = tiles[index(i)];
-        auto state = begin_generation(tile, generation.steps);
-        for (std::int64_t step = 0; step < generation.steps; ++step) {
-            begin_step(tile, state, step, generation);
-            for (const auto& layer : layers)
-                run_layer(layer, tile, state, step, 1);
-            end_step(tile, state, step, generation);
-        }
+    parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) { work(tiles[index(i)]); });
+}
+
+void DecodeBatch::take_step(Turn& turn, std::int64_t step, Generation& generation) const
+{
+    std::vector<TileState> tiles;
+    for (const auto& tile : tiles_of_any_ranking(turn.rows)) {
+        const auto begin = turn.rows.begin() + tile.first;
+        tiles.push_back({Rows(begin, begin + tile.rows), {}, {}, &turn, {}});
+    }
+    if (!generation.layers.empty()) {
+        for_all_tiles(tiles, [&](TileState& state) {
+            begin_step(state, step, generation);
+            for (const auto& layer : generation.layers)
+                run_layer(layer, state, step, 1);
+            end_step(state, step, generation);
+        });
+    } else {
+        for_all_tiles(tiles, [&](TileState& state) { begin_step(state, step, generation); });
+        stream_layers(trace_, [&](const LayerView& view) {
+            for_all_tiles(tiles, [&](TileState& state) { run_layer(Layer::of(view), state, step, 1); });
+        });
+        for_all_tiles(tiles, [&](TileState& state) { end_step(state, step, generation); });
+    }
+    std::erase_if(turn.rows, [&](std::int64_t row) {
+        return std::ranges::find(generation.stop.ids, generation.id(row, step)) != generation.stop.ids.end();
     });
 }
 
-void DecodeBatch::generate_by_layer(std::span<const Tile> tiles, Generation& generation) const
-{
-    std::vector<TileState> states(tiles.size());
-    const auto for_all = [&](const std::function<void(const Tile&, TileState&)>& work) {
-        parallel_items(std::ssize(tiles), threads_, [&](std::int64_t i) { work(tiles[index(i)], states[index(i)]); });
-    };
-    for_all([&](const Tile& tile, TileState& state) { state = begin_generation(tile, generation.steps); });
-    for (std::int64_t step = 0; step < generation.steps; ++step) {
-        for_all([&](const Tile& tile, TileState& state) { begin_step(tile, state, step, generation); });
-        stream_layers(trace_, [&](const LayerView& view) {
-            for_all([&](const Tile& tile, TileState& state) { run_layer(Layer::of(view), tile, state, step, 1); });
-        });
-        for_all([&](const Tile& tile, TileState& state) { end_step(tile, state, step, generation); });
-    }
-}
-
-std::vector<std::int64_t> DecodeBatch::generate(
-    std::span<const std::int64_t> forced, std::int64_t steps, const std::function<void()>& progress) const
+std::vector<std::int64_t> DecodeBatch::generate(std::span<const std::int64_t> forced, std::int64_t steps,
+    const StopRule& stop, const std::function<void()>& progress) const
 {
     const auto& info = trace_.info();
-    const auto tiles = tiles_of_any_ranking(steps);
-    Generation generation{forced, steps, progress, std::vector<std::int64_t>(rows_.size() * index(steps))};
-    if (cache_bytes(info.shape, info.seq_len) <= prompt_bytes_at_once && !*decoder_.options().stream_weights) {
-        generate_by_tile(tiles, generation);
-        return std::move(generation.ids);
+    Generation generation{forced, steps, stop, {}, std::vector<std::int64_t>(rows_.size() * index(steps), -1)};
+    if (cache_bytes(info.shape, info.seq_len) <= prompt_bytes_at_once && !*decoder_.options().stream_weights)
+        stream_layers(trace_, [&](const LayerView& view) { generation.layers.push_back(Layer::of(view)); });
+    for (const auto& rows : turns(steps)) {
+        auto turn = begin_turn(rows, steps);
+        for (std::int64_t step = 0; step < steps; ++step) {
+            if (!turn.rows.empty())
+                take_step(turn, step, generation);
+            progress();
+        }
     }
-    // what is read anew in every step is read for as many tiles as fit
-    const auto at_once = std::max<std::size_t>(4, index(threads_));
-    for (std::size_t first = 0; first < tiles.size(); first += at_once)
-        generate_by_layer(std::span(tiles).subspan(first, std::min(at_once, tiles.size() - first)), generation);
     return std::move(generation.ids);
 }
 

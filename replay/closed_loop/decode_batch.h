@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/decoder.h"
+#include "replay/closed_loop/answer_rule.h"
 #include "traces/trace.h"
 
 #include <ATen/core/Tensor.h>
@@ -27,6 +28,14 @@ struct Tile
     std::int64_t rows = 0;
 };
 
+/// Rows whose answers are decoded side by side, and the bytes that their keys and values take at most.
+struct AnswerMemory
+{
+    std::int64_t rows = 0;
+    double bytes = 0;
+};
+AnswerMemory answer_memory(const ModelShape& shape, std::int64_t rows, std::int64_t steps);
+
 /// Rows decode with a model, each from its own evicted cache of one recorded prompt. They share the model's weights and
 /// the recorded keys and values, which are read where they lie.
 class DecodeBatch
@@ -45,30 +54,35 @@ public:
     void run(std::span<const std::int64_t> ids, const Visit& visit, const std::function<void()>& progress) const;
 
     /// Runs step by step: inputs are `forced`, the same for all rows, then each row's own most likely token. Returns
-    /// the most likely token after each step, [rows, steps]. `progress` is called once per tile and step.
-    std::vector<std::int64_t> generate(
-        std::span<const std::int64_t> forced, std::int64_t steps, const std::function<void()>& progress) const;
+    /// the most likely token after each step, [rows, steps]. A row whose token is one of `stop` takes no further step:
+    /// -1 stands behind it. Rows are run in as many turns as answer_memory() has them; `progress` is called once per
+    /// turn and step.
+    std::vector<std::int64_t> generate(std::span<const std::int64_t> forced, std::int64_t steps, const StopRule& stop,
+        const std::function<void()>& progress) const;
     /// How often generate() calls `progress`.
     std::int64_t generate_progress(std::int64_t steps) const;
 
 private:
     struct Layer;
     struct TileState;
+    struct Turn;
     struct Generation;
 
-    std::vector<Tile> rankings() const; ///< rows that share one
-    std::vector<Tile> tiles(std::int64_t steps) const; ///< of one ranking each
-    std::vector<Tile> tiles_of_any_ranking(std::int64_t steps) const;
-    Rope rope_of(std::int64_t rows, std::int64_t seen, std::int64_t steps) const;
-    void run_layer(const Layer& layer, const Tile& tile, TileState& state, std::int64_t seen, std::int64_t steps) const;
+    using Rows = std::vector<std::int64_t>; ///< numbers of rows, ascending
 
-    TileState begin_generation(const Tile& tile, std::int64_t steps) const;
-    void begin_step(const Tile& tile, TileState& state, std::int64_t step, const Generation& generation) const;
-    void end_step(const Tile& tile, const TileState& state, std::int64_t step, Generation& generation) const;
-    /// Each tile by itself to its end, all layers of the prompt in memory.
-    void generate_by_tile(std::span<const Tile> tiles, Generation& generation) const;
-    /// All tiles step by step and layer by layer, each layer read when it is needed.
-    void generate_by_layer(std::span<const Tile> tiles, Generation& generation) const;
+    std::vector<Tile> rankings(std::span<const std::int64_t> rows) const; ///< those of `rows` that share one
+    std::vector<Tile> tiles(std::int64_t steps) const; ///< of one ranking each
+    std::vector<Tile> tiles_of_any_ranking(std::span<const std::int64_t> rows) const;
+    std::vector<Tile> turns(std::int64_t steps) const;
+    Rope rope_of(std::int64_t rows, std::int64_t seen, std::int64_t steps) const;
+    void run_layer(const Layer& layer, TileState& state, std::int64_t seen, std::int64_t steps) const;
+
+    Turn begin_turn(const Tile& rows, std::int64_t steps) const;
+    void begin_step(TileState& state, std::int64_t step, const Generation& generation) const;
+    void end_step(const TileState& state, std::int64_t step, Generation& generation) const;
+    /// One step of all rows of a turn that go on.
+    void take_step(Turn& turn, std::int64_t step, Generation& generation) const;
+    void for_all_tiles(std::vector<TileState>& tiles, const std::function<void(TileState&)>& work) const;
 
     const Trace& trace_;
     const Decoder& decoder_;

@@ -79,6 +79,7 @@ TEST_F(ReplayRefuses, AClosedLoopWithoutTheTracesModel)
     expect_refusal("lava-replay trace.h5 --closed-loop --model nowhere -o report.h5", 1, {"nowhere"});
     const std::string stories = std::string(" --model ") + LAVA_SOURCE_DIR + "/models/stories260K";
     expect_refusal("lava-replay trace.h5 --closed-loop --steps 0 -o report.h5" + stories, 2, {"--steps", "0"});
+    expect_refusal("lava-replay trace.h5 --closed-loop --free=0 -o report.h5" + stories, 2, {"--free", "'0'"});
     expect_refusal(
         "lava-replay trace.h5 --closed-loop -o report.h5" + stories, 1, {"--model", "trace.h5", "not the model"});
 }

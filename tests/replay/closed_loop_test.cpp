@@ -99,8 +99,10 @@ TEST(ClosedLoop, EveryRowAnswersByItself)
             const auto& ids = report.policies[p].closed_loop.generated_ids;
             const Ids found(ids.begin() + static_cast<std::ptrdiff_t>(g) * steps,
                 ids.begin() + static_cast<std::ptrdiff_t>(g + 1) * steps);
-            EXPECT_EQ(found, answer_naively(story_model, trace, kept_of(report, p, g), first, steps))
-                << "policy " << p << ", budget " << g;
+            auto expected = answer_naively(story_model, trace, kept_of(report, p, g), first, steps);
+            if (const auto end = std::ranges::find(expected, 2); end != expected.end())
+                std::fill(end + 1, expected.end(), -1);
+            EXPECT_EQ(found, expected) << "policy " << p << ", budget " << g;
         }
     }
     EXPECT_EQ(report.closed_loop.generated_ids, report.closed_loop.input_ids);

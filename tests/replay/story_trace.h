@@ -12,9 +12,9 @@ namespace lava::testing {
 inline constexpr std::int64_t story_tokens = 150, story_steps = 7;
 
 /// Records the small model over 150 tokens at random into `file`: 7 greedy steps, or a reference's. `model`: its
-/// folder.
+/// folder; `tokenization`: as in TraceInfo.
 inline void record_story(const std::filesystem::path& file, const std::vector<std::int64_t>& reference = {},
-    const std::filesystem::path& model = story_model)
+    const std::filesystem::path& model = story_model, const std::string& tokenization = {})
 {
     const Checkpoint checkpoint(model);
     const Decoder decoder(checkpoint, {});
@@ -27,6 +27,7 @@ inline void record_story(const std::filesystem::path& file, const std::vector<st
     info.weights_sha256 = checkpoint.sha256();
     info.run_dtype = "float32";
     info.device = "cpu";
+    info.tokenization = tokenization;
     info.prompt_ids = prompt;
     const Evaluation evaluation{.steps = story_steps, .reference = reference};
     RecordOptions options;
