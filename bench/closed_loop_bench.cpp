@@ -109,7 +109,7 @@ Times run_in_turn(const Trace& trace, const Decoder& decoder, ReplayReport& repo
         }));
         if (!options.skip_free)
             free.push_back(seconds_of(options.clock,
-                [&] { batch.generate(std::span(trace.info().eval_ids).first(1), options.steps, [] {}); }));
+                [&] { batch.generate(std::span(trace.info().eval_ids).first(1), options.steps, {}, [] {}); }));
         times.products.clear();
         for (std::size_t i = 0; i < shapes.size(); ++i) {
             auto& product = times.products.emplace_back(time_product(shapes[i], options.threads, options.clock));

@@ -25,16 +25,16 @@ using testing::ragged_report;
 using testing::story_model;
 using ::testing::ThrowsMessage;
 
-const TemporaryFolder& folder()
+const TemporaryFolder& answers_folder()
 {
     static const TemporaryFolder folder;
     return folder;
 }
 
 /// The story's trace, whose prompt's answer is scored as `scoring` says.
-std::filesystem::path record_story(const std::string& name, const std::string& scoring)
+std::filesystem::path record_scored_story(const std::string& name, const std::string& scoring)
 {
-    const auto file = folder() / (name + ".h5");
+    const auto file = answers_folder() / (name + ".h5");
     testing::record_story(file, {}, story_model, scoring.empty() ? "" : R"({"scoring":)" + scoring + "}");
     return file;
 }
@@ -110,7 +110,7 @@ Ids answer_of(const ReplayReport& report, std::size_t policy, std::size_t budget
 TEST(Answers, EndAtTheStopRuleEachByItself)
 {
     constexpr std::int64_t length = 40;
-    const auto unscored = record_story("unscored", "");
+    const auto unscored = record_scored_story("unscored", "");
     const Trace plain(unscored);
     const auto decoder = open_model_of(plain, story_model);
     auto unstopped = ragged_report(plain.info());
@@ -119,7 +119,7 @@ TEST(Answers, EndAtTheStopRuleEachByItself)
     const auto some = answer_naively(story_model, plain, kept_of(unstopped, 0, 1), first, length);
     const auto stop = some[5];
     const Trace trace(
-        record_story("scored", R"({"max_new_tokens":40,"stop":{"eos":true,"ids":[)" + std::to_string(stop) + R"(]}})"));
+        record_scored_story("scored", R"({"max_new_tokens":40,"stop":{"eos":true,"ids":[)" + std::to_string(stop) + R"(]}})"));
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {.free = true, .threads = 2}, report);
     add_closed_loop(plain, decoder, {}, unstopped);
@@ -154,24 +154,24 @@ Ids answer_without(const Trace& trace, const Decoder& decoder, std::int64_t bann
 
 TEST(Answers, DoNotEndBeforeTheLeastNumberOfTokens)
 {
-    const auto next = Trace(record_story("unscored", "")).info().next_id;
+    const auto next = Trace(record_scored_story("unscored", "")).info().next_id;
     const auto stop = R"({"eos":false,"ids":[)" + std::to_string(next) + "]";
     const auto dense_answer = [&](const std::string& rule) {
-        const Trace trace(record_story("least", R"({"max_new_tokens":6,"stop":)" + stop + rule + "}}"));
+        const Trace trace(record_scored_story("least", R"({"max_new_tokens":6,"stop":)" + stop + rule + "}}"));
         auto report = ragged_report(trace.info());
         add_closed_loop(trace, open_model_of(trace, story_model), {.free = true}, report);
         EXPECT_EQ(report.closed_loop.next_id, next);
         return report.closed_loop.generated_ids;
     };
     EXPECT_EQ(dense_answer(""), (Ids{next, -1, -1, -1, -1, -1}));
-    const Trace trace(record_story("unscored", ""));
+    const Trace trace(record_scored_story("unscored", ""));
     EXPECT_EQ(
         dense_answer(R"(,"min_new_tokens":6)"), answer_without(trace, open_model_of(trace, story_model), next, 6));
 }
 
 TEST(Answers, HaveALengthOfTheirOwn)
 {
-    const Trace trace(record_story("unscored", ""));
+    const Trace trace(record_scored_story("unscored", ""));
     const auto decoder = open_model_of(trace, story_model);
     auto report = ragged_report(trace.info());
     for (const std::int64_t length : {1, 3, 11}) {
