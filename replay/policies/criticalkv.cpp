@@ -1,8 +1,8 @@
 #include "replay/policies/criticalkv.h"
 
+#include "compute/cpu/descending_order.h"
 #include "replay/division/allocation.h"
 #include "replay/division/allocation_kvpress.h"
-#include "compute/cpu/descending_order.h"
 #include "replay/scores/projected_norms.h"
 
 #include <ATen/ATen.h>

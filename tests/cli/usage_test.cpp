@@ -125,7 +125,8 @@ TEST_F(Usage, ACommandWithoutItsArgumentsIsWrongUsage)
 TEST_F(Usage, TheLauncherTellsOfEachCommandAndItsVersion)
 {
     const std::string launcher = LAVA_SOURCE_DIR "/lava ";
-    for (const std::string command : {"setup", "build", "demo", "study", "paper", "gui", "test", "fuzz", "bench", "help"}) {
+    for (const std::string command :
+        {"setup", "build", "demo", "study", "paper", "gui", "test", "fuzz", "bench", "help"}) {
         const auto help = run(launcher + command + " --help");
         EXPECT_EQ(help.status, 0) << help.err;
         EXPECT_THAT(help.out, StartsWith("Usage: ./lava " + command));

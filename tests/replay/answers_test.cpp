@@ -118,8 +118,8 @@ TEST(Answers, EndAtTheStopRuleEachByItself)
     // a token that some of the answers have, and at different places
     const auto some = answer_naively(story_model, plain, kept_of(unstopped, 0, 1), first, length);
     const auto stop = some[5];
-    const Trace trace(
-        record_scored_story("scored", R"({"max_new_tokens":40,"stop":{"eos":true,"ids":[)" + std::to_string(stop) + R"(]}})"));
+    const Trace trace(record_scored_story(
+        "scored", R"({"max_new_tokens":40,"stop":{"eos":true,"ids":[)" + std::to_string(stop) + R"(]}})"));
     auto report = ragged_report(trace.info());
     add_closed_loop(trace, decoder, {.free = true, .threads = 2}, report);
     add_closed_loop(plain, decoder, {}, unstopped);
