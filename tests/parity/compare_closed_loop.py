@@ -116,6 +116,9 @@ def agrees(folder, build):
             worst = max(worst, compare(name + ": kl", ours["kl"], (dense.exp() * (dense - evicted)).sum(-1)),
                         compare(name + ": cross entropy", ours["cross_entropy"],
                                 -evicted[range(STEPS - 1), inputs[1:]]))
+            ends = [i for i, token in enumerate(inputs[:1] + free) if token in report["closed_loop/end_ids"][:]]
+            if ends:  # -1 stands behind an answer's end
+                free[ends[0]:] = [-1] * (len(free) - ends[0])
             same = ours["top_ids"].tolist() == evicted.argmax(-1).tolist() and ours["generated_ids"].tolist() == inputs[:1] + free
             if not same:
                 print(f"{name}: other tokens than transformers: {ours['generated_ids'].tolist()}, {inputs[:1] + free}")
