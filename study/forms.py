@@ -7,6 +7,7 @@ import io
 
 from programs import Failure
 from samples import say, write_whole
+from tables import draw
 
 TITLES = {"longbench": "LongBench (tables 2, 6 to 8)", "needle": "Needle in a haystack (table 9)", "ruler": "RULER (table 11)",
           "infinitebench": "InfiniteBench (tables 12, 13)", "passkey": "Pass keys", "kv-retrieval": "Keys and values"}
@@ -85,22 +86,12 @@ class Page:
                  "interval, and prompts won, tied and lost (figure 5).\n", *(f"Note: {note}.\n" for note in table.notes)]
         if benchmark == "needle" and self.table("needle-grid", "score", prompts, "--by", "needle"):
             lines.append("Every length and depth: tables/needle-grid.csv.\n")
-        if self.draw(benchmark, prompts):
+        charts = self.folder.path / "charts" / benchmark
+        if len(prompts) > 1 and draw(self.programs, self.reports(prompts), charts, "--baseline", self.baseline):
             lines.append(f"Charts: charts/{benchmark}/.\n")
         for share in distinct(table.rows, "kept_percent"):
             lines += [f"{share} % kept:\n", scores_at([row for row in table.rows if row["kept_percent"] == share], self.baseline)]
         return "\n".join(lines)
-
-    def draw(self, benchmark, prompts):
-        if len(prompts) < 2:
-            return False
-        try:
-            self.programs.run("lava-analyze", "plot", *self.reports(prompts), "-o", self.folder.path / "charts" / benchmark, "--baseline",
-                              self.baseline)
-        except Failure as failure:
-            say(f"no charts of {benchmark}: {failure}")
-            return False
-        return True
 
     def has(self, *policies):
         return all(policy in self.policies() for policy in policies)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import forms
 from programs import Programs, Refusal
-from records import left_out_prompts, make_prompts
+from records import DEPTHS, LENGTHS, SOURCES, left_out_prompts, make_prompts
 from samples import Folder, Runner, read_prompts, say, write_whole
 from study import Parser, add_common, check_model, check_with_programs, main, settings_of, stop, write_samples
 
@@ -30,6 +30,9 @@ def parse(words):
     add_common(parser, "paper")
     parser.add_argument("--records", type=Path, default=None, metavar="DIR")
     parser.add_argument("--samples", default="2", metavar="N")
+    parser.add_argument("--benchmark", action="append", default=[], choices=[source.benchmark for source in SOURCES])
+    parser.add_argument("--lengths", default=LENGTHS, metavar="LIST")
+    parser.add_argument("--depths", default=DEPTHS, metavar="LIST")
     parser.add_argument("--max-length", default=None, metavar="N")
     options = parser.parse_args(words)
     for name in ("samples", "max_length"):
@@ -52,17 +55,18 @@ def longest(options):
     return str(min(MOST_TOKENS, context - ROOM))
 
 
-def prompts_of(programs, options, settings, path):
-    """Those of the folder, or made from the records."""
-    lines, left_out = path / "prompts.jsonl", path / "left-out.jsonl"
+def prompts_of(programs, folder):
+    """Those of the folder, which is opened here, or made from the records; and the lines of those that are left out."""
+    lines, left_out = folder.path / "prompts.jsonl", folder.path / "left-out.jsonl"
+    made = None
     if not (lines.exists() and left_out.exists()):
         with tempfile.TemporaryDirectory() as work:
-            made = make_prompts(programs, options.records, options.model, options.samples, settings["max_length"], Path(work))
-        path.mkdir(parents=True, exist_ok=True)
+            made = make_prompts(programs, folder.settings, Path(work))
+    folder.open()
+    if made:
         write_whole(left_out, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in made.left_out))
         write_whole(lines, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in made.lines))
-    skipped = [json.loads(line) for line in left_out.read_text(encoding="utf-8").splitlines()]
-    return read_prompts([lines]), skipped
+    return read_prompts([lines]), [json.loads(line) for line in left_out.read_text(encoding="utf-8").splitlines()]
 
 
 def paper(options, command):
@@ -71,7 +75,8 @@ def paper(options, command):
     if options.records is not None and not options.records.is_dir():
         raise Refusal(f"{options.records}: {'expected a folder of records' if options.records.exists() else 'no such folder'}")
     settings = {**settings_of(options, POLICIES, BUDGETS), "records": options.records and str(options.records.absolute()),
-                "samples": options.samples, "max_length": longest(options)}
+                "benchmarks": options.benchmark or [source.benchmark for source in SOURCES], "samples": options.samples,
+                "max_length": longest(options), "lengths": options.lengths, "depths": options.depths}
     if options.model is None:
         del settings["max_length"]
     folder = Folder(options.output, settings)
@@ -80,8 +85,7 @@ def paper(options, command):
     programs = Programs(options.build)
     signal.signal(signal.SIGTERM, lambda *_: stop(programs))
     check_with_programs(programs, settings, [], options.baseline)
-    folder.open()
-    prompts, skipped = prompts_of(programs, options, settings, folder.path)
+    prompts, skipped = prompts_of(programs, folder)
     left_out = left_out_prompts(skipped)
     for prompt, line in zip(left_out, skipped):
         folder.note(prompt, status="failed", error=line["error"])

@@ -23,7 +23,7 @@ from samples import Prompt, say
 
 SHIPPED = ROOT / "data/records"
 BOOK = ROOT / "data/pocahontas.txt"
-LENGTHS, DEPTHS = "1000,2000,3000,4000", "0,25,50,75,100"  # of needles
+LENGTHS, DEPTHS = "1000,2000,4000", "0,25,50,75,100"  # of needles: tokens, percent
 
 
 class Source:
@@ -50,7 +50,8 @@ SOURCES = [
 class Made:
     """Lines of prompts, and of each record or file that gave none, why."""
 
-    def __init__(self):
+    def __init__(self, records):
+        self.records = records
         self.lines, self.left_out, self.ids, self.readings = [], [], set(), {}
 
     def add(self, source, file, lines):
@@ -70,48 +71,47 @@ class Made:
     def leave_out(self, source, file, line, sentence):
         name = file.name.removesuffix(".gz").removesuffix(".jsonl")
         place = "" if line is None else f"-line{line}"
-        self.left_out.append({"id": f"{source.benchmark}-{name}{place}", "benchmark": source.benchmark, "task": name, "error": sentence})
+        name_of_line = f"{source.benchmark}-{name}{place}"
+        same = sum(entry["id"].partition("~")[0] == name_of_line for entry in self.left_out)
+        self.left_out.append({"id": f"{name_of_line}~{same + 1}" if same else name_of_line, "benchmark": source.benchmark, "task": name,
+                              "error": sentence.replace(f"{self.records}/", "")})
 
 
-def make_prompts(programs, records, model, samples, max_length, work):
-    """`records`: a folder, or None for what the repository carries. Raises Refusal where there is not a single prompt."""
-    made = Made()
+def make_prompts(programs, settings, work):
+    """By a paper's settings. Raises Refusal, saying why the first is left out, where there is not a single prompt."""
+    records = Path(settings["records"] or SHIPPED)
+    made = Made(records)
+    common = ["--model", settings["model"], "--skip-longer"]
     for source in SOURCES:
-        files = source.files(records or SHIPPED)
+        if source.benchmark not in settings["benchmarks"]:
+            continue
+        files = source.files(records)
         if source.benchmark == "needle":
-            add_needles(programs, source, files or [BOOK], model, made, work)
+            add(programs, source, files or [BOOK], [*common, "--lengths", settings["lengths"], "--depths", settings["depths"]], made, work)
             continue
         for file in files:
-            cut = ["--max-length", max_length] if source.is_cut else []
-            add_file(programs, source, file, ["--model", model, "--samples", samples, "--skip-longer", *cut], made, work)
+            cut = ["--max-length", settings["max_length"]] if source.is_cut else []
+            add(programs, source, [file], [*common, "--samples", settings["samples"], *cut], made, work)
+    if not made.lines and made.left_out:
+        raise Refusal(made.left_out[0]["error"])
     if not made.lines:
-        raise Refusal(f"{records}: expected records of a benchmark, such as longbench/hotpotqa.jsonl, found none that give a prompt")
+        raise Refusal(f"{records}: expected records of {' or '.join(settings['benchmarks'])}, such as longbench/hotpotqa.jsonl, found none")
     return made
 
 
-def add_file(programs, source, file, options, made, work):
-    say(f"prompts of {source.benchmark}: {file.name}")
+def add(programs, source, files, options, made, work):
+    """Prompts of one file, or of all texts that a needle is hidden in."""
+    say(f"prompts of {source.benchmark}: {files[0].name}")
     output = work / "prompts.jsonl"
     try:
-        run = programs.run("lava-prompts", "--benchmark", source.benchmark, "--records", file, *options, "-o", output)
+        run = programs.run("lava-prompts", "--benchmark", source.benchmark, "--records", *files, *options, "-o", output)
     except Failure as failure:
-        made.leave_out(source, file, None, str(failure))
+        made.leave_out(source, files[0], None, str(failure))
         return
     for note in run.notes:
         line = re.search(r": line (\d+): ", note)
-        made.leave_out(source, file, line and line[1], note.removeprefix("left out: "))
-    made.add(source, file, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()])
-
-
-def add_needles(programs, source, texts, model, made, work):
-    output = work / "prompts.jsonl"
-    try:
-        programs.run("lava-prompts", "--benchmark", "needle", "--records", *texts, "--model", model, "--lengths", LENGTHS, "--depths",
-                     DEPTHS, "--skip-longer", "-o", output)
-    except Failure as failure:
-        made.leave_out(source, texts[0], None, str(failure))
-        return
-    made.add(source, texts[0], [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()])
+        made.leave_out(source, files[0], line and line[1], note.removeprefix("left out: "))
+    made.add(source, files[0], [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()])
 
 
 def left_out_prompts(lines):

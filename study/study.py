@@ -17,7 +17,7 @@ from pathlib import Path
 
 from programs import ROOT, Failure, Programs, Refusal
 from samples import Folder, Runner, policy_words, read_prompts, say, write_whole
-from tables import COLUMNS, Seeds, Tables, sample_rows, to_csv
+from tables import COLUMNS, Seeds, Tables, draw, sample_rows, to_csv
 
 SAMPLE = ROOT / "traces/samples/stories260K.trace.h5"
 SAMPLE_MODEL = ROOT / "models/stories260K"
@@ -118,7 +118,8 @@ def write_tables(programs, folder, prompts, baseline):
         texts.append(tables.write("summary", "summary", reports, "--match", "retained", *compared))
     if scored:
         texts.append(tables.write("scores", "score", scored, *compared))
-        tables.draw(scored if len(scored) > 1 else reports, *(compared if len(scored) > 1 else []))
+    if len(scored) > 1:
+        draw(programs, scored, folder.path / "charts", *compared)
     return [text for text in texts if text]
 
 

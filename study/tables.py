@@ -75,7 +75,7 @@ def sample_rows(programs, seeds, folder, prompt):
 
 
 class Tables:
-    """Files of tables and charts in a study's folder, of the reports of prompts that did not fail."""
+    """Files of tables in a study's folder, of the reports of prompts that did not fail."""
 
     def __init__(self, programs, path):
         self.programs, self.path = programs, path
@@ -91,15 +91,17 @@ class Tables:
         write_whole(self.path / f"{name}.csv", table.out)
         return text
 
-    def draw(self, reports, *options):
-        """charts/, anew."""
-        charts, part = self.path / "charts", self.path / ".charts.part"
-        shutil.rmtree(part, ignore_errors=True)
-        try:
-            self.programs.run("lava-analyze", "plot", *reports, "-o", part, *options)
-        except Failure as failure:
-            say(f"no charts: {failure}")
-            return False
-        shutil.rmtree(charts, ignore_errors=True)
-        part.rename(charts)
-        return True
+
+def draw(programs, reports, charts, *options):
+    """The folder `charts`, anew: whether there are any."""
+    part = charts.with_name(f".{charts.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        programs.run("lava-analyze", "plot", *reports, "-o", part, *options)
+    except Failure as failure:
+        say(f"no charts in {charts}: {failure}")
+        return False
+    shutil.rmtree(charts, ignore_errors=True)
+    part.rename(charts)
+    return True

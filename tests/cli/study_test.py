@@ -168,7 +168,7 @@ class Paper(Commands):
         page = (self.work / "out/paper.md").read_text(encoding="utf-8")
         for title in ("## LongBench (tables 2, 6 to 8)", "## RULER (table 11)", "## Ablations (table 10)", "## Attention output loss",
                       "## Gain of lava over ada-snapkv (table 14)", "## Extraction and generation (figures 2, 4)", "Extraction: hotpotqa, vt",
-                      "Generation: lcc", "- longbench-odd: lava-prompts", "- ruler-vt-line2: records", "- longbench-lcc-line2: records/longbench/lcc.jsonl: line 2: the same prompt"):
+                      "Generation: lcc", "- longbench-odd: lava-prompts", "- ruler-vt-line2: ruler/vt.jsonl: line 2: ", "- longbench-lcc-line2: longbench/lcc.jsonl: line 2: the same prompt"):
             self.assertIn(title, page)
         self.assertNotIn("InfiniteBench", page)
         statuses = {line["id"]: line["status"] for line in lines_of(self.work / "out/index.jsonl")}
@@ -200,6 +200,8 @@ class Paper(Commands):
 
     def test_refusals(self):
         self.refused(1, "none: no such folder", "paper.py", "--model", MODEL, "--records", "none")
+        self.refused(2, "argument --benchmark: invalid choice: 'glue'", "paper.py", "--model", MODEL, "--benchmark", "glue")
+        self.refused(1, "expected records of infinitebench, such as", "paper.py", *self.options, "--benchmark", "infinitebench")
         self.refused(2, "--samples: expected a number of at least 1, found '0'", "paper.py", "--model", MODEL, "--samples", "0")
         self.refused(1, "leaves no room for answers; --max-length", "paper.py", "--model", MODEL)
 
