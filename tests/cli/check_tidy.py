@@ -1,6 +1,6 @@
 """Usage: check_tidy.py SOURCE_DIR BUILD_DIR [--seconds N] [FILE...]. Runs clang-tidy 14 with the list in .clang-tidy over FILEs, or over
-the sources that were changed last, for at most N seconds (default: 300). BUILD_DIR holds compile_commands.json, as
--DCMAKE_EXPORT_COMPILE_COMMANDS=ON writes it. Exit status 77 where there is no clang-tidy 14."""
+the sources that were changed last, for at most N seconds (default: 300). BUILD_DIR holds a compile_commands.json of
+single sources, as the preset dev makes. Exit status 77 where there is no clang-tidy 14."""
 
 import argparse
 import concurrent.futures
