@@ -53,7 +53,8 @@ def kind_of(option, policies, words):
         return "folders", []
     if re.match(r"(FILE|PATH|TRACE)\b", option.value):
         return "files", []
-    return ("value", []) if option.value else ("", [])
+    # a value in brackets, as of --free, is no word of its own
+    return ("value", []) if option.value and not option.value.startswith("[") else ("", [])
 
 
 def words_named(help):
