@@ -27,7 +27,8 @@ official: the prompts of the benchmarks' own code. LongBench is asked in the mod
   template baked into input, are refused. Needle prompts open with "<|im_start|>" whatever the model, as in the
   released runners, but for --chat; the token that begins every text is not planted with the needle, as it is there.
 kvpress: context and question tokenized apart (span context: what is compressed), --max-length cuts the context's
-  end off, everything in the chat template, LongBench's and InfiniteBench's answers 20 tokens longer.
+  end off, everything in the chat template, LongBench's and InfiniteBench's answers 20 tokens longer. A template with
+  enable_thinking (Qwen3's), which kvpress turns off, is refused, but for --no-chat.
 )";
 
 std::string text_of(const po::variables_map& values, const char* option)
