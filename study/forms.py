@@ -30,7 +30,6 @@ class Page:
     def __init__(self, programs, folder, prompts, baseline):
         self.programs, self.folder, self.baseline = programs, folder, baseline
         self.prompts = [prompt for prompt in prompts if folder.is_done(prompt)]
-        self.all = prompts
         (folder.path / "tables").mkdir(exist_ok=True)
 
     def reports(self, prompts):
@@ -218,7 +217,8 @@ def scores_at(rows, baseline):
     whole = totals(rows)
     lines = []
     for policy in distinct(rows, "policy"):
-        of_tasks = [two_ways([row for row in rows if row["policy"] == policy and (row["task"], row["metric"]) == task], lambda row: f"{float(row['percent']):.2f}")
+        own = [row for row in rows if row["policy"] == policy]
+        of_tasks = [two_ways([row for row in own if (row["task"], row["metric"]) == task], lambda row: f"{float(row['percent']):.2f}")
                     for task in tasks]
         first = [row for row in whole if row["policy"] == policy and row["metric"] == whole[0]["metric"]]
         lines.append([f"`{policy}`", *of_tasks, two_ways(first, compared)])

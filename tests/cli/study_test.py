@@ -153,11 +153,13 @@ class Paper(Commands):
         for name, texts in (("hotpotqa", ("day", "ball", "park")), ("lcc", ("day", "day"))):
             write_lines(records / f"longbench/{name}.jsonl", [{**question, "context": STORY + text, "dataset": name, "_id": text} for text in texts])
         write_lines(records / "longbench/odd.jsonl", [{"dataset": "odd"}])
+        asked = "the value 51090 in the text above"
         chain = "Memorize and track the chain(s) of variable assignment hidden in the following text.\n\nVAR VHU = 51090\n"
         write_lines(records / "ruler/vt.jsonl", [
-            {"index": i, "input": chain + STORY * (1 + 30 * i) + "\nQuestion: Find all variables that are assigned the value 51090 in the text above.",
+            {"index": i, "input": f"{chain}{STORY * (1 + 30 * i)}\nQuestion: Find all variables that are assigned {asked}.",
              "outputs": ["VHU"], "length": 100, "length_w_model_temp": 100,
-             "answer_prefix": " Answer: According to the chain(s) of variable assignment in the text above, 1 variables are assigned the value 51090, they are: "}
+             "answer_prefix": " Answer: According to the chain(s) of variable assignment in the text above, 1 variables are assigned "
+                              "the value 51090, they are: "}
             for i in range(2)])
         self.options = ["--records", "records", "--samples", "2", "--model", MODEL, "--max-length", "300", "-b", "60%,80%", "--output", "out",
                         *(word for policy in ABLATIONS for word in ("-p", policy))]
@@ -168,7 +170,8 @@ class Paper(Commands):
         page = (self.work / "out/paper.md").read_text(encoding="utf-8")
         for title in ("## LongBench (tables 2, 6 to 8)", "## RULER (table 11)", "## Ablations (table 10)", "## Attention output loss",
                       "## Gain of lava over ada-snapkv (table 14)", "## Extraction and generation (figures 2, 4)", "Extraction: hotpotqa, vt",
-                      "Generation: lcc", "- longbench-odd: lava-prompts", "- ruler-vt-line2: ruler/vt.jsonl: line 2: ", "- longbench-lcc-line2: longbench/lcc.jsonl: line 2: the same prompt"):
+                      "Generation: lcc", "- longbench-odd: lava-prompts", "- ruler-vt-line2: ruler/vt.jsonl: line 2: ",
+                      "- longbench-lcc-line2: longbench/lcc.jsonl: line 2: the same prompt"):
             self.assertIn(title, page)
         self.assertNotIn("InfiniteBench", page)
         statuses = {line["id"]: line["status"] for line in lines_of(self.work / "out/index.jsonl")}
