@@ -3,6 +3,7 @@
 #include "compute/cpu/descending_order.h"
 #include "replay/division/allocation.h"
 #include "replay/division/allocation_kvpress.h"
+#include "replay/retention.h"
 #include "replay/scores/projected_norms.h"
 
 #include <ATen/ATen.h>
