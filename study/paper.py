@@ -33,6 +33,7 @@ def parse(words):
     parser.add_argument("--benchmark", action="append", default=[], choices=[source.benchmark for source in SOURCES])
     parser.add_argument("--lengths", default=LENGTHS, metavar="LIST")
     parser.add_argument("--depths", default=DEPTHS, metavar="LIST")
+    parser.add_argument("--chat", action="store_true")
     parser.add_argument("--max-length", default=None, metavar="N")
     options = parser.parse_args(words)
     for name in ("samples", "max_length"):
@@ -76,7 +77,7 @@ def paper(options, command):
         raise Refusal(f"{options.records}: {'expected a folder of records' if options.records.exists() else 'no such folder'}")
     settings = {**settings_of(options, POLICIES, BUDGETS), "records": options.records and str(options.records.absolute()),
                 "benchmarks": options.benchmark or [source.benchmark for source in SOURCES], "samples": options.samples,
-                "max_length": longest(options), "lengths": options.lengths, "depths": options.depths}
+                "max_length": longest(options), "lengths": options.lengths, "depths": options.depths, "chat": options.chat}
     if options.model is None:
         del settings["max_length"]
     folder = Folder(options.output, settings)

@@ -86,12 +86,13 @@ def make_prompts(programs, settings, work):
         if source.benchmark not in settings["benchmarks"]:
             continue
         files = source.files(records)
+        chat = ["--chat"] if settings["chat"] and source.benchmark != "longbench" else []  # which has its own rule for each task
         if source.benchmark == "needle":
-            add(programs, source, files or [BOOK], [*common, "--lengths", settings["lengths"], "--depths", settings["depths"]], made, work)
+            add(programs, source, files or [BOOK], [*common, *chat, "--lengths", settings["lengths"], "--depths", settings["depths"]], made, work)
             continue
         for file in files:
             cut = ["--max-length", settings["max_length"]] if source.is_cut else []
-            add(programs, source, [file], [*common, "--samples", settings["samples"], *cut], made, work)
+            add(programs, source, [file], [*common, *chat, "--samples", settings["samples"], *cut], made, work)
     if not made.lines and made.left_out:
         raise Refusal(made.left_out[0]["error"])
     if not made.lines:
