@@ -1,16 +1,15 @@
 #include "base/output_file.h"
 
 #include "base/error.h"
+#include "base/part_files.h"
 
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
-#include <random>
 #include <string>
 #include <sys/stat.h>
 #include <system_error>
@@ -124,16 +123,6 @@ void write_to(
         fail(shown, errno);
 }
 
-/// A name beside `real` that nothing else is likely to have.
-std::filesystem::path part_of(const std::filesystem::path& real)
-{
-    constexpr std::size_t most = 200; // bytes of the target's name: a name may have 255
-    std::random_device random;
-    char tail[60];
-    std::snprintf(tail, sizeof tail, ".%ld-%08x%08x.part", static_cast<long>(::getpid()), random(), random());
-    return real.parent_path() / ("." + real.filename().string().substr(0, most) + tail);
-}
-
 /// A file cannot be written where its name is too long for the file system.
 void check_name(const std::filesystem::path& target, const std::filesystem::path& real)
 {
@@ -190,6 +179,7 @@ OutputFile::OutputFile(std::filesystem::path target)
     }
     check_folder(target_, real_);
     check_name(target_, real_);
+    remove_abandoned_parts(real_);
     part_ = part_of(real_);
     slot_ = take_slot(part_.string());
     try {

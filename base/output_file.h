@@ -7,7 +7,8 @@ namespace lava {
 
 /// A file that appears whole or not at all: write to part(), a new file of its own beside the target, then commit()
 /// renames it over the target; a symbolic link is followed. Destroyed uncommitted, or on SIGINT, SIGTERM and SIGHUP,
-/// the part is removed. Throws Error where the folder is missing or not writable.
+/// the part is removed; what a process that was killed otherwise left of the same target goes when the next one is
+/// constructed. Throws Error where the folder is missing or not writable.
 class OutputFile
 {
 public:
@@ -16,7 +17,7 @@ public:
     OutputFile(const OutputFile&) = delete;
     OutputFile& operator=(const OutputFile&) = delete;
 
-    /// ".NAME.PROCESS-RANDOM.part": no other process has it.
+    /// ".NAME.PROCESS-KERNEL-RANDOM.part": no other process has it.
     const std::filesystem::path& part() const { return part_; }
     const std::filesystem::path& target() const { return target_; }
     /// The part becomes `text`.
