@@ -134,6 +134,24 @@ std::int64_t sum(const std::vector<std::int64_t>& values)
     return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
 
+// The rankings [L, heads, seq_len] that the g-th budget's sets are prefixes of.
+std::span<const std::uint32_t> rankings_at(const Run& run, std::size_t g)
+{
+    const auto size = run.ranking.size() / run.rankings.size();
+    return std::span(run.ranking).subspan(run.rankings.size() == 1 ? 0 : g * size, size);
+}
+
+// What the g-th budget's sets of `counts` [L, heads] become under the policy's constraint: rankings of their own, and
+// new counts.
+LargeVector<std::uint32_t> constrained(
+    const Run& run, std::size_t g, std::span<std::int64_t> counts, const BudgetRequest& request)
+{
+    const auto rankings = rankings_at(run, g);
+    LargeVector<std::uint32_t> own(rankings.begin(), rankings.end());
+    run.policy->constrain(own, counts, request);
+    return own;
+}
+
 // Divides the g-th budget: `nominal` is what the rule is told, budgets and asked are what is wanted.
 void add_budget(PolicyReplay& replay, const Run& run, std::size_t g, const Budget& nominal, const Budget& wanted,
     const TraceInfo& info)
@@ -149,6 +167,11 @@ void add_budget(PolicyReplay& replay, const Run& run, std::size_t g, const Budge
     for (const auto retained : allocation.retained) {
         replay.counts.push_back(request.window + retained);
     }
+    if (run.policy->constrains()) {
+        const auto heads = allocation.retained.size();
+        const auto own = constrained(run, g, std::span(replay.counts).last(heads), request);
+        replay.ranking.insert(replay.ranking.end(), own.begin(), own.end());
+    }
 }
 
 // A policy whose budget is what it keeps: the nearest whole mean, at least 1 as any budget; asked is exact.
@@ -161,15 +184,28 @@ void add_kept_set(PolicyReplay& replay, const Run& run, const TraceInfo& info)
     replay.asked = replay.granted = {total};
 }
 
+// Retained entries at one nominal budget.
+std::int64_t retained_total(const Run& run, std::int64_t budget, const TraceInfo& info)
+{
+    const auto request = request_for(run, {budget, {}}, info);
+    const auto allocation = run.policy->allocate(run.rankings.front(), request);
+    check_allocation(run.spec.canonical, allocation, request);
+    auto counts = allocation.retained;
+    for (auto& count : counts) {
+        count += request.window;
+    }
+    if (run.policy->constrains()) {
+        constrained(run, 0, counts, request);
+    }
+    return sum(counts);
+}
+
 // Retained totals at every nominal budget that leaves something to choose: [seq_len - reserved].
 std::vector<std::int64_t> retained_totals(const Run& run, const TraceInfo& info)
 {
     std::vector<std::int64_t> totals;
     for (auto budget = run.reserved() + 1; budget <= info.seq_len; ++budget) {
-        const auto request = request_for(run, {budget, {}}, info);
-        const auto allocation = run.policy->allocate(run.rankings.front(), request);
-        check_allocation(run.spec.canonical, allocation, request);
-        totals.push_back(sum(allocation.retained) + request.window * request.heads());
+        totals.push_back(retained_total(run, budget, info));
     }
     return totals;
 }
@@ -180,6 +216,34 @@ std::int64_t matching_budget(const std::vector<std::int64_t>& totals, std::int64
     const auto nearer
         = [target](std::int64_t a, std::int64_t b) { return std::abs(a - target) < std::abs(b - target); };
     return reserved + 1 + (std::min_element(totals.begin(), totals.end(), nearer) - totals.begin());
+}
+
+// The smallest nominal budget that retains at least `target`, or the whole prompt: bisected, as if a larger budget
+// never retained less.
+std::int64_t first_retaining(const Run& run, std::int64_t target, const TraceInfo& info)
+{
+    auto low = run.reserved() + 1, high = info.seq_len;
+    while (low < high) {
+        const auto middle = low + (high - low) / 2;
+        if (retained_total(run, middle, info) < target) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+// The same budget for a constrained policy, whose totals cost too much to have all of them.
+std::int64_t bisected_budget(const Run& run, std::int64_t target, const TraceInfo& info)
+{
+    const auto above = first_retaining(run, target, info);
+    if (above == run.reserved() + 1) {
+        return above;
+    }
+    const auto total_above = retained_total(run, above, info), total_below = retained_total(run, above - 1, info);
+    return std::abs(total_below - target) <= std::abs(total_above - target) ? first_retaining(run, total_below, info)
+                                                                            : above;
 }
 
 PolicyReplay plan_nominal(const Run& run, const TraceInfo& info)
@@ -203,10 +267,12 @@ PolicyReplay plan_matched(const Run& run, const TraceInfo& info)
     PolicyReplay replay;
     describe(replay, run, info.shape);
     replay.match = "retained";
-    const auto totals = retained_totals(run, info);
+    const bool constrains = run.policy->constrains();
+    const auto totals = constrains ? std::vector<std::int64_t>() : retained_totals(run, info);
     for (std::size_t g = 0; g < budgets.size(); ++g) {
         const auto target = budgets[g].entries * request_for(run, budgets[g], info).heads();
-        const auto nominal = matching_budget(totals, target, run.reserved());
+        const auto nominal
+            = constrains ? bisected_budget(run, target, info) : matching_budget(totals, target, run.reserved());
         add_budget(replay, run, g, {nominal, {}}, budgets[g], info);
     }
     return replay;
@@ -365,16 +431,19 @@ void add_plans(ReplayReport& report, Run& run, BudgetMatch match)
     if (!exact && match != BudgetMatch::nominal && !fixed) {
         matched = plan_matched(run, info);
     }
-    if (exact || (matched && matched->counts == nominal.counts)) {
+    // a constraint may keep other entries, as many of each head
+    if (exact || (matched && matched->counts == nominal.counts && matched->ranking == nominal.ranking)) {
         nominal.match = "both";
         matched.reset();
     }
-    auto& first
-        = report.policies.emplace_back(matched && match == BudgetMatch::retained ? *matched : std::move(nominal));
+    auto& first = report.policies.emplace_back(
+        matched && match == BudgetMatch::retained ? std::move(*matched) : std::move(nominal));
     run.rankings.clear();
-    first.ranking = std::move(run.ranking);
+    if (!run.policy->constrains()) {
+        first.ranking = std::move(run.ranking);
+    }
     if (matched && match == BudgetMatch::both) {
-        matched->ranking_of = static_cast<std::int64_t>(report.policies.size()) - 1;
+        matched->ranking_of = run.policy->constrains() ? -1 : static_cast<std::int64_t>(report.policies.size()) - 1;
         report.policies.push_back(std::move(*matched));
     }
 }

@@ -136,11 +136,19 @@ public:
     /// Changes the values of what it keeps, so that values() is asked at every budget.
     virtual bool changes_values() const { return false; }
 
+    /// Keeps other entries than each head's first ones, so that constrain() is asked at every budget.
+    virtual bool constrains() const { return false; }
+
     /// Throws Error where the policy's own file does not fit the trace.
     virtual LayerScores score(const LayerInputs& layer) const = 0;
     /// The scores at one budget, from what score() gave, for policies that rank by budget.
     virtual LayerScores at_budget(const LayerScores& scores, const BudgetRequest&) const { return scores; }
     virtual Allocation allocate(std::span<const RankedLayer> layers, const BudgetRequest& request) const = 0;
+    /// Changes what is kept at one budget to what may be kept: puts it first in `rankings` [num_layers, num_kv_heads,
+    /// seq_len], and its numbers, the window included, into `counts` [num_layers, num_kv_heads].
+    virtual void constrain(
+        std::span<std::uint32_t> /*rankings*/, std::span<std::int64_t> /*counts*/, const BudgetRequest&) const
+    { }
     /// [num_kv_heads, seq_len, head_dim]: the values that a retained set is left with; those of evicted entries do not
     /// matter. Of a layer without the window's attention.
     virtual at::Tensor values(const LayerInputs& layer, const KeptEntries&) const { return layer.v(); }

@@ -93,8 +93,10 @@ LayerRule read_layers(const PolicyParams& params)
 HeadRule read_heads(const PolicyParams& params)
 {
     HeadRule rule;
-    rule.kind = chosen<HeadRule::Kind>(
-        params, "heads", {{"uniform", HeadRule::Kind::uniform}, {"layer", HeadRule::Kind::layer_wide}});
+    rule.kind = chosen<HeadRule::Kind>(params, "heads",
+        {{"uniform", HeadRule::Kind::uniform}, {"layer", HeadRule::Kind::layer_wide},
+            {"shared", HeadRule::Kind::shared}});
+    rule.shared = parse_shared_heads(params.text("shared"));
     rule.alpha = params.real("floor");
     rule.nominal_floor = params.text("floor_of") == "nominal";
     rule.normalize = params.is_on("normalize");
@@ -120,6 +122,10 @@ void check_division(const Composition& composition)
     if (recent != Recent::window
         && (layers.kind != LayerRule::Kind::uniform || heads.kind != HeadRule::Kind::uniform)) {
         throw UsageError("recent: expected window where layers or heads share by another rule than uniform");
+    }
+    if (heads.kind == HeadRule::Kind::shared && heads.shared == SharedHeads::together
+        && layers.kind == LayerRule::Kind::model_wide) {
+        throw UsageError("shared: expected mean or max where layers=model compares scores, found union, of places");
     }
     if (score.sinks > 0 && (layers.kind == LayerRule::Kind::entropy || heads.normalize)) {
         throw UsageError("sinks: expected 0 where layers=entropy or normalize=on add scores up, found "
@@ -204,22 +210,30 @@ bool Composed::compares_heads() const
 
 LayerScores Composed::score(const LayerInputs& layer) const
 {
-    const auto& rule = composition_.score;
     const auto& layers = composition_.layers;
     if (!table_.empty() && static_cast<std::int64_t>(table_.size()) != layer.shape().num_layers) {
         throw Error(formatted("{}: expected budgets of {} layers (the trace's), found {}", layers.table,
             layer.shape().num_layers, table_.size()));
     }
-    const auto entries = entry_scores(layer, rule);
+    const auto entries = entry_scores(layer, composition_.score);
+    const auto& heads = composition_.heads;
+    return {
+        heads.kind == HeadRule::Kind::shared ? shared_scores(entries, heads.shared) : entries, weight(layer, entries)};
+}
+
+// The layer's claim on the budget.
+double Composed::weight(const LayerInputs& layer, const at::Tensor& entries) const
+{
+    const auto& rule = composition_.score;
+    const auto& layers = composition_.layers;
     switch (layers.kind) {
     case LayerRule::Kind::entropy:
-        return {entries,
-            rule.precision == Precision::fp32 ? score_entropy(entries)
-                                              : rounded_score_entropy(layer, entries, rule.precision)};
+        return rule.precision == Precision::fp32 ? score_entropy(entries)
+                                                 : rounded_score_entropy(layer, entries, rule.precision);
     case LayerRule::Kind::preference:
-        return {entries, layer_preference(layer, rule.window, layers.tau1, layers.tau2, rule.precision)};
+        return layer_preference(layer, rule.window, layers.tau1, layers.tau2, rule.precision);
     default:
-        return {entries};
+        return 1;
     }
 }
 
@@ -260,7 +274,7 @@ Allocation Composed::divide(
     std::span<const std::int64_t> numbers, std::span<const RankedLayer> layers, const BudgetRequest& request) const
 {
     const auto& rule = composition_.heads;
-    if (rule.kind == HeadRule::Kind::uniform) {
+    if (rule.kind != HeadRule::Kind::layer_wide) {
         return uniform_heads(numbers, request);
     }
     const auto floor = [&](std::int64_t number) {
@@ -332,10 +346,10 @@ std::vector<ParameterInfo> Composed::parameters()
             "how layers share: alike, PyramidKV, LAVa, CAKE, by the model's best scores, a file"),
         beta_parameter(), schedule_parameter(), first_prompt_parameter(), tau_parameter("tau1"), tau_parameter("tau2"),
         cascading_parameter(),
-        choice_parameter(
-            "heads", "uniform", {"uniform", "layer"}, "how a layer's heads share: alike, by its best scores"),
-        alpha, floor_parameter("floor_of", "floor"), normalize_parameter(), sinks_parameter(), recent_parameter(),
-        layout_parameter(), precision_parameter(), table};
+        choice_parameter("heads", "uniform", {"uniform", "layer", "shared"},
+            "how a layer's heads share: alike, by its best scores, or one set for all"),
+        shared_parameter(), alpha, floor_parameter("floor_of", "floor"), normalize_parameter(), sinks_parameter(),
+        recent_parameter(), layout_parameter(), precision_parameter(), table};
 }
 
 } // namespace lava

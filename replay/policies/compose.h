@@ -4,6 +4,7 @@
 #include "replay/policies/parameters.h"
 #include "replay/policy.h"
 #include "replay/scores/entry_scores.h"
+#include "replay/scores/shared_heads.h"
 
 #include <string>
 #include <vector>
@@ -45,13 +46,15 @@ struct HeadRule
     enum class Kind
     {
         uniform,
-        layer_wide ///< where the layer's best scores fall, with a floor of alpha
+        layer_wide, ///< where the layer's best scores fall, with a floor of alpha
+        shared ///< the same entries in every head
     };
 
     Kind kind = Kind::uniform;
     double alpha = 0;
     bool nominal_floor = false; ///< alpha of the nominal budget, window included (LAVa's released code)
     bool normalize = false;
+    SharedHeads shared = SharedHeads::max;
 };
 
 /// Which entries are kept for being recent.
@@ -92,6 +95,7 @@ public:
     static std::vector<ParameterInfo> parameters();
 
 private:
+    double weight(const LayerInputs& layer, const at::Tensor& entries) const;
     std::vector<std::int64_t> layer_numbers(std::span<const RankedLayer> layers, const BudgetRequest& request) const;
     Allocation divide(
         std::span<const std::int64_t> numbers, std::span<const RankedLayer> layers, const BudgetRequest& request) const;

@@ -11,6 +11,7 @@
 #include "replay/policies/defensivekv.h"
 #include "replay/policies/dms.h"
 #include "replay/policies/duo_attention.h"
+#include "replay/policies/engine.h"
 #include "replay/policies/entropy_chunkkv.h"
 #include "replay/policies/expected_attention.h"
 #include "replay/policies/external.h"
@@ -103,6 +104,7 @@ std::vector<PolicyInfo> own_rows()
             "compactor", "leverage and noncausal", "Chari et al. 2025, arXiv:2507.08143", {kvpress<Compactor>()}),
         row<KvZip>("kvzip", "what the model attends to while it repeats the prompt, over all layers",
             "Kim et al. 2025, arXiv:2505.23416", {kvpress<KvZip>()}),
+        row<Engine>("engine", "any policy's choice, as blocks that heads share can hold it", "paged KV caches"),
         unprotected_row<External>("external", "a retained set from a file", "JSON of lava-analyze retained"),
     };
 }

@@ -222,6 +222,12 @@ ParameterInfo precision_parameter()
         "of scores: fp32, or rounded to a model's type wherever the released codes do");
 }
 
+ParameterInfo shared_parameter()
+{
+    return choice_parameter("shared", "max", {"union", "mean", "max"},
+        "heads=shared: entries by their best place in any head, or by the mean or largest of the heads' scores");
+}
+
 ParameterInfo query_rows_parameter()
 {
     return integer_parameter("rows", 0, 0, 1 << 20, "last queries that are asked; 0: the window's");

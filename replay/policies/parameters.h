@@ -60,6 +60,7 @@ ParameterInfo schedule_parameter();
 ParameterInfo first_prompt_parameter();
 ParameterInfo layout_parameter();
 ParameterInfo precision_parameter();
+ParameterInfo shared_parameter();
 ParameterInfo query_rows_parameter();
 ParameterInfo diagonal_parameter();
 ParameterInfo sinks_parameter();

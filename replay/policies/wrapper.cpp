@@ -13,6 +13,10 @@ Wrapper::Wrapper(const PolicyParams& params)
     if (base_->ignores_budget() || spec.info->name == "full") {
         throw UsageError("base: expected a policy that scores entries, found " + spec.canonical);
     }
+    if (base_->constrains()) {
+        throw UsageError("base: expected a policy whose scores say what it keeps, found " + spec.canonical
+            + ", which goes around a wrapper, not into it");
+    }
     if (spec.params.has("protect") && spec.params.text("protect") != "none") {
         throw UsageError("base: expected protect= outside the brackets, found " + spec.canonical);
     }

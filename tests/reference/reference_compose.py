@@ -66,6 +66,16 @@ def compose_scores(layer, policy):
     return scores
 
 
+def shared_by_heads(scores, how):
+    """[Hkv, M]: one order for all heads; union: an entry's best place in any of theirs."""
+    if how == "union":
+        places = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
+        best = -places.min(axis=0).astype(float)
+    else:
+        best = {"mean": np.mean, "max": np.max}[how](scores, axis=0)
+    return np.tile(best, (len(scores), 1))
+
+
 def compose_weights(layers, policy, entries):
     """Per layer, its claim on the total."""
     if policy.layers == "entropy":

@@ -47,7 +47,7 @@ ERRORS = {"window": 32, "kernel": 7, "unit": "absolute", **HEADS}
 COMPOSE = {**POOLED, "score": "attention", "reduce": "mean", "gamma": 200.0, "value_norm": "none", "gqa_at": "pre_pool"}
 COMPOSE |= {"unit": "absolute", "layers": "uniform", **PYRAMID, "schedule": "integer", "tau1": 1.0, "tau2": 1.0}
 COMPOSE |= {"cascading": "on", "heads": "uniform", "floor": 0.0, "normalize": "off", **EMULATION, "table": "none"}
-COMPOSE |= {"rows": 0, "diagonal": "on", "floor_of": "layer", "sinks": 0, "recent": "window"}
+COMPOSE |= {"rows": 0, "diagonal": "on", "floor_of": "layer", "sinks": 0, "recent": "window", "shared": "max"}
 DEFAULTS = {
     "full": {},
     "random": {"window": 32, "seed": 0},
@@ -371,4 +371,8 @@ def score(layers, policy):
     layers, scorer = seen_by(layers, policy), scorers().get(policy.name)
     entries = [scorer(layer, policy) if scorer else None for layer in layers]
     weights = weights_of(layers, policy, entries)
+    if policy.name == "compose" and policy.heads == "shared":
+        from reference_compose import shared_by_heads
+
+        entries = [shared_by_heads(scores, policy.shared) for scores in entries]
     return Scores(policy, layers[0].seq_len, protected_window(policy), entries, weights, layers[0].num_kv_heads)

@@ -84,6 +84,8 @@ OTHER_POLICIES = [
     "compose:window=6,rows=8,value_norm=token,gqa_at=post_pool,sinks=5,recent=even",
     "compose:window=1,gqa=layer,kernel=3",
     "compose:window=8,value_norm=prefix,gqa=max,gqa_at=post_pool,layers=entropy,heads=layer,floor=0.2,floor_of=nominal",
+    "compose:window=8,layers=pyramid,heads=shared,shared=mean",
+    "compose:window=8,value_norm=all,gqa_at=post_pool,gqa=max,layers=entropy,heads=shared",
 ]
 
 
