@@ -212,7 +212,8 @@ std::string help()
     text
         << "Usage: lava-analyze COMMAND REPORT... [options]\n"
            "Prints what lava-replay found: what each policy keeps at each budget, what that costs, and what became of\n"
-           "marked spans. Losses are open loop, every layer reads the recorded residual stream; scores are of what the\n"
+           "marked spans. Losses are open loop, every layer reads the recorded residual stream; scores are of what "
+           "the\n"
            "model answered to a benchmark from what was retained, or of what any model answered.\n\n"
            "Commands (lava-analyze COMMAND --help says what its columns mean, lava-analyze columns of all):\n";
     for (const CommandInfo& info : commands())
