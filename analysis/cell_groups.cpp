@@ -1,5 +1,7 @@
 #include "analysis/cell_groups.h"
 
+#include "analysis/report_set.h"
+
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -33,11 +35,18 @@ double retained_share(const Cell& cell)
 
 Shares shares_of(std::span<const Cell> cells)
 {
-    std::map<std::pair<const ReplayReport*, std::size_t>, std::size_t> series;
+    std::map<const ReplayReport*, std::string> prompts;
+    std::map<std::tuple<std::string, std::string, std::string>, std::size_t> series; // prompt, policy, match
     std::vector<SeriesBudget> budgets;
-    for (const Cell& cell : cells)
-        budgets.push_back({series.try_emplace({&cell.report, cell.policy}, series.size()).first->second,
-            cell.replay().budgets[cell.budget], cell.report.trace.seq_len});
+    for (const Cell& cell : cells) {
+        const auto [prompt, is_new] = prompts.try_emplace(&cell.report);
+        if (is_new)
+            prompt->second = prompt_key(cell.report.trace);
+        const PolicyReplay& replay = cell.replay();
+        budgets.push_back(
+            {series.try_emplace({prompt->second, replay.policy, replay.match}, series.size()).first->second,
+                replay.budgets[cell.budget], cell.report.trace.seq_len});
+    }
     return Shares(budgets);
 }
 

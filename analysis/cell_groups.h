@@ -54,17 +54,21 @@ Shares shares_of(std::span<const Cell> cells);
 std::vector<CellGroup> cell_groups(std::span<const Cell> cells, const Shares& shares, const std::string& match,
     std::span<const std::size_t> parts = {});
 
-/// The baseline's group that a group is compared with; none where there is none compared in the same way.
+/// The baseline's group that a group is compared with: of the same match, or both; for a group of both, where the
+/// baseline has none of both, the one at equal retention. None where there is none.
 template <typename Group>
 const Group* baseline_of(const std::vector<Group>& groups, const Group& group, const std::string& baseline)
 {
-    for (const Group& other : groups) {
-        const bool beside = other.place == group.place && other.part == group.part;
-        const bool compared = other.match == group.match || (other.match == "both" && group.match != "both");
-        if (beside && compared && other.policy == baseline && group.policy != baseline)
-            return &other;
-    }
-    return nullptr;
+    const auto find = [&](const std::string& match) -> const Group* {
+        for (const Group& other : groups) {
+            const bool beside = other.place == group.place && other.part == group.part;
+            if (beside && other.match == match && other.policy == baseline && group.policy != baseline)
+                return &other;
+        }
+        return nullptr;
+    };
+    const Group* const same = find(group.match);
+    return same ? same : find(group.match == "both" ? "retained" : "both");
 }
 
 } // namespace lava

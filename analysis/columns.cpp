@@ -25,8 +25,9 @@ std::vector<ColumnRow> before_losses()
             key},
         {"budget_share", "share", "budget over seq_len", key},
         {"kept_percent", "percent",
-            "budget over seq_len, by which prompts of several lengths are brought together: rounded to whole percent, "
-            "or as far as a report's own budgets need to stay apart",
+            "budget over seq_len, by which prompts of several lengths are brought together: the whole or half percent "
+            "that all budgets can have been asked for in, else rounded to whole percent, or as far as a report's own "
+            "budgets need to stay apart",
             key},
         {"nominal", "entries", "The budget that the policy's rule was given", retention},
         {"layer", "", "The layer's number in the model", key},
@@ -34,7 +35,10 @@ std::vector<ColumnRow> before_losses()
         {"kv_head", "",
             "The head that keeps a cache: a KV head, or a query head where the policy keeps a cache for each", key},
         {"reports", "prompts", "Prompts that the row is about; NAME_n where fewer have the number", statistic},
-        {"baseline", "", "The policy that the row's is compared with, prompt by prompt (--baseline)", key},
+        {"baseline", "",
+            "The policy that the row's is compared with, prompt by prompt (--baseline); a row of match both with the "
+            "baseline's at equal retention, where that is another one",
+            key},
         {"asked", "entries", "What the budget comes to: budget times layers times heads that keep a cache", retention},
         {"granted", "entries", "What the policy's own rule allots, before clipping to what exists", retention},
         {"retained", "entries",

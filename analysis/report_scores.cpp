@@ -136,6 +136,21 @@ bool cuts_answers(const ReplayReport& report, const ReportScoring& scoring)
     return any;
 }
 
+bool exceeds_answers(const ReplayReport& report, const ReportScoring& scoring)
+{
+    const auto length = report.closed_loop.generated_ids.size();
+    const auto most = static_cast<std::size_t>(scoring.max_new_tokens);
+    if (most == 0 || length <= most)
+        return false;
+    bool any = report.closed_loop.generated_ids[most] >= 0;
+    for (const PolicyReplay& replay : report.policies) {
+        const auto& ids = replay.closed_loop.generated_ids;
+        for (std::size_t at = most; at < ids.size(); at += length)
+            any = any || ids[at] >= 0;
+    }
+    return any;
+}
+
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring)
 {
     if (std::string_view(scoring.metric->name) == "needle_rouge_1")

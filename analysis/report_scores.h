@@ -52,6 +52,9 @@ const std::string& dense_answer_text(const ReplayReport& report);
 /// gave.
 bool cuts_answers(const ReplayReport& report, const ReportScoring& scoring);
 
+/// Whether an answer has more tokens than the prompt allows, as lava-replay --free N may let it have.
+bool exceeds_answers(const ReplayReport& report, const ReportScoring& scoring);
+
 /// The metrics of a scoring: its own, and of a needle the second number that its scorer prints.
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring);
 

@@ -3,6 +3,7 @@
 #include "analysis/report_set.h"
 #include "analysis/score_parts.h"
 #include "base/error.h"
+#include "base/formatted.h"
 
 #include <nlohmann/json.hpp>
 
@@ -103,21 +104,28 @@ public:
 
     Table sample_table();
 
-    /// That answers were cut, if any were.
+    /// That answers were cut, or went on for longer than their prompts allow, if any did.
     std::vector<std::string> notes()
     {
-        std::int64_t cut = 0;
-        std::string first;
-        for (const Cell& cell : cells_) {
-            const bool is_new = checked_.insert(&cell.report).second;
-            if (is_new && cuts_answers(cell.report, scores_.scoring(cell.report)) && ++cut == 1)
-                first = cell.report.file;
-        }
-        if (cut == 0)
-            return {};
-        return {std::to_string(cut) + " of " + std::to_string(checked_.size()) + " reports, " + first
-            + " the first, have answers cut below the number of tokens that their prompts allow: lava-replay --free "
-              "without a number lets the model end them"};
+        for (const Cell& cell : cells_)
+            checked_.try_emplace(&cell.report, cell.report.file);
+        std::vector<std::string> list;
+        const auto add = [&](const auto& is_so, const char* what) {
+            std::int64_t count = 0;
+            std::string first;
+            for (const auto& [report, file] : checked_) {
+                if (is_so(*report, scores_.scoring(*report)) && (++count == 1 || file < first))
+                    first = file;
+            }
+            if (count > 0)
+                list.push_back(formatted("{} of {} reports, {} the first, {}", count, checked_.size(), first, what));
+        };
+        add(cuts_answers,
+            "have answers cut below the number of tokens that their prompts allow: lava-replay --free without a number "
+            "lets the model end them");
+        add(exceeds_answers,
+            "have answers longer than their prompts allow: lava-replay --free without a number ends them there");
+        return list;
     }
 
 private:
@@ -189,8 +197,17 @@ private:
     Numbering<ScoredTask> tasks_, benchmarks_;
     Numbering<NeedlePlace> needles_;
     std::map<const ReplayReport*, Place> places_;
-    std::set<const ReplayReport*> checked_;
+    std::map<const ReplayReport*, std::string> checked_; // their files
 };
+
+/// The lists, and the numbers in each, in ascending order: what is drawn from them must not depend on the reports'.
+std::vector<std::vector<double>> in_order(std::vector<std::vector<double>> lists)
+{
+    for (std::vector<double>& list : lists)
+        std::ranges::sort(list);
+    std::ranges::sort(lists);
+    return lists;
+}
 
 /// A column of scores, task by task.
 std::vector<std::vector<double>> by_task(const ScoredGroup& group, std::vector<double> TaskScores::*column)
@@ -198,7 +215,7 @@ std::vector<std::vector<double>> by_task(const ScoredGroup& group, std::vector<d
     std::vector<std::vector<double>> lists;
     for (const auto& [task, scores] : group.tasks)
         lists.push_back(scores.*column);
-    return lists;
+    return in_order(std::move(lists));
 }
 
 /// What each prompt that both have scores more than with the baseline.
@@ -232,7 +249,7 @@ std::optional<BaselineComparison> compare(const ScoredGroup* base, const ScoredG
     }
     if (lists.empty())
         return std::nullopt;
-    compared.difference = estimate_of_groups(lists);
+    compared.difference = estimate_of_groups(in_order(std::move(lists)));
     return compared;
 }
 
@@ -364,8 +381,10 @@ std::vector<std::string> notes_on(const std::vector<ScoreRow>& rows)
     std::map<std::string, std::int64_t> few;
     for (const auto& [task, count] : fewest) {
         tasks[all_tasks_of(task)].insert(task.task);
-        if (count < few_samples)
-            few.emplace(task.task.empty() ? task.metric : task.task, count);
+        if (count < few_samples) {
+            std::int64_t& least = few.try_emplace(task.task.empty() ? task.metric : task.task, count).first->second;
+            least = std::min(least, count);
+        }
     }
     std::string list;
     for (const auto& [task, count] : few)

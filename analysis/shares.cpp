@@ -1,7 +1,9 @@
 #include "analysis/shares.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <utility>
 
 namespace lava {
@@ -12,6 +14,14 @@ std::int64_t rounded(std::int64_t budget, std::int64_t seq_len, std::int64_t ste
 {
     const double percent = 100 * static_cast<double>(budget) / static_cast<double>(seq_len);
     return std::llround(percent * static_cast<double>(steps));
+}
+
+/// The least share, in steps, that the budget is when its entries are counted as lava-replay does: whole ones, rounded
+/// down; nothing where no whole number of steps is.
+std::optional<std::int64_t> asked(std::int64_t budget, std::int64_t seq_len, std::int64_t steps)
+{
+    const std::int64_t share = (100 * budget * steps + seq_len - 1) / seq_len;
+    return share * seq_len < 100 * (budget + 1) * steps ? std::optional(share) : std::nullopt;
 }
 
 bool tells_apart(std::span<const SeriesBudget> budgets, std::int64_t steps)
@@ -28,6 +38,14 @@ bool tells_apart(std::span<const SeriesBudget> budgets, std::int64_t steps)
 
 Shares::Shares(std::span<const SeriesBudget> budgets)
 {
+    for (const std::int64_t steps : {1, 2}) {
+        const auto is_asked = [&](const SeriesBudget& of) { return asked(of.budget, of.seq_len, steps).has_value(); };
+        if (std::ranges::all_of(budgets, is_asked)) {
+            steps_ = steps;
+            asked_ = true;
+            return;
+        }
+    }
     constexpr std::int64_t finest = 100'000'000; // tells any two budgets of the longest prompt apart
     while (steps_ < finest && !tells_apart(budgets, steps_))
         steps_ *= 10;
@@ -35,7 +53,7 @@ Shares::Shares(std::span<const SeriesBudget> budgets)
 
 std::int64_t Shares::place(std::int64_t budget, std::int64_t seq_len) const
 {
-    return rounded(budget, seq_len, steps_);
+    return asked_ ? asked(budget, seq_len, steps_).value_or(0) : rounded(budget, seq_len, steps_);
 }
 
 Value Shares::percent(std::int64_t place) const

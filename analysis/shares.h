@@ -15,9 +15,10 @@ struct SeriesBudget
     std::int64_t seq_len = 0;
 };
 
-/// Brings the budgets of prompts of several lengths together by the share of the prompt that they are: in percent,
-/// rounded to whole ones, or where that would bring two budgets of one series together, to the first of 0.1, 0.01, ...
-/// that does not.
+/// Brings the budgets of prompts of several lengths together by the share of the prompt that they are, in percent.
+/// Where all can have been asked for in whole percents, or else in halves, these are the shares: a budget is what is
+/// asked for rounded down to whole entries. Otherwise shares are rounded to whole percents, or where that would bring
+/// two budgets of one series together, to the first of 0.1, 0.01, ... that does not.
 class Shares
 {
 public:
@@ -30,6 +31,7 @@ public:
 
 private:
     std::int64_t steps_ = 1; // in a percent
+    bool asked_ = false; // all budgets are shares in these steps, rounded down to entries
 };
 
 } // namespace lava

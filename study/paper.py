@@ -15,14 +15,14 @@ from pathlib import Path
 
 import forms
 from programs import Programs, Refusal
-from records import DEPTHS, LENGTHS, SOURCES, left_out_prompts, make_prompts
+from records import DEPTHS, LENGTHS, SHIPPED, SOURCES, left_out_prompts, make_prompts
 from samples import Folder, Runner, read_prompts, say, write_whole
 from study import Parser, add_common, check_model, check_with_programs, main, settings_of, stop, write_samples
 
 POLICIES = ["default", "layer-defensivekv"]
 BUDGETS = ["3%,5%,10%,20%,35%,50%"]
 MOST_TOKENS = 7500  # of prompts that are cut, where the model's context leaves room for its answers
-ROOM = 640  # tokens of an answer and of a chat template
+ROOM = 1300  # tokens of the longest answer, that to InfiniteBench's longbook_sum_eng, and of a chat template
 
 
 def parse(words):
@@ -56,6 +56,12 @@ def longest(options):
     return str(min(MOST_TOKENS, context - ROOM))
 
 
+def sizes_of_records(options):
+    """The files of records by name, in bytes: prompts made of other files do not belong together."""
+    records = options.records or SHIPPED
+    return {str(file.relative_to(records)): file.stat().st_size for source in SOURCES for file in source.files(records)}
+
+
 def prompts_of(programs, folder):
     """Those of the folder, which is opened here, or made from the records; and the lines of those that are left out."""
     lines, left_out = folder.path / "prompts.jsonl", folder.path / "left-out.jsonl"
@@ -77,7 +83,8 @@ def paper(options, command):
         raise Refusal(f"{options.records}: {'expected a folder of records' if options.records.exists() else 'no such folder'}")
     settings = {**settings_of(options, POLICIES, BUDGETS), "records": options.records and str(options.records.absolute()),
                 "benchmarks": options.benchmark or [source.benchmark for source in SOURCES], "samples": options.samples,
-                "max_length": longest(options), "lengths": options.lengths, "depths": options.depths, "chat": options.chat}
+                "max_length": longest(options), "lengths": options.lengths, "depths": options.depths, "chat": options.chat,
+                "files": sizes_of_records(options)}
     if options.model is None:
         del settings["max_length"]
     folder = Folder(options.output, settings)

@@ -183,7 +183,7 @@ class Runner:
         work.mkdir()
         try:
             lines = work / prompt.file.name.removesuffix(".gz")
-            values = {**prompt.values, "id": prompt.id}
+            values = {**prompt.values, "id": prompt.id, **({"task": prompt.task} if prompt.is_scored else {})}
             lines.write_text("\n" * (prompt.number - 1) + json.dumps(values) + "\n", encoding="utf-8")  # at its own line
             begin = time.monotonic()
             recorded = self.programs.run("lava-capture", "--model", self.folder.settings["model"], "--prompts", lines,

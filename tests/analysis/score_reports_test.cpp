@@ -240,6 +240,12 @@ TEST(ReportScores, TellOfAnswersThatWereCut)
     report.closed_loop.generated_ids = {7, 302, 302};
     report.trace.tokenization = json{{"scoring", by}}.dump();
     EXPECT_FALSE(cuts_answers(report, scoring_of(report)));
+    EXPECT_FALSE(exceeds_answers(report, scoring_of(report)));
+    by["max_new_tokens"] = 2;
+    report.trace.tokenization = json{{"scoring", by}}.dump();
+    EXPECT_TRUE(exceeds_answers(report, scoring_of(report)));
+    EXPECT_THAT(score_reports(all_cells(report), {}).notes.front(),
+        HasSubstr("1 of 1 reports, prompt0.report.h5 the first, have answers longer than their prompts allow"));
 }
 
 class ScoreOfReports : public AnalyzeProgram
