@@ -16,12 +16,16 @@ std::int64_t rounded(std::int64_t budget, std::int64_t seq_len, std::int64_t ste
     return std::llround(percent * static_cast<double>(steps));
 }
 
-/// The least share, in steps, that the budget is when its entries are counted as lava-replay does: whole ones, rounded
-/// down; nothing where no whole number of steps is.
+/// A share, in steps, that comes to this budget when it is rounded down to entries, as lava-replay does; nothing where
+/// there is none. Of several, as a prompt of less than 100 tokens has, one in tens or fives of percents.
 std::optional<std::int64_t> asked(std::int64_t budget, std::int64_t seq_len, std::int64_t steps)
 {
-    const std::int64_t share = (100 * budget * steps + seq_len - 1) / seq_len;
-    return share * seq_len < 100 * (budget + 1) * steps ? std::optional(share) : std::nullopt;
+    for (const std::int64_t unit : {10 * steps, 5 * steps, std::int64_t{1}}) {
+        const std::int64_t share = (100 * budget * steps + unit * seq_len - 1) / (unit * seq_len) * unit;
+        if (share * seq_len < 100 * (budget + 1) * steps)
+            return share;
+    }
+    return std::nullopt;
 }
 
 bool tells_apart(std::span<const SeriesBudget> budgets, std::int64_t steps)

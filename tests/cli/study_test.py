@@ -199,7 +199,7 @@ class Paper(Commands):
         table = page.split("60 % kept:")[1].split("80 % kept:")[0]
         line = next(line for line in table.splitlines() if line.startswith("| `ada-snapkv` |"))
         self.assertEqual(line.split(" | ")[1], cell)
-        self.assertIn("| policy | hotpotqa | all | vs lava |", table)
+        self.assertIn("| policy | hotpotqa | lcc | all | vs lava |", table)
 
     def test_refusals(self):
         self.refused(1, "none: no such folder", "paper.py", "--model", MODEL, "--records", "none")
