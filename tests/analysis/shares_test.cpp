@@ -33,7 +33,7 @@ TEST(Shares, AreThoseThatBudgetsWereAskedForIn)
 TEST(Shares, AreRoundedWhereBudgetsAreEntries)
 {
     EXPECT_EQ(percents({{0, 80, 451}, {0, 128, 451}}), (Values{std::int64_t{18}, std::int64_t{28}}));
-    EXPECT_EQ(percents({{0, 100, 234}, {0, 101, 234}, {1, 128, 451}}), (Values{42.7, 43.2, 28.4}));
+    EXPECT_EQ(percents({{0, 100, 234}, {0, 101, 234}, {1, 127, 451}}), (Values{42.7, 43.2, 28.2}));
 }
 
 } // namespace
