@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <span>
 
 namespace lava {
 
@@ -20,6 +22,11 @@ constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b)
 constexpr std::int64_t rounded_up(std::int64_t value, std::int64_t multiple)
 {
     return ceil_divide(value, multiple) * multiple;
+}
+
+inline std::int64_t sum_of(std::span<const std::int64_t> values)
+{
+    return std::accumulate(values.begin(), values.end(), std::int64_t{0});
 }
 
 } // namespace lava

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/formatted.h"
+#include "base/sizes.h"
 #include "compute/parallel.h"
 #include "replay/layer_stream.h"
 #include "replay/policies/contract.h"
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <numeric>
 #include <optional>
 
 namespace lava {
@@ -129,11 +129,6 @@ const std::vector<RankedLayer>& layers_at(const Run& run, std::size_t budget)
     return run.rankings[run.rankings.size() == 1 ? 0 : budget];
 }
 
-std::int64_t sum(const std::vector<std::int64_t>& values)
-{
-    return std::accumulate(values.begin(), values.end(), std::int64_t{0});
-}
-
 // The rankings [L, heads, seq_len] that the g-th budget's sets are prefixes of.
 std::span<const std::uint32_t> rankings_at(const Run& run, std::size_t g)
 {
@@ -163,7 +158,7 @@ void add_budget(PolicyReplay& replay, const Run& run, std::size_t g, const Budge
     replay.nominal.push_back(nominal.entries);
     replay.budgets.push_back(wanted.entries);
     replay.asked.push_back(wanted.entries * request.heads());
-    replay.granted.push_back(sum(allocation.granted) + reserved);
+    replay.granted.push_back(sum_of(allocation.granted) + reserved);
     for (const auto retained : allocation.retained) {
         replay.counts.push_back(request.window + retained);
     }
@@ -179,7 +174,7 @@ void add_kept_set(PolicyReplay& replay, const Run& run, const TraceInfo& info)
 {
     add_budget(replay, run, 0, {}, {}, info);
     const auto heads = request_for(run, {}, info).heads();
-    const auto total = sum(replay.counts);
+    const auto total = sum_of(replay.counts);
     replay.budgets = replay.nominal = {std::max<std::int64_t>(1, (total + heads / 2) / heads)};
     replay.asked = replay.granted = {total};
 }
@@ -197,7 +192,7 @@ std::int64_t retained_total(const Run& run, std::int64_t budget, const TraceInfo
     if (run.policy->constrains()) {
         constrained(run, 0, counts, request);
     }
-    return sum(counts);
+    return sum_of(counts);
 }
 
 // Retained totals at every nominal budget that leaves something to choose: [seq_len - reserved].
@@ -282,8 +277,7 @@ bool retains_what_is_asked(const PolicyReplay& replay)
 {
     const auto heads = replay.counts.size() / replay.budgets.size();
     for (std::size_t g = 0; g < replay.budgets.size(); ++g) {
-        const auto begin = replay.counts.begin() + static_cast<std::ptrdiff_t>(g * heads);
-        if (std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(heads), std::int64_t{0}) != replay.asked[g]) {
+        if (sum_of(std::span(replay.counts).subspan(g * heads, heads)) != replay.asked[g]) {
             return false;
         }
     }

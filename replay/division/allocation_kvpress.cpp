@@ -1,5 +1,6 @@
 #include "replay/division/allocation_kvpress.h"
 
+#include "base/sizes.h"
 #include "replay/division/allocation.h"
 
 #include <algorithm>
@@ -23,15 +24,6 @@ std::vector<std::int64_t> counts_below(
     return counts;
 }
 
-std::int64_t total_of(const std::vector<std::int64_t>& values)
-{
-    std::int64_t total = 0;
-    for (const auto value : values) {
-        total += value;
-    }
-    return total;
-}
-
 } // namespace
 
 std::vector<std::int64_t> safeguarded_counts(
@@ -42,7 +34,7 @@ std::vector<std::int64_t> safeguarded_counts(
     auto most = static_cast<std::int64_t>(layer.merged.size());
     while (least < most) { // the least end that gives as many as wanted: every place is taken once
         const auto middle = least + (most - least) / 2;
-        if (total_of(counts_below(layer, num_kv_heads, safe, middle)) < wanted) {
+        if (sum_of(counts_below(layer, num_kv_heads, safe, middle)) < wanted) {
             least = middle + 1;
         } else {
             most = middle;

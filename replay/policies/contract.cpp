@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/formatted.h"
+#include "base/sizes.h"
 #include "base/text.h"
 
 #include <ATen/ATen.h>
@@ -9,7 +10,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 #include <span>
 
 namespace lava {
@@ -119,15 +119,12 @@ void check_allocation(const std::string& name, const Allocation& allocation, con
                     at % heads, request.evictable(), retained));
         }
     }
-    const auto sum = [](const std::vector<std::int64_t>& counts) {
-        return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-    };
     // a rule may leave a short prompt whole (CAKE: up to a window more), or no head empty
-    const auto most = sum(allocation.granted) + (request.window + 1) * request.heads();
-    if (sum(allocation.retained) > most) {
+    const auto most = sum_of(allocation.granted) + (request.window + 1) * request.heads();
+    if (sum_of(allocation.retained) > most) {
         throw Error(formatted("{}: allocation at budget {}: expected to keep at most {} of all heads' entries (those "
                               "granted, a window and one more of each head), found {}",
-            name, request.budget, most, sum(allocation.retained)));
+            name, request.budget, most, sum_of(allocation.retained)));
     }
 }
 

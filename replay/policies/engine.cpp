@@ -1,6 +1,7 @@
 #include "replay/policies/engine.h"
 
 #include "base/error.h"
+#include "base/sizes.h"
 #include "replay/policies/registry.h"
 
 #include <ATen/ATen.h>
@@ -26,7 +27,7 @@ Engine::Tables tables_of(const std::string& name)
 Blocks retained_of_blocks(std::span<const std::uint32_t> rankings, std::span<const std::int64_t> counts,
     std::int64_t seq_len, std::int64_t block)
 {
-    Blocks retained(static_cast<std::size_t>((seq_len + block - 1) / block));
+    Blocks retained(index(ceil_divide(seq_len, block)));
     const KeptEntries kept{rankings, counts};
     for (std::int64_t head = 0; head < std::ssize(counts); ++head) {
         for (const auto entry : kept.of(head)) {
@@ -116,8 +117,7 @@ void Engine::constrain_table(
 {
     auto retained = retained_of_blocks(rankings, counts, request.seq_len, block_);
     if (best_) {
-        const auto total = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-        keep_fullest(retained, total / std::ssize(counts), request, block_);
+        keep_fullest(retained, sum_of(counts) / std::ssize(counts), request, block_);
     }
     const auto stays = [&](std::uint32_t entry) { return retained[static_cast<std::size_t>(entry / block_)] > 0; };
     for (std::size_t head = 0; head < counts.size(); ++head) {
