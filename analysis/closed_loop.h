@@ -7,6 +7,9 @@
 
 namespace lava {
 
+/// The most steps and tokens of an answer: far above any answer, low enough that no product of sizes overflows.
+constexpr std::int64_t most_steps = 1'000'000;
+
 /// What the model does from the evicted caches of one policy (method: closed loop). S decode steps, teacher-forced with
 /// the same inputs for every cell; all empty where the closed loop was not run.
 struct ClosedLoopReplay

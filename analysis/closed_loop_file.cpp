@@ -17,7 +17,6 @@ namespace lava {
 namespace {
 
 constexpr const char* group_name = "closed_loop";
-constexpr std::int64_t most_steps = 1'000'000; // far above any answer, low enough that no product of sizes overflows
 
 ClosedLoopSizes sizes_of(const ReplayReport& report, std::size_t budgets)
 {

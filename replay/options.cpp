@@ -1,5 +1,6 @@
 #include "replay/options.h"
 
+#include "analysis/closed_loop.h"
 #include "base/error.h"
 #include "base/formatted.h"
 #include "base/program.h"
@@ -19,7 +20,6 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr std::int64_t most_steps = 1'000'000;
 constexpr const char* as_the_prompt_says = "max_new_tokens";
 
 po::options_description visible_options()

@@ -1,5 +1,6 @@
 #include "replay/closed_loop/answer_rule.h"
 
+#include "analysis/closed_loop.h"
 #include "analysis/scoring.h"
 #include "base/error.h"
 
@@ -14,8 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t longest = 1'000'000; // as --steps
-
 [[noreturn]] void refuse(const TraceInfo& trace, const std::string& key, const std::string& expected, const Json& found)
 {
     throw Error(trace.file + ": /run: tokenization: scoring: " + key + ": expected " + expected + ", found "
@@ -24,8 +23,8 @@ constexpr std::int64_t longest = 1'000'000; // as --steps
 
 std::int64_t number_in(const TraceInfo& trace, const std::string& key, const Json& value, std::int64_t least)
 {
-    const auto expected = std::to_string(least) + " to " + std::to_string(longest) + " tokens";
-    if (!value.is_number_integer() || value < least || value > longest)
+    const auto expected = std::to_string(least) + " to " + std::to_string(most_steps) + " tokens";
+    if (!value.is_number_integer() || value < least || value > most_steps)
         refuse(trace, key, expected, value);
     return value.get<std::int64_t>();
 }
