@@ -4,6 +4,7 @@
 #include "analysis/scoring.h"
 #include "base/error.h"
 #include "base/program.h"
+#include "base/sizes.h"
 
 #include <nlohmann/json.hpp>
 
@@ -71,6 +72,22 @@ const Metric& metric_of(const ReplayReport& report, const std::string& name)
         + "', which does not exist here; name one with --metric");
 }
 
+/// Whether `wanted` is so of the id at this place of any answer.
+template <typename Wanted> bool any_answer_has(const ReplayReport& report, std::int64_t place, const Wanted& wanted)
+{
+    const auto length = report.closed_loop.generated_ids.size();
+    const auto has = [&](const std::vector<std::int64_t>& answers) {
+        for (std::size_t at = index(place); at < answers.size(); at += length) {
+            if (wanted(answers[at]))
+                return true;
+        }
+        return false;
+    };
+    return has(report.closed_loop.generated_ids)
+        || std::ranges::any_of(
+            report.policies, [&](const PolicyReplay& replay) { return has(replay.closed_loop.generated_ids); });
+}
+
 } // namespace
 
 ReportScoring scoring_of(const ReplayReport& report, const std::string& metric)
@@ -123,32 +140,17 @@ bool cuts_answers(const ReplayReport& report, const ReportScoring& scoring)
     const std::int64_t length = std::ssize(dense.generated_ids);
     if (length == 0 || length >= scoring.max_new_tokens)
         return false;
-    const auto goes_on = [&](std::int64_t last) { // -1 stands behind an end
+    return any_answer_has(report, length - 1, [&](std::int64_t last) { // -1 stands behind an end
         return last >= 0 && std::ranges::count(dense.end_ids, last) == 0
             && std::ranges::count(scoring.stop_ids, last) == 0;
-    };
-    bool any = goes_on(dense.generated_ids.back());
-    for (const PolicyReplay& replay : report.policies) {
-        const auto& ids = replay.closed_loop.generated_ids;
-        for (auto at = static_cast<std::size_t>(length); at <= ids.size(); at += static_cast<std::size_t>(length))
-            any = any || goes_on(ids[at - 1]);
-    }
-    return any;
+    });
 }
 
 bool exceeds_answers(const ReplayReport& report, const ReportScoring& scoring)
 {
-    const auto length = report.closed_loop.generated_ids.size();
-    const auto most = static_cast<std::size_t>(scoring.max_new_tokens);
-    if (most == 0 || length <= most)
-        return false;
-    bool any = report.closed_loop.generated_ids[most] >= 0;
-    for (const PolicyReplay& replay : report.policies) {
-        const auto& ids = replay.closed_loop.generated_ids;
-        for (std::size_t at = most; at < ids.size(); at += length)
-            any = any || ids[at] >= 0;
-    }
-    return any;
+    const std::int64_t most = scoring.max_new_tokens;
+    return most > 0 && std::ssize(report.closed_loop.generated_ids) > most
+        && any_answer_has(report, most, [](std::int64_t id) { return id >= 0; });
 }
 
 std::vector<const Metric*> metrics_of(const ReportScoring& scoring)

@@ -107,18 +107,16 @@ public:
     /// That answers were cut, or went on for longer than their prompts allow, if any did.
     std::vector<std::string> notes()
     {
-        for (const Cell& cell : cells_)
-            checked_.try_emplace(&cell.report, cell.report.file);
         std::vector<std::string> list;
         const auto add = [&](const auto& is_so, const char* what) {
-            std::int64_t count = 0;
-            std::string first;
-            for (const auto& [report, file] : checked_) {
-                if (is_so(*report, scores_.scoring(*report)) && (++count == 1 || file < first))
-                    first = file;
+            std::set<std::string> files;
+            for (const auto& [report, place] : places_) {
+                if (is_so(*report, scores_.scoring(*report)))
+                    files.insert(report->file);
             }
-            if (count > 0)
-                list.push_back(formatted("{} of {} reports, {} the first, {}", count, checked_.size(), first, what));
+            if (!files.empty())
+                list.push_back(formatted(
+                    "{} of {} reports, {} the first, {}", files.size(), places_.size(), *files.begin(), what));
         };
         add(cuts_answers,
             "have answers cut below the number of tokens that their prompts allow: lava-replay --free without a number "
@@ -197,7 +195,6 @@ private:
     Numbering<ScoredTask> tasks_, benchmarks_;
     Numbering<NeedlePlace> needles_;
     std::map<const ReplayReport*, Place> places_;
-    std::map<const ReplayReport*, std::string> checked_; // their files
 };
 
 /// The lists, and the numbers in each, in ascending order: what is drawn from them must not depend on the reports'.
