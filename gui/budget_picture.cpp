@@ -21,14 +21,6 @@ double position_shade(double share)
     return std::sqrt(share);
 }
 
-void draw_text(QPainter& painter, const QRectF& where, int alignment, const QString& text, double size = 9,
-    QRgb colour = ink, bool is_bold = false)
-{
-    painter.setFont(chart_font(size, is_bold));
-    painter.setPen(QColor(colour));
-    painter.drawText(where, alignment | Qt::TextSingleLine, text);
-}
-
 void draw_titles(QPainter& painter, const QRectF& area, const BudgetLayout& layout, const Cell& cell)
 {
     const auto title = QStringLiteral("%1 at B = %2")

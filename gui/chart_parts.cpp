@@ -1,7 +1,5 @@
 #include "gui/chart_parts.h"
 
-#include "gui/colours.h"
-
 #include <QCategoryAxis>
 #include <QCoreApplication>
 #include <QGraphicsLayout>
@@ -48,6 +46,14 @@ void use_paper_style(QChart& chart)
     chart.legend()->setFont(chart_font(9));
     chart.legend()->setLabelColor(QColor(ink));
     chart.legend()->setMarkerShape(QLegend::MarkerShapeFromSeries);
+}
+
+void draw_text(QPainter& painter, const QRectF& where, Qt::Alignment alignment, const QString& text, double size,
+    QRgb colour, bool is_bold)
+{
+    painter.setFont(chart_font(size, is_bold));
+    painter.setPen(QColor(colour));
+    painter.drawText(where, static_cast<int>(alignment) | Qt::TextSingleLine, text);
 }
 
 QString short_name(const QString& policy)

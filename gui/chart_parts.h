@@ -1,5 +1,6 @@
 #pragma once
 
+#include "gui/colours.h"
 #include "gui/curves.h"
 
 #include <QChart>
@@ -14,6 +15,10 @@ namespace lava::gui {
 void use_paper_style(QChart& chart);
 
 QFont chart_font(double point_size, bool is_bold = false);
+
+/// One line of text.
+void draw_text(QPainter& painter, const QRectF& where, Qt::Alignment alignment, const QString& text, double size = 9,
+    QRgb colour = ink, bool is_bold = false);
 
 /// A policy's name for a legend: a long one without its middle.
 QString short_name(const QString& policy);

@@ -14,20 +14,10 @@ namespace {
 constexpr QRgb won_colour = 0x2a9d6f, tied_colour = 0xd4d4d4, lost_colour = 0xd5653a;
 constexpr double bar_height = 26, bars_top = 66, name_width = 230, gain_width = 210;
 
-void draw_text(QPainter& painter, const QRectF& where, Qt::Alignment alignment, const QString& text, double size = 9,
-    const QColor& colour = QColor(ink), bool is_bold = false)
-{
-    painter.setFont(chart_font(size, is_bold));
-    painter.setPen(colour);
-    painter.drawText(where, static_cast<int>(alignment) | Qt::TextSingleLine, text);
-}
-
 void draw_title(QPainter& painter, const QRectF& area, const QString& title, const QString& below)
 {
-    draw_text(painter, {area.left() + 12, area.top() + 6, area.width() - 24, 22}, Qt::AlignLeft, title, 11, QColor(ink),
-        true);
-    draw_text(
-        painter, {area.left() + 12, area.top() + 30, area.width() - 24, 18}, Qt::AlignLeft, below, 9, QColor(faint));
+    draw_text(painter, {area.left() + 12, area.top() + 6, area.width() - 24, 22}, Qt::AlignLeft, title, 11, ink, true);
+    draw_text(painter, {area.left() + 12, area.top() + 30, area.width() - 24, 18}, Qt::AlignLeft, below, 9, faint);
 }
 
 QString in_points(double share)
@@ -56,7 +46,7 @@ void draw_bar(QPainter& painter, const QRectF& bar, const BaselineComparison& co
         const QRectF part(left, bar.top(), bar.width() * static_cast<double>(count) / all, bar.height());
         painter.fillRect(part, QColor(colour));
         if (part.width() > 18)
-            draw_text(painter, part, Qt::AlignCenter, QString::number(count), 9, readable_on(QColor(colour)));
+            draw_text(painter, part, Qt::AlignCenter, QString::number(count), 9, readable_on(QColor(colour)).rgb());
         left = part.right();
     }
 }
@@ -130,7 +120,7 @@ void draw_needles(
         painter.fillRect(cell.adjusted(0.5, 0.5, -0.5, -0.5), heat_colour(score));
         if (width > 30 && height > 13)
             draw_text(painter, cell, Qt::AlignCenter, QString::number(100 * score, 'f', 0), 9,
-                readable_on(heat_colour(score)));
+                readable_on(heat_colour(score)).rgb());
     }
     const auto across = std::max<std::size_t>(1, lengths.size() * 46 / static_cast<std::size_t>(map.width() + 1) + 1);
     for (std::size_t i = 0; i < lengths.size(); i += across)
@@ -141,7 +131,7 @@ void draw_needles(
         draw_text(painter, {area.left(), map.top() + static_cast<double>(i) * height, 82, height},
             Qt::AlignRight | Qt::AlignVCenter, QString::number(depths[i], 'g', 4) + QStringLiteral(" %"));
     draw_text(painter, {map.left(), map.bottom() + 24, map.width(), 18}, Qt::AlignCenter,
-        QStringLiteral("length of the context in tokens; down: depth of the needle in it"), 9, QColor(faint));
+        QStringLiteral("length of the context in tokens; down: depth of the needle in it"), 9, faint);
     draw_scale(painter, {map.right() + 24, map.top(), 14, map.height()});
 }
 
