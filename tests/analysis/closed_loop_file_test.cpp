@@ -14,17 +14,10 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-ReplayReport written_example()
-{
-    auto report = example_report();
-    add_example_closed_loop(report);
-    return report;
-}
-
 TEST(ClosedLoopFile, ComesBackAsItWas)
 {
     const TemporaryFolder folder;
-    const auto written = written_example();
+    const auto written = example_with_closed_loop();
     write_report(folder / "report.h5", written);
     const auto read = read_report(folder / "report.h5");
     const auto &a = written.closed_loop, &b = read.closed_loop;
@@ -54,7 +47,7 @@ TEST(ClosedLoopFile, ComesBackAsItWas)
 TEST(ClosedLoopFile, AnswersOfAnotherLengthThatEndEarlyComeBack)
 {
     const TemporaryFolder folder;
-    auto report = written_example();
+    auto report = example_with_closed_loop();
     report.closed_loop.generated_ids = {7, 302, 2, -1};
     report.closed_loop.generated_text = "";
     for (auto& policy : report.policies) {
@@ -100,7 +93,7 @@ TEST(ClosedLoopFile, AReportWithoutOneHasNone)
 void expect_refused(const std::function<void(ReplayReport&)>& spoil, const std::string& message)
 {
     const TemporaryFolder folder;
-    auto report = written_example();
+    auto report = example_with_closed_loop();
     spoil(report);
     EXPECT_THAT([&] { write_report(folder / "report.h5", report); }, ThrowsMessage<Error>(HasSubstr(message)));
 }

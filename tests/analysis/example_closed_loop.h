@@ -36,4 +36,11 @@ inline void add_example_closed_loop(ReplayReport& report)
     }
 }
 
+inline ReplayReport example_with_closed_loop()
+{
+    auto report = example_report();
+    add_example_closed_loop(report);
+    return report;
+}
+
 } // namespace lava

@@ -25,16 +25,10 @@ using testing::ragged_report;
 using testing::story_model;
 using ::testing::ThrowsMessage;
 
-const TemporaryFolder& answers_folder()
-{
-    static const TemporaryFolder folder;
-    return folder;
-}
-
 /// The story's trace, whose prompt's answer is scored as `scoring` says.
 std::filesystem::path record_scored_story(const std::string& name, const std::string& scoring)
 {
-    const auto file = answers_folder() / (name + ".h5");
+    const auto file = testing::story_folder() / (name + ".h5");
     testing::record_story(file, {}, story_model, scoring.empty() ? "" : R"({"scoring":)" + scoring + "}");
     return file;
 }

@@ -29,15 +29,9 @@ using ::testing::ThrowsMessage;
 using testing::story_model;
 constexpr auto prompt_length = testing::story_tokens, recorded_steps = testing::story_steps;
 
-const TemporaryFolder& folder()
-{
-    static const TemporaryFolder folder;
-    return folder;
-}
-
 std::filesystem::path record_story(const std::string& name, const Ids& reference = {})
 {
-    const auto file = folder() / (name + ".h5");
+    const auto file = testing::story_folder() / (name + ".h5");
     testing::record_story(file, reference);
     return file;
 }
@@ -181,7 +175,7 @@ TEST(ClosedLoop, SaysWhereTokensAreNotThoseOfAGreedyRun)
 /// The small model with its last weights set to 0.
 std::filesystem::path altered_model()
 {
-    const auto model = folder() / "altered_model";
+    const auto model = testing::story_folder() / "altered_model";
     std::filesystem::remove_all(model);
     std::filesystem::copy(story_model, model, std::filesystem::copy_options::recursive);
     const std::string zeros(40'000, '\0');
@@ -275,7 +269,7 @@ TEST(ClosedLoop, ARowDoesNotDependOnTheRowsBesideIt)
 TEST(ClosedLoop, RefusesAnotherModel)
 {
     const Trace trace(record_story("closed_loop"));
-    const auto other = folder() / "other_model";
+    const auto other = testing::story_folder() / "other_model";
     std::filesystem::remove_all(other);
     std::filesystem::copy(story_model, other, std::filesystem::copy_options::recursive);
     {

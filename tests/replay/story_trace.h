@@ -2,12 +2,20 @@
 
 #include "capture/recorder.h"
 #include "model/decoder.h"
+#include "tests/temporary_folder.h"
 #include "tests/windowed_story_model.h"
 
 #include <filesystem>
 #include <random>
 
 namespace lava::testing {
+
+/// A folder for the traces of a test program.
+inline const TemporaryFolder& story_folder()
+{
+    static const TemporaryFolder folder;
+    return folder;
+}
 
 inline constexpr std::int64_t story_tokens = 150, story_steps = 7;
 
